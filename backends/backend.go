@@ -1,0 +1,58 @@
+// Package backends is thrum's vocabulary: what a tensor, a batch and a signature are, and the
+// one verb that cache, batcher, plugin client and loaded model all answer. It imports nothing
+// of ours and only the standard library.
+package backends
+
+import "context"
+
+// Predictor answers one batch with another. Implementations may be called from many
+// goroutines at once. in is immutable and may be kept; so is the answer.
+//
+// For a batched signature every tensor of the answer has in.Rows() rows, row i of the answer
+// belonging to row i of in. The answer holds the outputs that in.Outputs asks for, in its
+// order, or all in the order of the signature. An error wraps one of this package's sentinels
+// or the context's error; Predict returns soon after ctx ends.
+type Predictor interface {
+	Predict(ctx context.Context, in Batch) (Batch, error)
+}
+
+// PredictorFunc is a function that is a Predictor.
+type PredictorFunc func(ctx context.Context, in Batch) (Batch, error)
+
+// Predict calls f.
+func (f PredictorFunc) Predict(ctx context.Context, in Batch) (Batch, error) { return f(ctx, in) }
+
+// Model is a loaded version of a model. Close frees what it holds after calls under way have
+// returned; it may be called twice. Predict after Close fails with ErrUnavailable.
+type Model interface {
+	Predictor
+	Signature() Signature
+	Close() error
+}
+
+// Backend turns model files into models, on one kind of device.
+type Backend interface {
+	// Info says what this backend is. It doubles as the health check: it must be quick and
+	// must not wait for loads or predictions under way.
+	Info(ctx context.Context) (Info, error)
+	// Load reads and prepares a model. A file that this backend cannot serve is an
+	// ErrInvalid (damaged, hostile) or ErrUnsupported (names operator, node and opset).
+	Load(ctx context.Context, spec Spec) (Model, error)
+	// Close frees everything, loaded models included.
+	Close() error
+}
+
+// Info describes a backend.
+type Info struct {
+	Name    string // the word used in model.yaml, such as "cpu"
+	Version string
+	Device  string // for people, such as "x86-64 AVX-512, 2 threads"
+}
+
+// Spec says what to load and how.
+type Spec struct {
+	Model   string
+	Version string
+	Dir     string            // the version's folder; nothing outside it is read
+	Options map[string]string // the backend's own settings; an unknown one is an ErrInvalid
+}

@@ -1,0 +1,50 @@
+// Package onnx turns an ONNX file into a checked, typed graph. It knows no device: an engine
+// takes the graph from here and makes a plan of it.
+package onnx
+
+import "github.com/thrumserve/thrum/backends"
+
+// Graph is a checked model: every node's operator is known at its opset, every value is typed,
+// nodes stand in an order in which each comes after what it reads.
+type Graph struct {
+	Name     string
+	Producer string           // such as "pytorch 2.15.0"
+	Opsets   map[string]int64 // by domain; "" is ai.onnx
+	Inputs   []*Value         // without those that are only initializers
+	Outputs  []*Value
+	Nodes    []*Node
+	Values   []*Value // all, Values[i].ID == i
+}
+
+// Value is an edge of the graph: a tensor that a node, an input or an initializer produces.
+type Value struct {
+	ID       int // index in Graph.Values
+	Name     string
+	Datatype backends.Datatype
+	Shape    []Dim            // meaningful if HasShape
+	HasShape bool             // false where even the rank is unknown before the run
+	Const    *backends.Tensor // the value itself, where it is known at load
+	Producer *Node            // nil for inputs and initializers
+	Labels   []string         // what the columns stand for, from a ZipMap
+}
+
+// Dim is one dimension: a size, or a name for a size that is not known before the run.
+type Dim struct {
+	Size   int64  // -1 if not known
+	Symbol string // equal symbols are equal sizes; may be empty
+}
+
+// Node is one application of an operator.
+type Node struct {
+	Op      string
+	Domain  string   // "" is ai.onnx
+	Name    string   // unique in the graph, made up where the file has none
+	Opset   int64    // of the domain, as the model imports it
+	Inputs  []*Value // nil where an optional input is left out
+	Outputs []*Value // nil where an optional output is not wanted
+	Attrs   Attrs
+}
+
+// Attrs are a node's attributes by name. A value is an int64, float32, string,
+// *backends.Tensor, *Graph, or a slice of one of the first four.
+type Attrs map[string]any
