@@ -1,0 +1,78 @@
+package metrics
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("GET /metrics = %d", w.Code)
+	}
+	return w.Body.String()
+}
+
+func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
+	m := New("1.2.3")
+	v := m.AddVersion("digits", "1", func() Sample {
+		return Sample{QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
+	})
+	v.ObserveBatch(8)
+	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, Cache: "hit",
+		Total: 3 * time.Millisecond, Parse: time.Microsecond, Queue: time.Millisecond, Compute: time.Millisecond, Reply: time.Microsecond})
+	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 429})
+	m.ObserveLoad("digits", time.Second, nil)
+	text := scrape(t, m)
+	for _, want := range []string{
+		`thrum_build_info{version="1.2.3"} 1`,
+		`thrum_requests_total{code="200",model="digits",version="1"} 1`,
+		`thrum_requests_total{code="429",model="digits",version="1"} 1`,
+		`thrum_rows_total{model="digits",version="1"} 4`,
+		`thrum_request_seconds_count{model="digits",version="1"} 2`,
+		`thrum_stage_seconds_count{model="digits",stage="parse",version="1"} 1`,
+		`thrum_stage_seconds_count{model="digits",stage="queue",version="1"} 1`,
+		`thrum_stage_seconds_count{model="digits",stage="compute",version="1"} 1`,
+		`thrum_stage_seconds_count{model="digits",stage="reply",version="1"} 1`,
+		`thrum_batch_rows_bucket{model="digits",version="1",le="8"} 1`,
+		`thrum_queue_rows{model="digits",version="1"} 7`,
+		`thrum_queue_rejected_total{model="digits",version="1"} 3`,
+		`thrum_cache_requests_total{model="digits",outcome="hit",version="1"} 1`,
+		`thrum_cache_bytes{model="digits",version="1"} 99`,
+		`thrum_model_ready{model="digits",version="1"} 1`,
+		`thrum_model_load_seconds_count{model="digits",result="ok"} 1`,
+		"go_goroutines", "process_resident_memory_bytes",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("GET /metrics lacks %s", want)
+		}
+	}
+	v.Remove()
+	if text := scrape(t, m); strings.Contains(text, "thrum_queue_rows{") || !strings.Contains(text, "thrum_rows_total{") {
+		t.Error("after Remove: want counters to stay and readings to end")
+	}
+}
+
+func TestClientsCannotMakeSeriesUp(t *testing.T) {
+	m := New("")
+	for _, name := range []string{"a", "b", "c"} {
+		m.ObserveRequest(Request{Model: name, Version: "1", Code: 404})
+	}
+	if text := scrape(t, m); !strings.Contains(text, `thrum_requests_total{code="404",model="",version=""} 3`) {
+		t.Errorf("GET /metrics = %s", text)
+	}
+}
+
+func TestAReplacedVersionKeepsItsSuccessorsReadings(t *testing.T) {
+	m := New("")
+	first := m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 1} })
+	m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 2} })
+	first.Remove()
+	if text := scrape(t, m); !strings.Contains(text, `thrum_queue_rows{model="a",version="1"} 2`) {
+		t.Error("removing the old load removed the new one's readings")
+	}
+}

@@ -1,0 +1,130 @@
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Version records for one loaded version, with its labels resolved beforehand.
+type Version struct {
+	metrics *Metrics
+	id      id
+	sample  func() Sample
+
+	ok                           prometheus.Counter
+	rows                         prometheus.Counter
+	duration                     prometheus.Observer
+	parse, queue, compute, reply prometheus.Observer
+	batchRows                    prometheus.Observer
+}
+
+// Sample is a reading of a version's queue and cache. The counters grow over a version's life.
+type Sample struct {
+	QueuedRows, MaxQueueRows, InflightBatches int
+	Rejected, Expired                         uint64 // calls turned away because the queue was full; that waited past their deadline
+
+	HasCache                   bool
+	CacheBytes, CacheMaxBytes  int64
+	CacheEvicted, CacheDropped uint64 // entries that made room; answers that were not stored
+}
+
+// AddVersion makes room for a version that serves from now on and whose queue and cache are
+// read with sample at every scrape. A second load of the same version goes on with its
+// counters.
+func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Version {
+	v := &Version{
+		metrics: m, id: id{model, version}, sample: sample,
+		ok:        m.requests.WithLabelValues(model, version, "200"),
+		rows:      m.rows.WithLabelValues(model, version),
+		duration:  m.duration.WithLabelValues(model, version),
+		parse:     m.stages.WithLabelValues(model, version, "parse"),
+		queue:     m.stages.WithLabelValues(model, version, "queue"),
+		compute:   m.stages.WithLabelValues(model, version, "compute"),
+		reply:     m.stages.WithLabelValues(model, version, "reply"),
+		batchRows: m.batchRows.WithLabelValues(model, version),
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.versions[v.id] = v
+	return v
+}
+
+// Remove ends the readings of v's queue and cache; what it counted stays.
+func (v *Version) Remove() {
+	v.metrics.mu.Lock()
+	defer v.metrics.mu.Unlock()
+	if v.metrics.versions[v.id] == v {
+		delete(v.metrics.versions, v.id)
+	}
+}
+
+// ObserveBatch records one execution.
+func (v *Version) ObserveBatch(rows int) { v.batchRows.Observe(float64(rows)) }
+
+func (v *Version) observe(r Request) {
+	if r.Code == http.StatusOK {
+		v.ok.Inc()
+		v.rows.Add(float64(r.Rows))
+	} else {
+		v.metrics.requests.WithLabelValues(v.id.model, v.id.version, strconv.Itoa(r.Code)).Inc()
+	}
+	v.duration.Observe(r.Total.Seconds())
+	for _, stage := range []struct {
+		into prometheus.Observer
+		took time.Duration
+	}{{v.parse, r.Parse}, {v.queue, r.Queue}, {v.compute, r.Compute}, {v.reply, r.Reply}} {
+		if stage.took > 0 {
+			stage.into.Observe(stage.took.Seconds())
+		}
+	}
+	if r.Cache != "" {
+		v.metrics.outcomes.WithLabelValues(v.id.model, v.id.version, r.Cache).Inc()
+	}
+}
+
+// sampler reads every version's queue and cache when Prometheus asks.
+type sampler struct{ metrics *Metrics }
+
+var sampled = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	cache bool // only of versions that have one
+	value func(Sample) float64
+}{
+	{describe("thrum_model_ready", "1 for every version that serves."), prometheus.GaugeValue, false, func(Sample) float64 { return 1 }},
+	{describe("thrum_queue_rows", "Rows waiting."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.QueuedRows) }},
+	{describe("thrum_queue_limit_rows", "Rows that may wait."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.MaxQueueRows) }},
+	{describe("thrum_batches_inflight", "Batches being executed."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.InflightBatches) }},
+	{describe("thrum_queue_rejected_total", "Calls turned away because the queue was full."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Rejected) }},
+	{describe("thrum_queue_expired_total", "Calls whose time ended in the queue."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Expired) }},
+	{describe("thrum_cache_bytes", "Bytes of keys and answers held."), prometheus.GaugeValue, true, func(s Sample) float64 { return float64(s.CacheBytes) }},
+	{describe("thrum_cache_limit_bytes", "Bytes that may be held."), prometheus.GaugeValue, true, func(s Sample) float64 { return float64(s.CacheMaxBytes) }},
+	{describe("thrum_cache_evicted_total", "Answers that made room for others."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheEvicted) }},
+	{describe("thrum_cache_dropped_total", "Answers that were not stored: too large, or too many at once."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheDropped) }},
+}
+
+func describe(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, versionLabels, nil)
+}
+
+func (s *sampler) Describe(into chan<- *prometheus.Desc) {
+	for _, metric := range sampled {
+		into <- metric.desc
+	}
+}
+
+func (s *sampler) Collect(into chan<- prometheus.Metric) {
+	s.metrics.mu.RLock()
+	defer s.metrics.mu.RUnlock()
+	for _, v := range s.metrics.versions {
+		sample := v.sample()
+		for _, metric := range sampled {
+			if !metric.cache || sample.HasCache {
+				into <- prometheus.MustNewConstMetric(metric.desc, metric.kind, metric.value(sample), v.id.model, v.id.version)
+			}
+		}
+	}
+}
