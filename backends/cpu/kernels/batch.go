@@ -1,0 +1,167 @@
+package kernels
+
+import "sync"
+
+// Operand is a batch of matrices in one slice. Matrix (i, j) of a BatchGemm starts at
+// i*Batch[0] + j*Batch[1], its rows are Stride apart. A batch distance of 0 uses one matrix for all.
+type Operand struct {
+	Data       []float32
+	Stride     int
+	Batch      [2]int
+	Transposed bool // stored with rows and columns exchanged
+}
+
+// BatchGemm is C = act(Alpha*A*B + Added) for Batch[0] x Batch[1] matrices where B is no constant.
+// The two batch dimensions are, say, examples and heads: heads need not be moved next to each
+// other first.
+type BatchGemm struct {
+	Batch      [2]int
+	M, N, K    int
+	A, B       Operand // M x K, K x N
+	C          Operand // M x N, not transposed
+	Added      Operand // M x N, not transposed; no Data: nothing; Stride 0: one row for all rows
+	Alpha      float32 // 0 stands for 1
+	Activation Activation
+}
+
+// Run computes all products.
+func (g BatchGemm) Run(p *Pool) {
+	g.check()
+	if g.Alpha == 0 {
+		g.Alpha = 1
+	}
+	cols := g.columnBlock(p)
+	blocks := (g.N + cols - 1) / cols
+	p.For(g.Batch[0]*g.Batch[1]*blocks, g.grain(cols), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			item, block := i/blocks, i%blocks
+			d := g.item(item/g.Batch[1], item%g.Batch[1])
+			d.multiply(span{0, g.M}, span{block * cols, min((block+1)*cols, g.N)})
+		}
+	})
+}
+
+func (g *BatchGemm) columnBlock(p *Pool) int {
+	if g.Batch[0]*g.Batch[1] >= 2*p.Threads() {
+		return blockCols
+	}
+	return min(blockCols, max(4*panelWidth, panels(g.N)/(2*p.Threads())*panelWidth))
+}
+
+func (g *BatchGemm) grain(cols int) int {
+	return 1 + taskSize/(1+g.M*g.K*min(cols, g.N))
+}
+
+func (g *BatchGemm) check() {
+	last := func(o Operand) int { return max(0, g.Batch[0]-1)*o.Batch[0] + max(0, g.Batch[1]-1)*o.Batch[1] }
+	if g.Batch[0]*g.Batch[1] == 0 || g.M == 0 || g.N == 0 {
+		return
+	}
+	check := func(name string, o Operand, rows, cols int) {
+		if o.Transposed {
+			rows, cols = cols, rows
+		}
+		checkMatrix("BatchGemm: "+name, o.Data[min(last(o), len(o.Data)):], shape{rows, cols, o.Stride})
+	}
+	check("A", g.A, g.M, g.K)
+	check("B", g.B, g.K, g.N)
+	check("C", g.C, g.M, g.N)
+	if g.Added.Data != nil {
+		rows := g.M
+		if g.Added.Stride == 0 {
+			rows = 1
+		}
+		check("Added", g.Added, rows, g.N)
+	}
+}
+
+func (g *BatchGemm) item(i, j int) dynamic {
+	at := func(o Operand) []float32 { return o.Data[min(i*o.Batch[0]+j*o.Batch[1], len(o.Data)):] }
+	d := dynamic{
+		product: product{
+			a: at(g.A), aRow: g.A.Stride, aStep: 1,
+			c: at(g.C), cRow: g.C.Stride,
+			alpha: g.Alpha, ep: Epilogue{Activation: g.Activation},
+		},
+		k: g.K, matrix: at(g.B), row: g.B.Stride, transposed: g.B.Transposed,
+	}
+	if g.A.Transposed {
+		d.aRow, d.aStep = 1, g.A.Stride
+	}
+	if g.Added.Data != nil {
+		d.ep.Residual, d.residualRow = at(g.Added), g.Added.Stride
+	}
+	return d
+}
+
+// dynamic is a product whose B has not been packed.
+type dynamic struct {
+	product
+	k          int
+	matrix     []float32 // B as stored
+	row        int
+	transposed bool
+}
+
+// multiply computes a block of the result. Where B is read once or twice it is read in place,
+// where it is read often a packed copy pays; the last columns are copied in any case, as tiles
+// read whole panels.
+func (d *dynamic) multiply(rows, cols span) {
+	const inPlaceTiles = 1
+	whole := 0
+	if !d.transposed && rows.hi-rows.lo <= inPlaceTiles*maxRows(CurrentLevel()) {
+		whole = (cols.hi - cols.lo) / panelWidth * panelWidth
+		d.inPlace(rows, span{cols.lo, cols.lo + whole})
+	}
+	if cols.lo+whole < cols.hi {
+		d.copied(rows, span{cols.lo + whole, cols.hi})
+	}
+}
+
+func (d *dynamic) inPlace(rows, cols span) {
+	if cols.lo == cols.hi {
+		return
+	}
+	s := borrow(0, d.k)
+	defer s.giveBack()
+	g := d.product
+	g.b, g.panel, g.offsets = d.matrix, panelWidth, strided(s.offsets, d.row)
+	g.multiply(rows, []segment{{b: cols.lo, c: cols.lo, cols: cols.hi - cols.lo}})
+}
+
+func (d *dynamic) copied(rows, cols span) {
+	n := cols.hi - cols.lo
+	s := borrow(panels(n)*panelWidth*d.k, d.k)
+	defer s.giveBack()
+	from := d.matrix[min(cols.lo, len(d.matrix)):]
+	if d.transposed {
+		from = d.matrix[min(cols.lo*d.row, len(d.matrix)):]
+	}
+	packPanels(s.data, from, packing{k: d.k, n: n, row: d.row, transposed: d.transposed})
+	g := d.product
+	g.b, g.panel, g.offsets = s.data, d.k*panelWidth, strided(s.offsets, panelWidth)
+	g.multiply(rows, []segment{{c: cols.lo, cols: n}})
+}
+
+// scratch is memory that a kernel works in.
+type scratch struct {
+	data    []float32
+	offsets []int
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// borrow returns scratch memory of the given lengths with any content.
+func borrow(data, offsets int) *scratch {
+	s := scratches.Get().(*scratch)
+	if cap(s.data) < data {
+		s.data = make([]float32, data)
+	}
+	if cap(s.offsets) < offsets {
+		s.offsets = make([]int, offsets)
+	}
+	s.data, s.offsets = s.data[:data], s.offsets[:offsets]
+	return s
+}
+
+func (s *scratch) giveBack() { scratches.Put(s) }

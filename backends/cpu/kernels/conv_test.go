@@ -1,0 +1,87 @@
+package kernels
+
+import "testing"
+
+// naiveConv is the convolution in float64.
+func naiveConv(c Conv, weights []float32, x, y Images, ep Epilogue) []float64 {
+	c.Window, c.Groups = c.normal(), max(c.Groups, 1)
+	act := ep.Activation.scalar64()
+	channels, filters := c.Channels/c.Groups, c.Filters/c.Groups
+	var out []float64
+	for plane := range y.N * y.C {
+		image, f := plane/y.C, plane%y.C
+		for p := range y.H * y.W {
+			var sum float64
+			for ch := range channels {
+				src := x.plane(image*x.C + f/filters*channels + ch)
+				for i := range c.Kernel[0] {
+					for j := range c.Kernel[1] {
+						h := p/y.W*c.Stride[0] + i*c.Dilation[0] - c.Pads[0]
+						w := p%y.W*c.Stride[1] + j*c.Dilation[1] - c.Pads[1]
+						if h >= 0 && h < x.H && w >= 0 && w < x.W {
+							sum += float64(src[h*x.W+w]) * float64(weights[((f*channels+ch)*c.Kernel[0]+i)*c.Kernel[1]+j])
+						}
+					}
+				}
+			}
+			if ep.RowBias != nil {
+				sum += float64(ep.RowBias[f])
+			}
+			if ep.Residual != nil {
+				sum += float64(ep.Residual[plane*y.H*y.W+p])
+			}
+			out = append(out, act(sum))
+		}
+	}
+	return out
+}
+
+var testConvs = []struct {
+	name    string
+	conv    Conv
+	n, h, w int
+}{
+	{"one value", Conv{1, 1, 1, Window{Kernel: [2]int{1, 1}}}, 1, 1, 1},
+	{"pointwise", Conv{20, 33, 1, Window{Kernel: [2]int{1, 1}}}, 2, 7, 9},
+	{"pointwise with a stride", Conv{20, 33, 1, Window{Kernel: [2]int{1, 1}, Stride: [2]int{2, 2}}}, 2, 14, 13},
+	{"pointwise with pads", Conv{3, 5, 1, Window{Kernel: [2]int{1, 1}, Pads: [4]int{1, 0, 2, 3}}}, 1, 5, 5},
+	{"3x3, wide rows", Conv{16, 24, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 30, 28},
+	{"3x3, narrow rows", Conv{40, 50, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 7, 7},
+	{"7x7 with stride 2", Conv{3, 17, 1, Window{Kernel: [2]int{7, 7}, Stride: [2]int{2, 2}, Pads: [4]int{3, 3, 3, 3}}}, 1, 45, 64},
+	{"dilated", Conv{5, 6, 1, Window{Kernel: [2]int{3, 2}, Dilation: [2]int{2, 3}, Pads: [4]int{2, 0, 1, 3}}}, 1, 20, 21},
+	{"dilated with a stride", Conv{4, 4, 1, Window{Kernel: [2]int{3, 3}, Stride: [2]int{2, 3}, Dilation: [2]int{3, 2}}}, 1, 31, 40},
+	{"grouped", Conv{12, 18, 3, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 16, 16},
+	{"depthwise 3x3", Conv{7, 7, 7, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 28, 29},
+	{"depthwise 3x3 with stride 2", Conv{7, 7, 7, Window{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pads: [4]int{0, 0, 1, 1}}}, 1, 28, 70},
+	{"depthwise 5x5", Conv{5, 5, 5, Window{Kernel: [2]int{5, 5}, Pads: [4]int{2, 2, 2, 2}}}, 1, 14, 14},
+	{"depthwise 5x5 with stride 2", Conv{5, 5, 5, Window{Kernel: [2]int{5, 5}, Stride: [2]int{2, 2}, Pads: [4]int{2, 2, 2, 2}}}, 1, 7, 130},
+	{"depthwise with a multiplier", Conv{4, 8, 4, Window{Kernel: [2]int{3, 3}}}, 1, 9, 9},
+	{"pads wider than the plane", Conv{2, 2, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{4, 5, 4, 5}}}, 1, 2, 1},
+	{"one dimension", Conv{8, 9, 1, Window{Kernel: [2]int{1, 5}, Stride: [2]int{1, 2}, Pads: [4]int{0, 2, 0, 2}}}, 3, 1, 77},
+	{"deep", Conv{100, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 16},
+}
+
+func TestConvMatchesFloat64(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, threads := range []int{1, 3} {
+			pool := newTestPool(t, threads)
+			for i, test := range testConvs {
+				s := newSource(uint64(i))
+				c := test.conv
+				h, w := c.OutSize(test.h, test.w)
+				weights := s.values(c.Filters * c.Channels / max(c.Groups, 1) * c.Kernel[0] * c.Kernel[1])
+				x := Images{s.values(test.n * c.Channels * test.h * test.w), test.n, c.Channels, test.h, test.w}
+				size := test.n * c.Filters * h * w
+				for _, ep := range []Epilogue{
+					{},
+					{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}},
+					{RowBias: s.values(c.Filters), Residual: s.values(size), Activation: Activation{Function: HardSwish}},
+				} {
+					y := Images{make([]float32, size), test.n, c.Filters, h, w}
+					Conv2D(pool, PackConv(c, weights), x, y, ep)
+					near(t, test.name, y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
+				}
+			}
+		}
+	})
+}

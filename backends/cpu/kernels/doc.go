@@ -1,0 +1,20 @@
+// Package kernels is float32 arithmetic on plain slices: matrix products, convolutions, pooling,
+// row and elementwise functions. It knows no graph and no tensor.
+//
+// Every kernel exists in portable Go and, on amd64, as assembly for AVX2 with FMA and for AVX-512;
+// one Level is chosen for the process. The build tag purego leaves the assembly out.
+//
+// Functions that take a *Pool split their own work over it. All others run on the calling
+// goroutine and are safe to run on disjoint parts of their output at the same time: split rows or
+// ranges with Pool.For.
+//
+// Sizes that do not fit the slices are programming errors and panic before anything is written.
+// Outputs may be the same slice as an input of elementwise and row functions, and must not overlap
+// an input otherwise.
+//
+// A row of a matrix product depends on its row of A, on B and on the epilogue alone, bit for bit:
+// neither on how many rows are multiplied together, nor on where it stands among them, nor on the
+// number of threads. Elementwise functions have the same property.
+package kernels
+
+//go:generate go run -C gen . -out ..

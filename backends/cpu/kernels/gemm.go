@@ -1,0 +1,184 @@
+package kernels
+
+// Gemm computes C = act(A*B + bias + residual). A has m rows of B.K() values lda apart, C m rows
+// of B.N() values ldc apart; the residual is laid out as C, ldc included.
+func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int, ep Epilogue) {
+	checkMatrix("Gemm: A", a, shape{m, b.k, lda})
+	checkMatrix("Gemm: C", c, shape{m, b.n, ldc})
+	ep.check("Gemm", shape{m, b.n, ldc})
+	g := product{
+		a: a, aRow: lda, aStep: 1,
+		b: b.data, offsets: b.offsets, panel: b.k * panelWidth,
+		c: c, cRow: ldc, residualRow: ldc,
+		alpha: 1, ep: ep,
+	}
+	grid := newGrid(p, m, b.n, b.k)
+	p.For(grid.tasks(), 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			rows, cols := grid.task(i)
+			g.multiply(rows, []segment{{b: cols.lo * b.k, c: cols.lo, cols: cols.hi - cols.lo}})
+		}
+	})
+}
+
+func (ep *Epilogue) check(name string, s shape) {
+	if ep.Bias != nil && len(ep.Bias) < s.cols {
+		panic("kernels: " + name + ": bias is shorter than a row")
+	}
+	if ep.RowBias != nil && len(ep.RowBias) < s.rows {
+		panic("kernels: " + name + ": row bias is shorter than a column")
+	}
+	if ep.Residual != nil {
+		checkMatrix(name+": residual", ep.Residual, s)
+	}
+}
+
+// span is the indices lo <= i < hi.
+type span struct{ lo, hi int }
+
+// grid cuts a result into tasks: blocks of rows and columns.
+type grid struct {
+	m, n       int
+	rows, cols int // of a block
+	rowBlocks  int
+}
+
+const (
+	blockCols = 256       // of B that are multiplied with all rows before the next: they stay in the second-level cache
+	taskSize  = 64 * 1024 // multiplications that are worth handing to another thread
+)
+
+func newGrid(p *Pool, m, n, k int) grid {
+	g := grid{m: m, n: n, rows: m, cols: min(n, blockCols), rowBlocks: 1}
+	if p.Threads() == 1 || m*n*k < 2*taskSize {
+		return g.normal()
+	}
+	const tasksPerThread = 4
+	want := min(tasksPerThread*p.Threads(), m*n*k/taskSize)
+	// Few rows: B is what costs, so it is cut and each part read once. Whole groups of panels keep
+	// the widest tiles busy.
+	const group = 8 * panelWidth
+	if g.normal(); g.tasks() < want && n > group {
+		g.cols = min(g.cols, max(group, n/want/group*group))
+	}
+	level := CurrentLevel()
+	if cols := g.normal().tasks(); cols < want && m > 2*maxRows(level) {
+		blocks := min((want+cols-1)/cols, m/maxRows(level))
+		g.rows = (m + blocks - 1) / blocks
+	}
+	return g.normal()
+}
+
+func (g grid) normal() grid {
+	g.rows, g.cols = max(g.rows, 1), max(g.cols, 1)
+	g.rowBlocks = (g.m + g.rows - 1) / g.rows
+	return g
+}
+
+func (g grid) tasks() int { return g.rowBlocks * ((g.n + g.cols - 1) / g.cols) }
+
+func (g grid) task(i int) (rows, cols span) {
+	row, col := i%g.rowBlocks*g.rows, i/g.rowBlocks*g.cols
+	return span{row, min(row+g.rows, g.m)}, span{col, min(col+g.cols, g.n)}
+}
+
+// product is a matrix product whose operands stand anywhere: see tile for where.
+type product struct {
+	a           []float32
+	aRow, aStep int
+	b           []float32
+	offsets     []int
+	panel       int
+	c           []float32
+	cRow        int
+	residualRow int
+	alpha       float32
+	ep          Epilogue
+}
+
+// segment is columns that stand together: from b[b:] into c[c:], which is also where they stand in
+// the bias and the residual.
+type segment struct{ b, c, cols int }
+
+// blockDepth is how much of K is multiplied before the next rows: so much of A stays in the
+// first-level cache.
+const blockDepth = 384
+
+// multiply computes the given rows of the columns of the segments.
+func (g *product) multiply(rows span, segments []segment) {
+	level := CurrentLevel()
+	lo, hi, fused := g.ep.Activation.clamp()
+	if !fused {
+		lo, hi, _ = Activation{}.clamp()
+	}
+	t := tile{
+		aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow,
+		alpha: g.alpha, lo: lo, hi: hi,
+	}
+	blocks := max(1, (len(g.offsets)+blockDepth-1)/blockDepth)
+	for block := range blocks {
+		from, to := len(g.offsets)*block/blocks, len(g.offsets)*(block+1)/blocks
+		t.offsets = g.offsets[from:to]
+		t.flags = 0
+		if block > 0 {
+			t.flags = tileAdd
+		}
+		if block == blocks-1 {
+			t.flags |= tileFinish
+		}
+		tiles := (rows.hi - rows.lo + maxRows(level) - 1) / maxRows(level)
+		for i := range tiles {
+			// Equal heights: a last tile of one row would cost as much as one of four.
+			part := span{rows.lo + (rows.hi-rows.lo)*i/tiles, rows.lo + (rows.hi-rows.lo)*(i+1)/tiles}
+			t.rows = part.hi - part.lo
+			t.a = g.a[min(part.lo*g.aRow+from*g.aStep, len(g.a)):]
+			for _, s := range segments {
+				g.strip(level, &t, part.lo, s)
+			}
+			if block == blocks-1 && !fused {
+				g.activate(part, segments)
+			}
+		}
+	}
+}
+
+// strip computes the rows of t from row on in all columns of s.
+func (g *product) strip(level Level, t *tile, row int, s segment) {
+	width := maxPanels(level, t.rows)
+	for j := 0; j < s.cols; {
+		left := panels(s.cols - j)
+		for width > left {
+			width /= 2
+		}
+		t.cols = min(width*panelWidth, s.cols-j)
+		t.b = g.b[s.b+j/panelWidth*g.panel:]
+		t.c = g.c[row*g.cRow+s.c+j:]
+		if t.flags&tileFinish != 0 {
+			t.aim(&g.ep, row, s.c+j)
+		}
+		t.run(level)
+		j += t.cols
+	}
+}
+
+// aim points the tile at what is added to row and column j and onwards.
+func (t *tile) aim(ep *Epilogue, row, j int) {
+	if ep.Bias != nil {
+		t.bias = ep.Bias[j:]
+	}
+	if ep.RowBias != nil {
+		t.rowBias = ep.RowBias[row:]
+	}
+	if ep.Residual != nil {
+		t.residual = ep.Residual[row*t.residualRow+j:]
+	}
+}
+
+func (g *product) activate(rows span, segments []segment) {
+	for r := rows.lo; r < rows.hi; r++ {
+		for _, s := range segments {
+			c := g.c[r*g.cRow+s.c:][:s.cols]
+			Apply(c, c, g.ep.Activation)
+		}
+	}
+}

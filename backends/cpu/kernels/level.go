@@ -1,0 +1,61 @@
+package kernels
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Level is an instruction set that the kernels are written for.
+type Level uint8
+
+// The levels, each faster than the one before.
+const (
+	Portable Level = iota // plain Go
+	AVX2                  // AVX2 and FMA3
+	AVX512                // AVX-512 F, BW, DQ and VL
+)
+
+// String returns the level's name, such as "avx2".
+func (l Level) String() string {
+	switch l {
+	case Portable:
+		return "portable"
+	case AVX2:
+		return "avx2"
+	case AVX512:
+		return "avx512"
+	}
+	return fmt.Sprintf("level(%d)", uint8(l))
+}
+
+var current atomic.Uint32 // 0 until the first use, then the level plus one
+
+// Best returns the fastest level that this processor and this build have.
+func Best() Level {
+	levels := Levels()
+	return levels[len(levels)-1]
+}
+
+// CurrentLevel returns the level in use: Best, unless SetLevel chose another.
+func CurrentLevel() Level {
+	if l := current.Load(); l != 0 {
+		return Level(l - 1)
+	}
+	best := Best()
+	if current.CompareAndSwap(0, uint32(best)+1) {
+		return best
+	}
+	return Level(current.Load() - 1)
+}
+
+// SetLevel chooses the level for the whole process. It is called once at the start, before any
+// kernel runs; it fails if this processor or this build lacks the level.
+func SetLevel(l Level) error {
+	for _, have := range Levels() {
+		if have == l {
+			current.Store(uint32(l) + 1)
+			return nil
+		}
+	}
+	return fmt.Errorf("kernels: level %v is not available: this processor and build have %v", l, Levels())
+}

@@ -1,0 +1,113 @@
+package kernels
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Pool runs loops on several threads. Its workers live until Close; loops may be started from
+// several goroutines at once and from within a loop, and then share the workers.
+type Pool struct {
+	threads int
+	jobs    chan *job
+	workers sync.WaitGroup
+}
+
+// NewPool returns a pool that runs a loop on up to threads goroutines, the caller's included.
+// It panics if threads < 1.
+func NewPool(threads int) *Pool {
+	if threads < 1 {
+		panic("kernels: a pool needs at least one thread")
+	}
+	p := &Pool{threads: threads, jobs: make(chan *job)}
+	for range threads - 1 {
+		p.workers.Go(p.work)
+	}
+	return p
+}
+
+// Threads returns how many goroutines a loop may run on.
+func (p *Pool) Threads() int { return p.threads }
+
+// Close ends the workers and returns when they have ended. No loop may run or start after it.
+func (p *Pool) Close() {
+	close(p.jobs)
+	p.workers.Wait()
+}
+
+func (p *Pool) work() {
+	for j := range p.jobs {
+		j.help()
+	}
+}
+
+// For calls f for disjoint ranges that cover [0, n), at least grain indices long but for the last,
+// and returns when all have returned. Where one range is enough it calls f(0, n) itself. A panic
+// in f stops the handing out of ranges and is raised again in the caller.
+func (p *Pool) For(n, grain int, f func(lo, hi int)) {
+	grain = max(grain, 1)
+	if n <= 0 {
+		return
+	}
+	if p.threads == 1 || n <= grain {
+		f(0, n)
+		return
+	}
+	// A few ranges per thread let a thread that got the processor late take fewer of them.
+	const rangesPerThread = 4
+	step := max(grain, n/(rangesPerThread*p.threads))
+	j := &job{n: int64(n), step: int64(step), f: f}
+	p.invite(j, min(p.threads, (n+step-1)/step)-1)
+	j.run()
+	j.helpers.Wait()
+	if failure := j.failure.Load(); failure != nil {
+		panic(failure.value)
+	}
+}
+
+// invite hands the job to workers that wait for one. A worker that is busy with another loop is
+// not waited for: the caller does its part.
+func (p *Pool) invite(j *job, helpers int) {
+	for range helpers {
+		j.helpers.Add(1)
+		select {
+		case p.jobs <- j:
+		default:
+			j.helpers.Done()
+			return
+		}
+	}
+}
+
+// job is one running loop.
+type job struct {
+	next    atomic.Int64 // the first index that nobody has taken
+	n, step int64
+	f       func(lo, hi int)
+	helpers sync.WaitGroup
+	failure atomic.Pointer[failure]
+}
+
+type failure struct{ value any }
+
+func (j *job) help() {
+	defer j.helpers.Done()
+	j.run()
+}
+
+func (j *job) run() {
+	defer func() {
+		if v := recover(); v != nil {
+			j.failure.CompareAndSwap(nil, &failure{v})
+			j.next.Store(j.n)
+		}
+	}()
+	for {
+		hi := j.next.Add(j.step)
+		lo := hi - j.step
+		if lo >= j.n {
+			return
+		}
+		j.f(int(lo), int(min(hi, j.n)))
+	}
+}

@@ -1,0 +1,79 @@
+package kernels
+
+// tile is a block of a product small enough for the registers. The assembly knows the offsets of
+// its fields (gen/tile.go).
+//
+//	for r in rows, j in cols:
+//		x = flags&tileAdd ? c[r*cRow+j] : 0
+//		for k, o in offsets: x += a[r*aRow+k*aStep] * b[o + j/16*panel + j%16]
+//		if flags&tileFinish:
+//			x = x*alpha + bias[j] + rowBias[r] + residual[r*residualRow+j], then clamped
+//		c[r*cRow+j] = x
+//
+// Multiplications and additions are fused in assembly. b may be read up to the end of the last
+// panel, all else only as far as rows and cols reach.
+type tile struct {
+	a, b, c     []float32
+	offsets     []int
+	bias        []float32 // nil or one per column
+	rowBias     []float32 // nil or one per row
+	residual    []float32 // nil or as c
+	aRow, aStep int
+	panel       int
+	cRow        int
+	residualRow int
+	rows, cols  int
+	flags       int
+	alpha       float32
+	lo, hi      float32
+}
+
+const (
+	tileAdd    = 1 << iota // start from what c holds
+	tileFinish             // the last block of k: apply what comes after the product
+)
+
+func tilePortable(t *tile) {
+	for j := 0; j < t.cols; j += panelWidth {
+		b := t.b[j/panelWidth*t.panel:]
+		cols := min(t.cols-j, panelWidth)
+		for r := range t.rows {
+			var sums [panelWidth]float32
+			x := sums[:cols]
+			c := t.c[r*t.cRow+j:][:cols]
+			if t.flags&tileAdd != 0 {
+				copy(x, c)
+			}
+			t.accumulate(x, t.a[r*t.aRow:], b)
+			if t.flags&tileFinish != 0 {
+				t.finish(x, r, j)
+			}
+			copy(c, x)
+		}
+	}
+}
+
+func (t *tile) accumulate(x, a, b []float32) {
+	for k, o := range t.offsets {
+		f := a[k*t.aStep]
+		for j, v := range b[o:][:len(x)] {
+			x[j] += f * v
+		}
+	}
+}
+
+func (t *tile) finish(x []float32, r, j int) {
+	for i, v := range x {
+		v *= t.alpha
+		if t.bias != nil {
+			v += t.bias[j+i]
+		}
+		if t.rowBias != nil {
+			v += t.rowBias[r]
+		}
+		if t.residual != nil {
+			v += t.residual[r*t.residualRow+j+i]
+		}
+		x[i] = clamp(v, t.lo, t.hi)
+	}
+}
