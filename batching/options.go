@@ -1,0 +1,41 @@
+package batching
+
+import (
+	"time"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// Options bound one Batcher.
+type Options struct {
+	MaxRows      int // rows that are executed together at most; a call with more is refused
+	MaxQueueRows int // rows that may wait; a call beyond that is refused at once
+	Inflight     int // batches that may be executing at the same time
+
+	// OnBatch, if not nil, is told of every execution before its answers are handed out.
+	// It is called from many goroutines and must be quick.
+	OnBatch func(BatchInfo)
+}
+
+// BatchInfo is one execution of the wrapped predictor.
+type BatchInfo struct {
+	Rows    int // 1 for a signature that is not batched
+	Calls   int
+	Compute time.Duration
+	Err     error
+}
+
+// Validate reports settings that cannot work, as an ErrInvalid that says what to change.
+func (o Options) Validate() error {
+	if o.MaxRows < 1 {
+		return backends.Errorf(backends.ErrInvalid, "batching.max_rows is %d: at least 1 is needed", o.MaxRows)
+	}
+	if o.MaxQueueRows < o.MaxRows {
+		return backends.Errorf(backends.ErrInvalid,
+			"batching.max_queue_rows is %d, less than batching.max_rows (%d): the largest call that is allowed could never wait", o.MaxQueueRows, o.MaxRows)
+	}
+	if o.Inflight < 1 {
+		return backends.Errorf(backends.ErrInvalid, "batching.inflight is %d: at least 1 is needed", o.Inflight)
+	}
+	return nil
+}
