@@ -19,7 +19,7 @@ type Server struct {
 	Admin  string `yaml:"admin"`  // address of metrics, profiles and health
 
 	Control      Control  `yaml:"control"`
-	PollInterval Duration `yaml:"poll_interval"` // with control poll
+	PollInterval Duration `yaml:"poll_interval"` // with control poll; default 5s
 	LoadTimeout  Duration `yaml:"load_timeout"`  // for one version, warm-up included
 	Deadline     Duration `yaml:"deadline"`      // of a request that brings none, where its model sets none
 
@@ -71,12 +71,11 @@ func (c *Control) Type() string { return "mode" }
 // Default is a safe configuration for everything but Models.
 func Default() Server {
 	return Server{
-		HTTP:         ":8000",
-		Admin:        ":8002",
-		Control:      ControlPoll,
-		PollInterval: Duration(5 * time.Second),
-		LoadTimeout:  Duration(5 * time.Minute),
-		Deadline:     Duration(10 * time.Second),
+		HTTP:        ":8000",
+		Admin:       ":8002",
+		Control:     ControlPoll,
+		LoadTimeout: Duration(5 * time.Minute),
+		Deadline:    Duration(10 * time.Second),
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			MaxConnections: 4096,
@@ -98,7 +97,9 @@ func (s Server) Validate() error {
 		return errors.New("no model repository: say --models DIR, or models: DIR in the configuration file")
 	case s.HTTP == "" || s.Admin == "":
 		return errors.New("http and admin need an address, such as 127.0.0.1:8000")
-	case s.Control == ControlPoll && s.PollInterval < Duration(10*time.Millisecond):
+	case s.Control != ControlPoll && s.PollInterval != 0:
+		return fmt.Errorf("poll_interval does nothing with control %s: leave it out", s.Control)
+	case s.PollInterval != 0 && s.PollInterval < Duration(10*time.Millisecond):
 		return fmt.Errorf("poll_interval %v: at least 10ms", s.PollInterval)
 	case s.LoadTimeout <= 0 || s.Deadline <= 0 || s.Shutdown.Timeout <= 0:
 		return errors.New("load_timeout, deadline and shutdown.timeout must be above zero")
@@ -108,6 +109,14 @@ func (s Server) Validate() error {
 		return errors.New("limits.max_body and limits.max_connections must be above zero")
 	}
 	return s.Control.Set(string(s.Control))
+}
+
+// Poll returns how often to look for changes in the repository, 0 for never.
+func (s Server) Poll() time.Duration {
+	if s.Control != ControlPoll {
+		return 0
+	}
+	return time.Duration(cmp.Or(s.PollInterval, Duration(5*time.Second)))
 }
 
 // Model is a model's model.yaml. The zero value, where there is no file, means the defaults.

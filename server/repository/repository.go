@@ -70,10 +70,9 @@ type Repository struct {
 	models map[string]*model
 }
 
-// Open loads what the repository holds and returns when every version has been tried; one
-// that fails is in the index and does not stop the others. A root that cannot be read is an
+// New returns a repository that has not been looked at yet. A root that cannot be read is an
 // error. Close must be called.
-func Open(ctx context.Context, o Options) (*Repository, error) {
+func New(o Options) (*Repository, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -81,19 +80,26 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 		return nil, fmt.Errorf("model repository: %w: make it, or name another with --models", err)
 	}
 	r := &Repository{options: o, models: map[string]*model{}}
-	r.ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if !o.Explicit {
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// Start loads what the repository holds, and returns when every version has been tried and
+// the repository is ready; one that fails is in the index and does not stop the others. It
+// gives up when ctx ends. Watching for changes goes on until Close.
+func (r *Repository) Start(ctx context.Context) error {
+	if !r.options.Explicit {
 		defer context.AfterFunc(ctx, r.stop)()
 		r.refresh(false)
 		if err := ctx.Err(); err != nil {
-			return nil, errors.Join(err, r.Close())
+			return err
 		}
 	}
 	r.ready.Store(true)
-	if !o.Explicit && o.PollInterval > 0 {
+	if !r.options.Explicit && r.options.PollInterval > 0 {
 		r.done.Go(r.poll)
 	}
-	return r, nil
+	return nil
 }
 
 // poll looks for changes until the repository closes.

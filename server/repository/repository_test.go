@@ -82,8 +82,11 @@ func open(t *testing.T, root string, change func(*Options)) (*Repository, *fake)
 	if change != nil {
 		change(&o)
 	}
-	r, err := Open(t.Context(), o)
+	r, err := New(o)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return r, f
@@ -121,7 +124,7 @@ func wantIndex(t *testing.T, r *Repository, want ...string) {
 	}
 }
 
-func TestOpenLoadsTheLatestVersionOfEachModel(t *testing.T) {
+func TestStartLoadsTheLatestVersionOfEachModel(t *testing.T) {
 	root := t.TempDir()
 	put(t, root, "a", "1", "old")
 	put(t, root, "a", "2", "new")
@@ -140,10 +143,10 @@ func TestOpenLoadsTheLatestVersionOfEachModel(t *testing.T) {
 	wantIndex(t, r, "a 2 READY", "b 7 UNAVAILABLE b version 7: the file is damaged")
 }
 
-func TestOpenRefusesARootThatIsNotThere(t *testing.T) {
-	_, err := Open(t.Context(), Options{Root: filepath.Join(t.TempDir(), "nowhere")})
+func TestNewRefusesARootThatIsNotThere(t *testing.T) {
+	_, err := New(Options{Root: filepath.Join(t.TempDir(), "nowhere")})
 	if err == nil || !strings.Contains(err.Error(), "--models") {
-		t.Errorf("Open = %v, want a hint at --models", err)
+		t.Errorf("New = %v, want a hint at --models", err)
 	}
 }
 
@@ -435,4 +438,22 @@ func TestDecide(t *testing.T) {
 			t.Errorf("%s: decide = %v, want %v", c.situation, got, c.want)
 		}
 	}
+}
+
+func TestStartGivesUpWhenItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := t.TempDir()
+		put(t, root, "a", "1", "slow")
+		f := &fake{died: map[string]chan struct{}{}}
+		r, err := New(Options{Root: root, LoadTimeout: time.Hour, Loader: f.load, Select: latest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Start(ctx); !errors.Is(err, context.DeadlineExceeded) || r.Ready() {
+			t.Errorf("Start = %v, ready %v, want a missed deadline and not ready", err, r.Ready())
+		}
+		closeRepository(t, r)
+	})
 }

@@ -1,0 +1,56 @@
+# thrum: `make` prints this list.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+GO ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the static binary ./thrum
+	$(BUILD) -o thrum .
+
+.PHONY: demo
+demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)
+	$(GO) run ./examples/demo -thrum ./thrum -models examples/models $(if $(ONCE),-once)
+
+.PHONY: test
+test: ## run the whole test suite
+	$(GO) test ./...
+
+.PHONY: race
+race: ## run the test suite under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 10s) each
+	.ci/fuzz $(or $(FUZZTIME),10s)
+
+.PHONY: lint
+lint: ## gofmt, vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: generate
+generate: ## regenerate assembly, protocol code and tables
+	$(GO) generate ./...
+
+.PHONY: check
+check: lint test purego ## what to run before a commit
+
+.PHONY: purego
+purego: ## test the kernels without assembly
+	$(GO) test -tags purego ./backends/cpu/...
+
+.PHONY: bench
+bench: build ## whole path: requests/s and CPU per request beside a bare fasthttp echo
+	$(GO) run ./bench -thrum ./thrum
+
+.PHONY: size
+size: ## lines of Go by package, tests apart
+	@.ci/size
