@@ -1,0 +1,213 @@
+package plugins
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// drainTime is how long the output of a plugin is still read after its death. It matters only
+// where a process that the plugin started holds the other end open.
+const drainTime = 100 * time.Millisecond
+
+// child is a plugin's operating system process. It is the runner.Runner that go-plugin
+// drives, in place of go-plugin's own, which notices a death only once every holder of the
+// process' output has closed it, stops reading that output at a long line, and panics on a
+// log line whose message is no string.
+type child struct {
+	command Command
+	log     *lineLog // where its output goes
+
+	env       []string // go-plugin's part of the environment
+	socketDir string   // go-plugin's folder for the socket
+	cmd       *exec.Cmd
+
+	handshake      *io.PipeReader // the first line of its output, for go-plugin
+	stdout, stderr *os.File
+	host           *os.File // the plugin lives as long as this is open
+
+	started chan struct{} // closed when the process has started
+	died    chan struct{} // closed when the process has ended
+	drained chan struct{} // closed when its output has been logged, too
+	err     error         // how it ended; set before died is closed
+}
+
+func newChild(command Command, log *lineLog) *child {
+	return &child{
+		command: command,
+		log:     log,
+		started: make(chan struct{}),
+		died:    make(chan struct{}),
+		drained: make(chan struct{}),
+	}
+}
+
+// Start starts the process. The thread that does so waits for its end: the kernel kills the
+// child when the thread that started it ends, and so must not do that before.
+func (c *child) Start(context.Context) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		err := c.exec()
+		result <- err
+		if err == nil {
+			c.err = c.cmd.Wait()
+			close(c.died)
+		}
+	}()
+	if err := <-result; err != nil {
+		return err
+	}
+	close(c.started)
+	return nil
+}
+
+func (c *child) exec() error {
+	c.cmd = exec.Command(c.command.Path, c.command.Args...)
+	c.cmd.Env = slices.Concat(c.command.environ(), c.env)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:   true, // a terminal's signals are for the host
+		Pdeathsig: syscall.SIGKILL,
+	}
+	theirs, err := c.pipes()
+	if err == nil {
+		c.cmd.Stdout, c.cmd.Stderr, c.cmd.ExtraFiles = theirs[0], theirs[1], theirs[2:]
+		err = c.cmd.Start()
+	}
+	closeAll(theirs...)
+	if err != nil {
+		closeAll(c.stdout, c.stderr, c.host)
+		return err
+	}
+	handshake, first := io.Pipe()
+	c.handshake = handshake
+	go c.forward(first)
+	return nil
+}
+
+// pipes makes the ends that the process inherits, in the order of standard output, standard
+// error and hostFD, and keeps the others.
+func (c *child) pipes() (theirs []*os.File, err error) {
+	for _, out := range []**os.File{&c.stdout, &c.stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return theirs, err
+		}
+		*out, theirs = r, append(theirs, w)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	c.host = w
+	return append(theirs, r), nil
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close() // of a nil file: an error, like that of one closed before
+	}
+}
+
+// forward logs the output of the process, but for the handshake, until both have ended.
+func (c *child) forward(handshake *io.PipeWriter) {
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		var streams sync.WaitGroup
+		streams.Go(func() { _, _ = io.Copy(c.log, c.stderr) })
+		streams.Go(func() { c.forwardStdout(handshake) })
+		streams.Wait()
+	}()
+	<-c.died
+	select {
+	case <-logged:
+	case <-time.After(drainTime):
+	}
+	closeAll(c.stdout, c.stderr, c.host)
+	<-logged
+	c.log.flush()
+	close(c.drained)
+}
+
+func (c *child) forwardStdout(handshake *io.PipeWriter) {
+	out := bufio.NewReaderSize(c.stdout, 4<<10)
+	line, _ := out.ReadSlice('\n') // cut where the buffer ends: a handshake is shorter
+	_, _ = handshake.Write(line)
+	_ = handshake.Close()
+	_, _ = io.Copy(&lineLog{log: c.log.log}, out)
+}
+
+// reason says how the process ended, with its last words once they have been read.
+func (c *child) reason() string {
+	how := "exit status 0"
+	if c.err != nil {
+		how = c.err.Error()
+	}
+	if words := c.log.lastWords(); words != "" {
+		return fmt.Sprintf("%s, after saying %q", how, words)
+	}
+	return how
+}
+
+// Wait waits for the end of the process.
+func (c *child) Wait(context.Context) error {
+	<-c.died
+	return c.err
+}
+
+// Kill ends the process at once. It does not wait for that.
+func (c *child) Kill(context.Context) error {
+	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill plugin: %w", err)
+	}
+	return nil
+}
+
+// Stdout returns the handshake alone.
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
+
+// Stderr returns nothing: forward logs it.
+func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name returns the path of the executable.
+func (c *child) Name() string { return c.command.Path }
+
+// ID returns the process id, or nothing before the process has started.
+func (c *child) ID() string {
+	if pid := c.pid(); pid != 0 {
+		return strconv.Itoa(pid)
+	}
+	return ""
+}
+
+func (c *child) pid() int {
+	if c.cmd == nil || c.cmd.Process == nil {
+		return 0
+	}
+	return c.cmd.Process.Pid
+}
+
+// Diagnose adds nothing to go-plugin's own words: what the process said is in the log.
+func (c *child) Diagnose(context.Context) string { return "" }
+
+// PluginToHost returns the address unchanged: host and plugin see the same file system.
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin is the reverse of PluginToHost.
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

@@ -1,0 +1,256 @@
+package plugins
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// Command says which program is a plugin.
+type Command struct {
+	Path string
+	Args []string // without the program's name
+	Env  []string // as "key=value"; nil for the host's
+}
+
+func (c Command) environ() []string {
+	if c.Env == nil {
+		return os.Environ()
+	}
+	return c.Env
+}
+
+// Options says how to run a plugin. The zero value is good.
+type Options struct {
+	Name string       // for people, in errors and logs; the program's name if empty
+	Log  *slog.Logger // where the plugin's log goes; slog.Default() if nil
+
+	StartTimeout time.Duration // from starting the process to its first answer; 10 s if 0
+	InfoTimeout  time.Duration // for an Info whose context has no earlier deadline; 1 s if 0
+	CloseTimeout time.Duration // for the plugin to end by itself when closed, at most 2 s; 2 s if 0
+}
+
+func (o Options) withDefaults(cmd Command) Options {
+	o.Name = cmp.Or(o.Name, filepath.Base(cmd.Path))
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Log = o.Log.With("plugin", o.Name)
+	o.StartTimeout = cmp.Or(o.StartTimeout, 10*time.Second)
+	o.InfoTimeout = cmp.Or(o.InfoTimeout, time.Second)
+	o.CloseTimeout = cmp.Or(o.CloseTimeout, 2*time.Second)
+	return o
+}
+
+// killTimeout is how long a killed process may take to end. It takes longer only where a
+// system call cannot be interrupted, as in a driver that hangs.
+const killTimeout = 5 * time.Second
+
+// Process is a backend in a process of its own. Once the process has ended every call fails
+// with an ErrUnavailable that says why; a Process is not started again.
+type Process struct {
+	*client
+	options Options
+	plugin  *goplugin.Client
+	child   *child
+
+	closing chan struct{} // closed by the first Close
+	watched chan struct{} // closed when the end of the process has been logged
+	close   sync.Once
+	err     error // of the first Close
+}
+
+// Start starts a plugin and waits until it answers. An error is an ErrUnavailable with the
+// plugin's last words, or that of ctx. The process ends with Close, not with ctx.
+func Start(ctx context.Context, cmd Command, o Options) (*Process, error) {
+	o = o.withDefaults(cmd)
+	p := &Process{
+		options: o,
+		child:   newChild(cmd, &lineLog{log: o.Log}),
+		closing: make(chan struct{}),
+		watched: make(chan struct{}),
+	}
+	p.plugin = goplugin.NewClient(p.config())
+	if err := p.start(ctx); err != nil {
+		return nil, p.abandon(ctx, err)
+	}
+	o.Log.Info("plugin started", "pid", p.PID())
+	go p.watch()
+	return p, nil
+}
+
+func (p *Process) config() *goplugin.ClientConfig {
+	return &goplugin.ClientConfig{
+		HandshakeConfig:  handshake(ProtocolVersion),
+		Plugins:          plugins(nil),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger:           hclog.NewNullLogger(), // what matters of it is in the errors
+		GRPCDialOptions:  dialOptions(),
+		StartTimeout:     p.options.StartTimeout,
+		SkipHostEnv:      true, // the child adds it
+		SyncStdout:       &lineLog{log: p.options.Log},
+		SyncStderr:       &lineLog{log: p.options.Log},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.child.env, p.child.socketDir = cmd.Env, socketDir
+			return p.child, nil
+		},
+	}
+}
+
+func (p *Process) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.options.StartTimeout)
+	defer cancel()
+	// Both sides are connected at the end of this, or never will be. The socket's file is not
+	// needed again then, and once it is gone none is left behind, whoever dies.
+	defer func() { _ = os.RemoveAll(p.child.socketDir) }()
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return err
+	}
+	p.client = newClient(conn, p.options.Name, p.gone)
+	_, err = p.info(ctx)
+	return err
+}
+
+// connect starts the process and shakes hands with it. go-plugin knows no contexts: the
+// death of the process is what makes it stop waiting.
+func (p *Process) connect(ctx context.Context) (*grpc.ClientConn, error) {
+	connected := make(chan struct{})
+	defer close(connected)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-p.child.started:
+			_ = p.child.Kill(ctx)
+		case <-connected:
+		}
+	})()
+	protocol, err := p.plugin.Client()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := protocol.Dispense(pluginName)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*grpc.ClientConn), nil
+}
+
+// abandon ends what Start has started, and says why it failed.
+func (p *Process) abandon(ctx context.Context, err error) error {
+	if p.child.pid() == 0 {
+		return backends.Errorf(backends.ErrUnavailable, "start plugin %s: %w", p.options.Name, err)
+	}
+	select {
+	case <-p.child.died: // by itself: its own words say more than err
+		<-p.child.drained
+		err = errors.New(p.child.reason())
+	case <-ctx.Done():
+	case <-time.After(drainTime):
+	}
+	err = errors.Join(err, p.end())
+	if ctx.Err() != nil {
+		return fmt.Errorf("start plugin %s: %w", p.options.Name, ctx.Err())
+	}
+	return backends.Errorf(backends.ErrUnavailable, "start plugin %s: %w", p.options.Name, err)
+}
+
+// watch logs the end of the process.
+func (p *Process) watch() {
+	defer close(p.watched)
+	<-p.child.drained
+	if p.isClosing() {
+		p.options.Log.Info("plugin stopped", "pid", p.PID())
+		return
+	}
+	p.options.Log.Error("plugin died", "pid", p.PID(), "reason", p.child.reason())
+}
+
+// PID returns the id of the process.
+func (p *Process) PID() int { return p.child.pid() }
+
+// Done returns a channel that is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.child.died }
+
+// Err returns nil while the plugin serves, and then an ErrUnavailable that says why it does
+// so no more.
+func (p *Process) Err() error { return p.gone() }
+
+func (p *Process) gone() error {
+	if p.isClosing() {
+		return backends.Errorf(backends.ErrUnavailable, "plugin %s is closed", p.options.Name)
+	}
+	select {
+	case <-p.child.died:
+		return backends.Errorf(backends.ErrUnavailable, "plugin %s died: %s", p.options.Name, p.child.reason())
+	default:
+		return nil
+	}
+}
+
+func (p *Process) isClosing() bool {
+	select {
+	case <-p.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Info asks the plugin what it is. A plugin that does not answer within Options.InfoTimeout,
+// because it is stopped or hangs, gives context.DeadlineExceeded.
+func (p *Process) Info(ctx context.Context) (backends.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.options.InfoTimeout)
+	defer cancel()
+	return p.info(ctx)
+}
+
+// Load loads a model in the plugin.
+func (p *Process) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
+	m, err := p.load(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close ends the plugin, by force when it has not ended by itself within
+// Options.CloseTimeout, and waits for its end. Calls under way fail with ErrUnavailable.
+func (p *Process) Close() error {
+	p.close.Do(func() {
+		close(p.closing)
+		if p.err = p.end(); p.err == nil {
+			<-p.watched
+		}
+	})
+	return p.err
+}
+
+func (p *Process) end() error {
+	force := time.AfterFunc(p.options.CloseTimeout, func() { _ = p.child.Kill(context.Background()) })
+	defer force.Stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.plugin.Kill() // asks, waits for up to 2 s, kills, and waits for the end
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(p.options.CloseTimeout + 2*time.Second + killTimeout):
+		return fmt.Errorf("plugin %s: process %d does not end even when killed: the kernel holds it", p.options.Name, p.PID())
+	}
+}

@@ -1,0 +1,60 @@
+package plugins
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// hostFD is the read end of a pipe whose other end the host holds. Nothing is ever written
+// to it; its end of file says that the host is gone.
+const hostFD = 3
+
+// Serve is the whole main of a plugin: it answers a host with b until the host closes the
+// plugin, and then closes b. It returns only to end the process, and ends it at once, b busy
+// or not, when the host dies. What the process logs through slog from then on arrives in the
+// host's log.
+//
+// A plugin ignores SIGTERM and SIGINT: those who send them to every process of a service at
+// once want the host to drain first, and the plugin has to be there for that.
+func Serve(b backends.Backend) { serve(b, ProtocolVersion) }
+
+func serve(b backends.Backend, version uint) {
+	slog.SetDefault(newPluginLog(os.Stderr))
+	if os.Getenv(cookieKey) == cookieValue { // else go-plugin explains what a plugin is, and exits
+		signal.Ignore(syscall.SIGTERM)
+		exitWithHost()
+	}
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: handshake(version),
+		Plugins:         plugins(b),
+		GRPCServer:      newGRPCServer,
+		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr, JSONFormat: true}),
+	})
+	if err := b.Close(); err != nil {
+		slog.Error("closing the backend failed", "error", err)
+	}
+}
+
+// exitWithHost ends this process when the host has ended.
+func exitWithHost() {
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(hostFD, &stat); err != nil || stat.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		fmt.Fprintf(os.Stderr, "file descriptor %d is not the host's pipe: start this plugin from its host\n", hostFD)
+		os.Exit(1)
+	}
+	syscall.CloseOnExec(hostFD)
+	host := os.NewFile(hostFD, "host")
+	go func() {
+		_, _ = io.Copy(io.Discard, host)
+		os.Exit(1)
+	}()
+}

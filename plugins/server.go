@@ -1,0 +1,128 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/plugins/proto"
+)
+
+// server answers the host with a backend. It trusts the host no more than the host trusts
+// it: every batch is checked against the signature before a model sees it.
+type server struct {
+	proto.UnimplementedControlServer
+	proto.UnimplementedTensorsServer
+	backend backends.Backend
+
+	mu     sync.Mutex // guards what follows
+	last   uint64     // the newest handle
+	loaded map[uint64]loadedModel
+}
+
+type loadedModel struct {
+	backends.Model
+	signature backends.Signature
+}
+
+func newServer(b backends.Backend) *server {
+	return &server{backend: b, loaded: map[uint64]loadedModel{}}
+}
+
+func (s *server) Info(ctx context.Context, _ *proto.InfoRequest) (*proto.InfoReply, error) {
+	info, err := s.backend.Info(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return toInfo(info), nil
+}
+
+func (s *server) Load(ctx context.Context, req *proto.LoadRequest) (*proto.LoadReply, error) {
+	m, err := s.load(ctx, fromSpec(req))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &proto.LoadReply{Handle: s.add(m), Signature: toSignature(m.signature)}, nil
+}
+
+func (s *server) load(ctx context.Context, spec backends.Spec) (loadedModel, error) {
+	m, err := s.backend.Load(ctx, spec)
+	if err != nil {
+		return loadedModel{}, err
+	}
+	signature := m.Signature()
+	err = checkSignature(signature)
+	if err != nil {
+		err = backends.Errorf(backends.ErrInvalid, "signature of model %s: %w", spec.Model, err)
+	} else {
+		err = ctx.Err() // nobody waits for the model any more
+	}
+	if err != nil {
+		return loadedModel{}, errors.Join(err, m.Close())
+	}
+	return loadedModel{m, signature}, nil
+}
+
+func (s *server) add(m loadedModel) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	s.loaded[s.last] = m
+	return s.last
+}
+
+func (s *server) Predict(ctx context.Context, req *proto.PredictRequest) (*proto.PredictReply, error) {
+	out, err := s.predict(ctx, req)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return toAnswer(out), nil
+}
+
+func (s *server) predict(ctx context.Context, req *proto.PredictRequest) (backends.Batch, error) {
+	s.mu.Lock()
+	m, ok := s.loaded[req.GetHandle()]
+	s.mu.Unlock()
+	if !ok {
+		return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "the model is not loaded")
+	}
+	in, err := fromBatch(req)
+	if err != nil {
+		return backends.Batch{}, err
+	}
+	if err := m.signature.Check(in); err != nil {
+		return backends.Batch{}, err
+	}
+	return m.Predict(ctx, in)
+}
+
+func (s *server) Unload(_ context.Context, req *proto.UnloadRequest) (*proto.UnloadReply, error) {
+	s.mu.Lock()
+	m, ok := s.loaded[req.GetHandle()]
+	delete(s.loaded, req.GetHandle())
+	s.mu.Unlock()
+	if !ok {
+		return &proto.UnloadReply{}, nil
+	}
+	return &proto.UnloadReply{}, toStatus(m.Close())
+}
+
+// recoverPanics turns a panic in a backend's method into the failure of one call. A panic in
+// a goroutine that the backend started still ends the process, which the host survives.
+func recoverPanics(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (reply any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("panic in the backend", "method", info.FullMethod, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = status.Errorf(codes.Internal, "panic in the backend: %v", p)
+		}
+	}()
+	return next(ctx, req)
+}
