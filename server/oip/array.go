@@ -1,0 +1,218 @@
+package oip
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strconv"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// appendElement appends the element at text[i] in the layout of backends.Tensor and returns
+// the index after it.
+type appendElement func(out, text []byte, i int) ([]byte, int, error)
+
+// elementOf returns how an element of datatype d is read from JSON, or nil if JSON has no
+// agreed form for it.
+func elementOf(d backends.Datatype) appendElement {
+	switch d {
+	case backends.FP32:
+		return appendFP32
+	case backends.FP64:
+		return appendFP64
+	case backends.Bool:
+		return appendBool
+	case backends.Bytes:
+		return appendText
+	case backends.FP16, backends.BF16:
+		return nil
+	}
+	return appendInteger(d)
+}
+
+// appendText appends the string at text[i] with its length before it.
+func appendText(out, text []byte, i int) ([]byte, int, error) {
+	start := len(out)
+	out, next, err := appendUnquoted(append(out, 0, 0, 0, 0), text, i)
+	if err != nil {
+		return out, i, err
+	}
+	size := len(out) - start - 4
+	if uint64(size) > math.MaxUint32 {
+		return out, i, errRange
+	}
+	binary.LittleEndian.PutUint32(out[start:], uint32(size))
+	return out, next, nil
+}
+
+// array reads the data of one tensor, nested like its shape or flat.
+type array struct {
+	*cursor
+	tensor  *backends.Tensor
+	element appendElement
+	read    int64 // elements so far
+}
+
+// readArray reads the value at the cursor into the tensor's data. The tensor has its datatype
+// and shape already.
+func readArray(c *cursor, t *backends.Tensor) error {
+	a := &array{cursor: c, tensor: t, element: elementOf(t.Datatype)}
+	if a.element == nil {
+		return a.invalid("%v has no JSON form: send it as binary data", t.Datatype)
+	}
+	n := t.Elements()
+	// Each element takes a character and, but for the last, a comma: what the text cannot hold is
+	// refused before memory is set aside for it.
+	if n > int64(len(c.text)-c.at)/2+1 {
+		return a.invalid("shape %v needs %d elements, more than the request holds", t.Shape, n)
+	}
+	size := t.Datatype.Size()
+	if t.Datatype == backends.Bytes {
+		size = 8
+	}
+	t.Data = make([]byte, 0, n*int64(size))
+	if len(t.Shape) == 0 && c.peek() != '[' {
+		return a.scalar()
+	}
+	start := c.at
+	if len(t.Shape) > 1 && c.take('[') && c.peek() == '[' {
+		c.at = start
+		return a.nested(0)
+	}
+	c.at = start
+	return a.row(n)
+}
+
+func (a *array) scalar() error {
+	i := skipSpace(a.text, a.at)
+	out, next, err := a.element(a.tensor.Data, a.text, i)
+	if err != nil {
+		return a.refuse(i, err)
+	}
+	a.tensor.Data, a.at = out, next
+	return nil
+}
+
+// nested reads an array of the shape's dimensions from dim on.
+func (a *array) nested(dim int) error {
+	shape := a.tensor.Shape
+	if dim == len(shape)-1 {
+		return a.row(shape[dim])
+	}
+	if !a.take('[') {
+		return a.malformed("a '[' of " + strconv.Quote(a.tensor.Name) + "'s data")
+	}
+	for k := range shape[dim] {
+		if k > 0 && !a.take(',') {
+			if a.peek() == ']' {
+				return a.invalid("%d entries given in dimension %d before element %d, shape %v expects %d", k, dim, a.read, shape, shape[dim])
+			}
+			return a.malformed("a ',' or ']'")
+		}
+		if a.peek() == ']' {
+			return a.invalid("%d entries given in dimension %d before element %d, shape %v expects %d", k, dim, a.read, shape, shape[dim])
+		}
+		if err := a.nested(dim + 1); err != nil {
+			return err
+		}
+	}
+	if a.peek() == ',' {
+		return a.invalid("more than %d entries given in dimension %d at element %d, shape %v expects %d", shape[dim], dim, a.read, shape, shape[dim])
+	}
+	if !a.take(']') {
+		return a.malformed("a ',' or ']'")
+	}
+	return nil
+}
+
+// row reads an array of n elements.
+func (a *array) row(n int64) error {
+	if !a.take('[') {
+		return a.malformed("a '[' of " + strconv.Quote(a.tensor.Name) + "'s data")
+	}
+	if a.take(']') {
+		return a.counted(0, n)
+	}
+	text, i, out := a.text, a.at, a.tensor.Data
+	for k := int64(0); k < n; k++ {
+		i = skipSpace(text, i)
+		var err error
+		start := i
+		if out, i, err = a.element(out, text, i); err != nil {
+			a.read += k
+			return a.refuse(start, err)
+		}
+		i = skipSpace(text, i)
+		if i < len(text) && text[i] == ',' && k+1 < n {
+			i++
+			continue
+		}
+		a.at = i
+		if i < len(text) && text[i] == ']' {
+			a.at++
+			a.tensor.Data = out
+			return a.counted(k+1, n)
+		}
+		if i < len(text) && text[i] == ',' {
+			break
+		}
+		return a.malformed("a ',' or ']'")
+	}
+	return a.invalid("more than %d elements given from element %d on, shape %v expects %d", n, a.read, a.tensor.Shape, n)
+}
+
+// counted accepts a row of n elements.
+func (a *array) counted(given, n int64) error {
+	if given != n {
+		return a.invalid("%d elements given from element %d on, shape %v expects %d", given, a.read, a.tensor.Shape, n)
+	}
+	a.read += n
+	return nil
+}
+
+// refuse reports that the element at text[i] cannot be read.
+func (a *array) refuse(i int, why error) error {
+	if i == len(a.text) {
+		return a.malformed("an element")
+	}
+	token := a.token(i)
+	switch token {
+	case "NaN", "Infinity", "-Infinity", "nan", "inf", "-inf", "Inf", "-Inf":
+		return a.invalid("element %d is %s, which JSON does not have: send it as binary data", a.read, token)
+	}
+	if text := a.text[i]; text == '[' {
+		return a.invalid("element %d is an array: the nesting does not match shape %v", a.read, a.tensor.Shape)
+	}
+	if errors.Is(why, errRange) {
+		return a.invalid("element %d is %s, out of the range of %v%s", a.read, token, a.tensor.Datatype, rangeOf(a.tensor.Datatype))
+	}
+	return a.invalid("element %d is %s, %w (datatype %v)", a.read, token, why, a.tensor.Datatype)
+}
+
+func (a *array) invalid(format string, args ...any) error {
+	return backends.Errorf(backends.ErrInvalid, "input %q: "+format, append([]any{a.tensor.Name}, args...)...)
+}
+
+// rangeOf says what integers datatype d holds, for an error.
+func rangeOf(d backends.Datatype) string {
+	switch d {
+	case backends.Int8:
+		return " (-128 to 127)"
+	case backends.Int16:
+		return " (-32768 to 32767)"
+	case backends.Int32:
+		return " (-2147483648 to 2147483647)"
+	case backends.Int64:
+		return " (-9223372036854775808 to 9223372036854775807)"
+	case backends.Uint8:
+		return " (0 to 255)"
+	case backends.Uint16:
+		return " (0 to 65535)"
+	case backends.Uint32:
+		return " (0 to 4294967295)"
+	case backends.Uint64:
+		return " (0 to 18446744073709551615)"
+	}
+	return ""
+}

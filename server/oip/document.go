@@ -1,0 +1,58 @@
+package oip
+
+import (
+	"encoding/json"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// Server is the server's metadata document.
+type Server struct {
+	Name       string   `json:"name"`
+	Version    string   `json:"version"`
+	Extensions []string `json:"extensions"`
+}
+
+// Model is a model's metadata document.
+type Model struct {
+	Name     string   `json:"name"`
+	Versions []string `json:"versions"`
+	Platform string   `json:"platform"`
+	Inputs   []Tensor `json:"inputs"`
+	Outputs  []Tensor `json:"outputs"`
+}
+
+// Tensor describes an input or output; -1 in its shape is a dimension that varies.
+type Tensor struct {
+	Name     string  `json:"name"`
+	Datatype string  `json:"datatype"`
+	Shape    []int64 `json:"shape"`
+}
+
+// IndexEntry is a line of the repository index.
+type IndexEntry struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	State   string `json:"state,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// Describe returns the tensors of one side of a signature.
+func Describe(specs []backends.TensorSpec) []Tensor {
+	all := make([]Tensor, len(specs))
+	for i, s := range specs {
+		all[i] = Tensor{Name: s.Name, Datatype: s.Datatype.String(), Shape: s.Shape}
+		if s.Shape == nil {
+			all[i].Shape = []int64{}
+		}
+	}
+	return all
+}
+
+// Error returns the body of every answer that is not a success.
+func Error(text string) []byte {
+	body, _ := json.Marshal(struct { // a string always marshals
+		Error string `json:"error"`
+	}{text})
+	return body
+}

@@ -1,0 +1,114 @@
+package rest
+
+import (
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conns is a listener that bounds how many of its connections are open and can close those
+// that would hold up a shutdown.
+type conns struct {
+	net.Listener
+	max int
+
+	mu   sync.Mutex // guards open
+	open map[*conn]struct{}
+}
+
+func newConns(ln net.Listener, max int) *conns {
+	return &conns{Listener: ln, max: max, open: map[*conn]struct{}{}}
+}
+
+// Accept returns the next connection for which there is room.
+func (cs *conns) Accept() (net.Conn, error) {
+	for {
+		nc, err := cs.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: nc, conns: cs}
+		if cs.add(c) {
+			return c, nil
+		}
+		refuseConn(nc)
+	}
+}
+
+func (cs *conns) add(c *conn) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if len(cs.open) == cs.max {
+		return false
+	}
+	cs.open[c] = struct{}{}
+	return true
+}
+
+func (cs *conns) remove(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.open, c)
+}
+
+// closeSilent closes the connections that have not sent a byte.
+func (cs *conns) closeSilent() { cs.closeIf(func(c *conn) bool { return !c.spoke.Load() }) }
+
+// closeAll closes every connection.
+func (cs *conns) closeAll() { cs.closeIf(func(*conn) bool { return true }) }
+
+func (cs *conns) closeIf(which func(*conn) bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		if which(c) {
+			c.Conn.Close() // the goroutine that serves it sees the end and calls Close
+		}
+	}
+}
+
+const refusal = `{"error":"too many connections are open: try again later"}`
+
+// refuseConn answers a connection for which there is no room. The reply fits an empty socket
+// buffer, so writing it does not hold up the next Accept.
+func refuseConn(nc net.Conn) {
+	nc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	io.WriteString(nc, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"+
+		"Connection: close\r\nContent-Length: "+strconv.Itoa(len(refusal))+"\r\n\r\n"+refusal)
+	nc.Close()
+}
+
+// conn is a connection that knows whether it was used and how to close gently.
+type conn struct {
+	net.Conn
+	conns  *conns
+	spoke  atomic.Bool
+	linger bool // set and read by the goroutine that serves the connection
+}
+
+// Read reads and remembers that there was something to read.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.spoke.Load() {
+		c.spoke.Store(true)
+	}
+	return n, err
+}
+
+// maxLinger bounds how long a refused client may take to stop sending.
+const maxLinger = 2 * time.Second
+
+// Close closes the connection. Where the reply refused a request without reading it to its
+// end, closing at once would reset the connection and could take the reply with it, so what
+// the client is still sending is read and dropped first.
+func (c *conn) Close() error {
+	c.conns.remove(c)
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
+		c.SetReadDeadline(time.Now().Add(maxLinger))
+		io.Copy(io.Discard, c.Conn)
+	}
+	return c.Conn.Close()
+}

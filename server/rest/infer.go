@@ -1,0 +1,156 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/server/oip"
+)
+
+// headerLength is the header that says where the JSON ends and binary data begins.
+const headerLength = "Inference-Header-Content-Length"
+
+func (s *Server) infer(ctx *fasthttp.RequestCtx, t target) {
+	o := Observation{Status: fasthttp.StatusInternalServerError, BytesIn: len(ctx.Request.Body())}
+	start := time.Now()
+	defer func() {
+		o.Total = time.Since(start)
+		s.o.Observe(o)
+	}()
+	if err := s.predict(ctx, t, &o); err != nil {
+		s.fail(ctx, err)
+	}
+	o.Status, o.BytesOut = ctx.Response.StatusCode(), len(ctx.Response.Body())
+}
+
+// predict reads the request, asks the model and writes the reply.
+func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) error {
+	v, release, err := s.catalog.Acquire(t.model, t.version)
+	if err != nil {
+		return err
+	}
+	defer release()
+	o.Model, o.Version = v.Model, v.Version
+
+	start := time.Now()
+	req, err := s.decode(ctx, v.Signature)
+	o.Parse = time.Since(start)
+	if err != nil {
+		return err
+	}
+	o.Rows = req.Batch.Rows()
+
+	call, cancel := s.deadline(start, req.Timeout, v.Deadline)
+	defer cancel()
+	answer, err := v.Predictor.Predict(call, req.Batch)
+	o.Queue, o.Compute = answer.Trace.Queue, answer.Trace.Compute
+	o.BatchRows, o.Cache = answer.Trace.BatchRows, answer.Trace.Cache
+	if err != nil {
+		return err
+	}
+	start = time.Now()
+	defer func() { o.Reply = time.Since(start) }()
+	return respond(ctx, oip.Response{Model: v.Model, Version: v.Version, ID: req.ID, HasID: req.HasID, Batch: answer, Binary: req.Binary})
+}
+
+// deadline returns the context of a call: the client may ask for less time than the model
+// gives, not for more.
+func (s *Server) deadline(start time.Time, asked, given time.Duration) (context.Context, context.CancelFunc) {
+	switch {
+	case asked > 0 && (given <= 0 || asked < given):
+		return context.WithDeadline(s.base, start.Add(asked))
+	case given > 0:
+		return context.WithDeadline(s.base, start.Add(given))
+	}
+	return context.WithCancel(s.base)
+}
+
+// decode reads the body into a request that shares no memory with it.
+func (s *Server) decode(ctx *fasthttp.RequestCtx, sig backends.Signature) (oip.Request, error) {
+	body, err := s.body(ctx)
+	if err != nil {
+		return oip.Request{}, err
+	}
+	length, err := jsonLength(&ctx.Request.Header)
+	if err != nil {
+		return oip.Request{}, err
+	}
+	if length != oip.AllJSON {
+		body = bytes.Clone(body) // the tensors alias it
+	}
+	req, err := oip.Decode(body, length, sig)
+	req.Batch.NoCache = fresh(ctx.Request.Header.Peek(fasthttp.HeaderCacheControl))
+	return req, err
+}
+
+// jsonLength returns the length of the JSON at the start of the body, or oip.AllJSON.
+func jsonLength(h *fasthttp.RequestHeader) (int, error) {
+	given := h.PeekAll(headerLength)
+	if len(given) == 0 {
+		return oip.AllJSON, nil
+	}
+	if h.ContentLength() < 0 {
+		return 0, backends.Errorf(backends.ErrInvalid, "a request with %s needs a Content-Length", headerLength)
+	}
+	n, err := strconv.ParseUint(string(given[0]), 10, 31)
+	if err != nil || len(given) > 1 {
+		return 0, backends.Errorf(backends.ErrInvalid, "header %s must be one number of bytes, %q given", headerLength, bytes.Join(given, []byte(", ")))
+	}
+	return int(n), nil
+}
+
+// fresh reports whether a Cache-Control header asks for an answer that is not from a cache.
+func fresh(header []byte) bool {
+	for directive := range strings.SplitSeq(string(header), ",") {
+		switch strings.ToLower(strings.TrimSpace(directive)) {
+		case "no-cache", "no-store":
+			return true
+		}
+	}
+	return false
+}
+
+// body returns the request's body, decompressed. It is valid until the handler returns.
+func (s *Server) body(ctx *fasthttp.RequestCtx) ([]byte, error) {
+	var body []byte
+	var err error
+	switch encoding := strings.ToLower(string(ctx.Request.Header.ContentEncoding())); encoding {
+	case "", "identity":
+		return ctx.Request.Body(), nil
+	case "gzip":
+		body, err = ctx.Request.BodyGunzipWithLimit(s.o.MaxBodyBytes)
+	case "deflate":
+		body, err = ctx.Request.BodyInflateWithLimit(s.o.MaxBodyBytes)
+	default:
+		return nil, errEncoding
+	}
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		return nil, backends.Errorf(backends.ErrTooLarge, "decompressed, %s", s.tooLarge())
+	}
+	if err != nil {
+		return nil, backends.Errorf(backends.ErrInvalid, "the body cannot be decompressed: %w", err)
+	}
+	return body, nil
+}
+
+// respond writes the reply into the buffer that fasthttp keeps for it.
+func respond(ctx *fasthttp.RequestCtx, r oip.Response) error {
+	body, length, err := oip.AppendResponse(ctx.Response.SwapBody(nil)[:0], r)
+	ctx.Response.SwapBody(body)
+	if err != nil {
+		return err
+	}
+	ctx.SetContentType("application/json")
+	if length != oip.AllJSON {
+		ctx.SetContentType("application/octet-stream")
+		ctx.Response.Header.Set(headerLength, strconv.Itoa(length))
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package rest
+
+import (
+	"encoding/json"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/thrumserve/thrum/server/oip"
+)
+
+// extensions are the protocol extensions that clients may rely on.
+var extensions = []string{"binary_tensor_data", "model_repository", "parameters"}
+
+// reply sends v as JSON.
+func reply(ctx *fasthttp.RequestCtx, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // v is one of our own types
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
+	ctx.SetBody(body)
+}
+
+func (s *Server) live(ctx *fasthttp.RequestCtx, _ target) {
+	reply(ctx, fasthttp.StatusOK, map[string]bool{"live": true})
+}
+
+// ready says whether the server should get traffic: 503 while it should not, where another
+// server of this protocol says 400; clients and probes look at whether it is 200.
+func (s *Server) ready(ctx *fasthttp.RequestCtx, _ target) {
+	ready, status := s.catalog.Ready(), fasthttp.StatusOK
+	if !ready {
+		status = fasthttp.StatusServiceUnavailable
+	}
+	reply(ctx, status, map[string]bool{"ready": ready})
+}
+
+func (s *Server) metadata(ctx *fasthttp.RequestCtx, _ target) {
+	reply(ctx, fasthttp.StatusOK, oip.Server{Name: s.o.Name, Version: s.o.Version, Extensions: extensions})
+}
+
+func (s *Server) model(ctx *fasthttp.RequestCtx, t target) {
+	v, release, err := s.catalog.Acquire(t.model, t.version)
+	if err != nil {
+		s.fail(ctx, err)
+		return
+	}
+	defer release()
+	reply(ctx, fasthttp.StatusOK, oip.Model{
+		Name:     v.Model,
+		Versions: v.Versions,
+		Platform: v.Signature.Platform,
+		Inputs:   oip.Describe(v.Signature.Inputs),
+		Outputs:  oip.Describe(v.Signature.Outputs),
+	})
+}
+
+func (s *Server) modelReady(ctx *fasthttp.RequestCtx, t target) {
+	v, release, err := s.catalog.Acquire(t.model, t.version)
+	if err != nil {
+		s.fail(ctx, err)
+		return
+	}
+	defer release()
+	reply(ctx, fasthttp.StatusOK, struct {
+		Name  string `json:"name"`
+		Ready bool   `json:"ready"`
+	}{v.Model, true})
+}
