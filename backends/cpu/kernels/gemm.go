@@ -124,7 +124,7 @@ func (g *product) multiply(rows span, segments []segment) {
 			t.flags = tileAdd
 		}
 		if block == blocks-1 {
-			t.flags |= tileFinish
+			t.flags |= g.finishing()
 		}
 		tiles := (rows.hi - rows.lo + maxRows(level) - 1) / maxRows(level)
 		for i := range tiles {
@@ -140,6 +140,18 @@ func (g *product) multiply(rows span, segments []segment) {
 			}
 		}
 	}
+}
+
+// finishing returns the flags of the last block of K.
+func (g *product) finishing() int {
+	flags := tileFinish
+	if g.alpha != 1 {
+		flags |= tileScale
+	}
+	if f := g.ep.Activation.Function; f == Relu || f == Clip {
+		flags |= tileClamp
+	}
+	return flags
 }
 
 // strip computes the rows of t from row on in all columns of s.

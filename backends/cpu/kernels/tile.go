@@ -31,6 +31,8 @@ type tile struct {
 const (
 	tileAdd    = 1 << iota // start from what c holds
 	tileFinish             // the last block of k: apply what comes after the product
+	tileScale              // alpha is not 1
+	tileClamp              // lo and hi bound the result
 )
 
 func tilePortable(t *tile) {
@@ -64,7 +66,9 @@ func (t *tile) accumulate(x, a, b []float32) {
 
 func (t *tile) finish(x []float32, r, j int) {
 	for i, v := range x {
-		v *= t.alpha
+		if t.flags&tileScale != 0 {
+			v *= t.alpha
+		}
 		if t.bias != nil {
 			v += t.bias[j+i]
 		}
@@ -74,6 +78,9 @@ func (t *tile) finish(x []float32, r, j int) {
 		if t.residual != nil {
 			v += t.residual[r*t.residualRow+j+i]
 		}
-		x[i] = clamp(v, t.lo, t.hi)
+		if t.flags&tileClamp != 0 {
+			v = clamp(v, t.lo, t.hi)
+		}
+		x[i] = v
 	}
 }

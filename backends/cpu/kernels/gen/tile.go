@@ -1,0 +1,385 @@
+package main
+
+import "fmt"
+
+// Where the fields of type tile stand.
+const (
+	tileA           = 0
+	tileB           = 24
+	tileC           = 48
+	tileOffsets     = 72
+	tileBias        = 96
+	tileRowBias     = 120
+	tileResidual    = 144
+	tileARow        = 168
+	tileAStep       = 176
+	tilePanel       = 184
+	tileCRow        = 192
+	tileResidualRow = 200
+	tileCols        = 216
+	tileFlags       = 224
+	tileAlpha       = 232
+	tileLo          = 236
+	tileHi          = 240
+)
+
+// The bits of tileFlags.
+const (
+	flagAdd = 1 << iota
+	flagFinish
+	flagScale
+	flagClamp
+)
+
+// General registers of a tile kernel. Rows of A are reached from a base for every three rows.
+const (
+	regTile   = "DI"
+	regB      = "DX"
+	regOffset = "BX"
+	regCount  = "CX"
+	regTemp   = "AX"
+	regBRow   = "R15" // the current row of B
+	regARow   = "R12"
+	regAStep  = "R13"
+	regRow    = "SI" // walks over rows of C
+	regStride = "R8"
+)
+
+var aBases = []string{"SI", "R8", "R9", "R10", "R11"}
+
+// panelRegs hold the distance of panels and three times it. Tiles of more than two panels have at
+// most four rows and so leave the last bases free.
+const (
+	regPanel  = "R14"
+	regPanel3 = "R11"
+)
+
+// tileKernel is one size of tile.
+type tileKernel struct {
+	*file
+	isa          isa
+	rows, panels int
+}
+
+func tiles(f *file) {
+	f.maskTable("tileMask")
+	sizes := map[string][][2]int{
+		"AVX2":   {{1, 4}, {1, 2}, {2, 2}, {3, 2}},
+		"AVX512": {{1, 8}, {1, 4}, {2, 4}, {3, 4}, {4, 4}},
+	}
+	for rows := range 6 {
+		sizes["AVX2"] = append(sizes["AVX2"], [2]int{rows + 1, 1})
+	}
+	for rows := range 14 {
+		sizes["AVX512"] = append(sizes["AVX512"], [2]int{rows + 1, 1}, [2]int{rows + 1, 2})
+	}
+	for _, i := range []isa{avx2, avx512} {
+		for _, size := range sizes[i.name] {
+			tileKernel{f, i, size[0], size[1]}.write()
+		}
+		tileSwitch(f, i, sizes[i.name])
+	}
+}
+
+// tileSwitch writes the Go function that finds the kernel for a tile.
+func tileSwitch(f *file, i isa, sizes [][2]int) {
+	fmt.Fprintf(&f.stubs, "\n// tile%s computes a tile of one of the sizes that there are.\nfunc tile%s(t *tile) {\n", i.name, i.name)
+	f.stubs.WriteString("\tswitch [2]int{t.rows, panels(t.cols)} {\n")
+	for _, size := range sizes {
+		k := tileKernel{f, i, size[0], size[1]}
+		fmt.Fprintf(&f.stubs, "\tcase [2]int{%d, %d}:\n\t\t%s(t)\n", size[0], size[1], k.name())
+	}
+	f.stubs.WriteString("\tdefault:\n\t\tpanic(\"kernels: no tile of this size\")\n\t}\n}\n")
+}
+
+func (k tileKernel) name() string {
+	return fmt.Sprintf("tile%s_%dx%d", k.isa.name, k.rows, 16*k.panels)
+}
+
+// vectors is how many vectors make a row of the tile.
+func (k tileKernel) vectors() int { return k.panels * 16 / k.isa.width }
+
+// acc is the register of a row's v-th vector.
+func (k tileKernel) acc(row, v int) string { return k.isa.reg(row*k.vectors() + v) }
+
+// free is the n-th register that holds no sum.
+func (k tileKernel) free(n int) string { return k.isa.reg(k.rows*k.vectors() + n) }
+
+func (k tileKernel) write() {
+	k.function(k.name(), fmt.Sprintf("%s computes a tile of %d rows and %d panels.", k.name(), k.rows, k.panels), "t *tile")
+	k.op("MOVQ", "t+0(FP)", regTile)
+	k.loadMasks()
+	k.start()
+	k.multiply()
+	k.finish()
+	k.store()
+	k.ret()
+}
+
+// loadMasks prepares the mask of the last panel, the only one that may be short.
+func (k tileKernel) loadMasks() {
+	k.op("MOVQ", at(tileCols, regTile), "CX")
+	k.op("SUBQ", 16*(k.panels-1), "CX")
+	if k.isa == avx512 {
+		k.op("MOVL", 1, "AX")
+		k.op("SHLL", "CX", "AX")
+		k.op("DECL", "AX")
+		k.op("KMOVW", "AX", "K1")
+		return
+	}
+	k.op("LEAQ", "tileMask<>+64(SB)", "AX")
+	k.op("SHLQ", 2, "CX")
+	k.op("SUBQ", "CX", "AX")
+	k.op("VMOVUPS", "(AX)", k.mask(0))
+	k.op("VMOVUPS", "32(AX)", k.mask(1))
+}
+
+// mask is the register of a half panel's mask in AVX2. The product overwrites it.
+func (k tileKernel) mask(half int) string { return k.isa.reg(12 + half) }
+
+// tail reports whether a vector stands in the last panel.
+func (k tileKernel) tail(v int) bool { return v*k.isa.width >= 16*(k.panels-1) }
+
+// load reads the v-th vector of a row as far as the columns reach, zeros beyond.
+func (k tileKernel) load(base string, v int, reg string) {
+	from := at(v*k.isa.width*4, base)
+	switch {
+	case !k.tail(v):
+		k.op("VMOVUPS", from, reg)
+	case k.isa == avx512:
+		k.op("VMOVUPS.Z", from, "K1", reg)
+	default:
+		k.op("VMASKMOVPS", from, k.mask(v-(k.vectors()-2)), reg)
+	}
+}
+
+// walk does something for each row of a matrix.
+func (k tileKernel) walk(data, stride int, do func(row int)) {
+	k.op("MOVQ", at(data, regTile), regRow)
+	k.op("MOVQ", at(stride, regTile), regStride)
+	for row := range k.rows {
+		do(row)
+		if row < k.rows-1 {
+			k.op("LEAQ", indexed(0, regRow, regStride, 4), regRow)
+		}
+	}
+}
+
+func (k tileKernel) eachVector(do func(v int)) {
+	for v := range k.vectors() {
+		do(v)
+	}
+}
+
+// unless writes what is skipped where the flag is not set.
+func (k tileKernel) when(flag int, then func()) {
+	skip := k.label("skip")
+	k.op("TESTQ", flag, at(tileFlags, regTile))
+	k.op("JZ", skip)
+	then()
+	k.place(skip)
+}
+
+// start sets the sums to zero or to what C holds.
+func (k tileKernel) start() {
+	fresh, started := k.label("fresh"), k.label("started")
+	k.op("TESTQ", flagAdd, at(tileFlags, regTile))
+	k.op("JZ", fresh)
+	k.walk(tileC, tileCRow, func(row int) {
+		k.eachVector(func(v int) { k.load(regRow, v, k.acc(row, v)) })
+	})
+	k.op("JMP", started)
+	k.place(fresh)
+	for row := range k.rows {
+		k.eachVector(func(v int) { k.isa.zero(k.file, k.acc(row, v)) })
+	}
+	k.place(started)
+}
+
+func (k tileKernel) multiply() {
+	bases := aBases[:(k.rows+2)/3]
+	loop, done := k.label("loop"), k.label("done")
+	k.op("MOVQ", at(tileOffsets+8, regTile), regCount)
+	k.op("TESTQ", regCount, regCount)
+	k.op("JZ", done)
+	k.op("MOVQ", at(tileOffsets, regTile), regOffset)
+	k.op("MOVQ", at(tileB, regTile), regB)
+	k.op("MOVQ", at(tileARow, regTile), regARow)
+	k.op("SHLQ", 2, regARow)
+	k.op("MOVQ", at(tileAStep, regTile), regAStep)
+	k.op("SHLQ", 2, regAStep)
+	k.op("MOVQ", at(tileA, regTile), bases[0])
+	for i := 1; i < len(bases); i++ {
+		k.op("LEAQ", indexed(0, bases[i-1], regARow, 2), bases[i])
+		k.op("ADDQ", regARow, bases[i])
+	}
+	if k.panels > 1 {
+		k.op("MOVQ", at(tilePanel, regTile), regPanel)
+		k.op("SHLQ", 2, regPanel)
+	}
+	if k.panels > 2 {
+		k.op("LEAQ", indexed(0, regPanel, regPanel, 2), regPanel3)
+	}
+	k.place(loop)
+	k.op("MOVQ", at(0, regOffset), regTemp)
+	k.op("LEAQ", indexed(0, regB, regTemp, 4), regBRow)
+	if k.panels > 4 {
+		k.op("LEAQ", indexed(0, regBRow, regPanel, 4), regTemp)
+	}
+	k.step()
+	for _, base := range bases {
+		k.op("ADDQ", regAStep, base)
+	}
+	k.op("ADDQ", 8, regOffset)
+	k.op("DECQ", regCount)
+	k.op("JNZ", loop)
+	k.place(done)
+}
+
+// step multiplies one column of A with one row of B.
+func (k tileKernel) step() {
+	switch {
+	case k.rows == 1:
+		k.broadcast(0, k.free(0))
+		k.eachVector(func(v int) { k.op("VFMADD231PS", k.bVector(v), k.free(0), k.acc(0, v)) })
+	case k.vectors() <= 2:
+		k.eachVector(func(v int) { k.op("VMOVUPS", k.bVector(v), k.free(v)) })
+		for row := range k.rows {
+			a := k.free(2 + row%2)
+			k.broadcast(row, a)
+			k.eachVector(func(v int) { k.op("VFMADD231PS", k.free(v), a, k.acc(row, v)) })
+		}
+	default:
+		for row := range k.rows {
+			k.broadcast(row, k.free(row))
+		}
+		k.eachVector(func(v int) {
+			k.op("VMOVUPS", k.bVector(v), k.free(k.rows))
+			for row := range k.rows {
+				k.op("VFMADD231PS", k.free(k.rows), k.free(row), k.acc(row, v))
+			}
+		})
+	}
+}
+
+func (k tileKernel) broadcast(row int, reg string) {
+	from := at(0, aBases[row/3])
+	if row%3 > 0 {
+		from = indexed(0, aBases[row/3], regARow, row%3)
+	}
+	k.op("VBROADCASTSS", from, reg)
+}
+
+// bVector is the operand of the v-th vector of the current row of B.
+func (k tileKernel) bVector(v int) string {
+	perPanel := 16 / k.isa.width
+	panel, offset := v/perPanel, v%perPanel*k.isa.width*4
+	base := regBRow
+	if panel >= 4 {
+		base, panel = regTemp, panel-4
+	}
+	switch panel {
+	case 0:
+		return at(offset, base)
+	case 3:
+		return indexed(offset, base, regPanel3, 1)
+	}
+	return indexed(offset, base, regPanel, panel)
+}
+
+// finish adds and applies what comes after the product.
+func (k tileKernel) finish() {
+	if k.isa == avx2 {
+		k.loadMasks()
+	}
+	k.when(flagFinish, func() {
+		k.when(flagScale, func() {
+			k.op("VBROADCASTSS", at(tileAlpha, regTile), k.temp(0))
+			k.eachSum(func(_ int, acc string) { k.op("VMULPS", k.temp(0), acc, acc) })
+		})
+		k.ifGiven(tileBias, func() {
+			k.eachVector(func(v int) {
+				k.load("AX", v, k.temp(v%2))
+				for row := range k.rows {
+					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
+				}
+			})
+		})
+		k.ifGiven(tileRowBias, func() {
+			for row := range k.rows {
+				k.op("VBROADCASTSS", at(4*row, "AX"), k.temp(row%2))
+				k.eachVector(func(v int) { k.op("VADDPS", k.temp(row%2), k.acc(row, v), k.acc(row, v)) })
+			}
+		})
+		k.ifGiven(tileResidual, func() {
+			k.walk(tileResidual, tileResidualRow, func(row int) {
+				k.eachVector(func(v int) {
+					k.load(regRow, v, k.temp(v%2))
+					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
+				})
+			})
+		})
+		k.when(flagClamp, func() {
+			k.op("VBROADCASTSS", at(tileLo, regTile), k.temp(0))
+			k.op("VBROADCASTSS", at(tileHi, regTile), k.temp(1))
+			// The sum comes second, so that a NaN in it stays.
+			k.eachSum(func(_ int, acc string) { k.op("VMAXPS", acc, k.temp(0), acc) })
+			k.eachSum(func(_ int, acc string) { k.op("VMINPS", acc, k.temp(1), acc) })
+		})
+	})
+}
+
+// temp is a register that is free after the product: AVX2 keeps masks below it.
+func (k tileKernel) temp(n int) string {
+	if k.isa == avx2 {
+		return k.isa.reg(14 + n)
+	}
+	return k.isa.reg(30 + n)
+}
+
+func (k tileKernel) eachSum(do func(row int, acc string)) {
+	for row := range k.rows {
+		k.eachVector(func(v int) { do(row, k.acc(row, v)) })
+	}
+}
+
+// ifGiven writes what is done where the slice is not nil, its start in AX.
+func (k tileKernel) ifGiven(slice int, then func()) {
+	skip := k.label("skip")
+	k.op("MOVQ", at(slice, regTile), "AX")
+	k.op("TESTQ", "AX", "AX")
+	k.op("JZ", skip)
+	then()
+	k.place(skip)
+}
+
+func (k tileKernel) store() {
+	if k.isa == avx512 {
+		k.storeRows("K1")
+		return
+	}
+	short, stored := k.label("short"), k.label("stored")
+	k.op("CMPQ", at(tileCols, regTile), 16*k.panels)
+	k.op("JLT", short)
+	k.storeRows("")
+	k.op("JMP", stored)
+	k.place(short)
+	k.storeRows("mask")
+	k.place(stored)
+}
+
+func (k tileKernel) storeRows(mask string) {
+	k.walk(tileC, tileCRow, func(row int) {
+		k.eachVector(func(v int) {
+			to := at(v*k.isa.width*4, regRow)
+			switch {
+			case mask == "" || !k.tail(v):
+				k.op("VMOVUPS", k.acc(row, v), to)
+			case k.isa == avx512:
+				k.op("VMOVUPS", k.acc(row, v), "K1", to)
+			default:
+				k.op("VMASKMOVPS", k.acc(row, v), k.mask(v-(k.vectors()-2)), to)
+			}
+		})
+	})
+}
