@@ -14,6 +14,8 @@ type Graph struct {
 	Outputs  []*Value
 	Nodes    []*Node
 	Values   []*Value // all, Values[i].ID == i
+
+	hints map[*Value]*valueProto // what the file declares of values that nodes produce
 }
 
 // Value is an edge of the graph: a tensor that a node, an input or an initializer produces.

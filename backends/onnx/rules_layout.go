@@ -1,0 +1,488 @@
+package onnx
+
+import (
+	"slices"
+)
+
+// reshape resolves 0 and -1, and keeps symbols: sizes that are the same on both sides cancel.
+func reshape(c *call) error {
+	in, inKnown := c.shape(0)
+	target := c.vector(1)
+	if target == nil {
+		if dims, ok := c.shape(1); ok && len(dims) == 1 && dims[0].known() && dims[0].Size <= maxRank {
+			c.set(0, unknownDims(int(dims[0].Size)))
+		}
+		return nil
+	}
+	out := make([]Dim, len(target.elems))
+	wild := -1
+	for i, e := range target.elems {
+		switch {
+		case e == number(-1):
+			if wild >= 0 {
+				return invalid(c.Node, "the target shape has two dimensions of -1")
+			}
+			wild, out[i] = i, unknown
+		case e.known && e.n < 0:
+			return invalid(c.Node, "the target shape has a dimension of %d", e.n)
+		case e == number(0) && c.int("allowzero", 0) == 0:
+			if out[i] = unknown; inKnown {
+				if i >= len(in) {
+					return invalid(c.Node, "dimension %d of the target copies one that the input does not have", i)
+				}
+				out[i] = in[i]
+			}
+		default:
+			out[i] = e.dim()
+		}
+	}
+	if inKnown {
+		if err := c.fillWild(in, out, wild); err != nil {
+			return err
+		}
+	}
+	c.set(0, out)
+	if v := c.vector(0); v != nil && len(out) <= 1 {
+		c.setVector(&vector{elems: v.elems, isScalar: len(out) == 0})
+	}
+	return nil
+}
+
+// fillWild finds the one dimension of out that is left to the others: that at wild, or the
+// only unknown one.
+func (c *call) fillWild(in, out []Dim, wild int) error {
+	have, want := elements(in), elements(out)
+	if have >= 0 && want >= 0 && have != want {
+		return invalid(c.Node, "%d elements of shape %v cannot become %v", have, sizes(in, -1), sizes(out, -1))
+	}
+	if wild < 0 {
+		wild = slices.Index(out, unknown)
+	}
+	if wild < 0 {
+		return nil
+	}
+	rest := slices.Delete(slices.Clone(out), wild, wild+1)
+	quotient, ok := divide(in, rest)
+	if !ok {
+		return invalid(c.Node, "the elements of shape %v cannot be divided among %v", sizes(in, -1), sizes(out, -1))
+	}
+	out[wild] = quotient
+	return nil
+}
+
+// divide returns the product of a divided by that of b, unknown where symbols do not cancel,
+// and false if sizes say that there is a remainder.
+func divide(a, b []Dim) (Dim, bool) {
+	a, b = slices.Clone(a), slices.Clone(b)
+	b = slices.DeleteFunc(b, func(d Dim) bool {
+		i := slices.Index(a, d)
+		if i < 0 || d.known() || d.Symbol == "" {
+			return false
+		}
+		a = slices.Delete(a, i, i+1)
+		return true
+	})
+	isSize := func(d Dim) bool { return d.known() }
+	if slices.ContainsFunc(b, func(d Dim) bool { return !d.known() }) {
+		return unknown, true
+	}
+	symbols := slices.DeleteFunc(slices.Clone(a), isSize)
+	dividend := product(slices.DeleteFunc(a, func(d Dim) bool { return !d.known() })...)
+	divisor := product(b...)
+	switch {
+	case divisor.Size <= 0 || !dividend.known():
+		return unknown, true
+	case dividend.Size%divisor.Size == 0:
+		return product(append(symbols, fixed(dividend.Size/divisor.Size))...), true
+	}
+	return unknown, len(symbols) > 0
+}
+
+func flatten(c *call) error {
+	in, ok := c.shape(0)
+	if !ok {
+		c.set(0, unknownDims(2))
+		return nil
+	}
+	axis := c.int("axis", 1)
+	if axis < -int64(len(in)) || axis > int64(len(in)) {
+		return invalid(c.Node, "axis %d does not exist in a tensor of %d dimensions", axis, len(in))
+	}
+	if axis < 0 {
+		axis += int64(len(in))
+	}
+	c.set(0, []Dim{product(in[:axis]...), product(in[axis:]...)})
+	return nil
+}
+
+// axesOf returns the axes of a node that takes them as an attribute or, from some opset on, as
+// input i; given is false if there are none, known is false if they are not known.
+func (c *call) axesOf(i int) (axes []int64, given, known bool) {
+	if all := c.intList("axes"); all != nil {
+		return all, true, true
+	}
+	if c.input(i) == nil {
+		return nil, false, true
+	}
+	axes, known = c.ints(i)
+	return axes, true, known
+}
+
+func squeeze(c *call) error {
+	in, ok := c.shape(0)
+	all, given, known := c.axesOf(1)
+	if !ok || !known {
+		return nil
+	}
+	if !given {
+		if slices.ContainsFunc(in, func(d Dim) bool { return !d.known() }) {
+			return nil
+		}
+		c.set(0, slices.DeleteFunc(slices.Clone(in), func(d Dim) bool { return d.Size == 1 }))
+		return nil
+	}
+	axes, err := c.axes(all, len(in))
+	if err != nil {
+		return err
+	}
+	var out []Dim
+	for i, d := range in {
+		switch {
+		case !slices.Contains(axes, i):
+			out = append(out, d)
+		case d.known() && d.Size != 1:
+			return invalid(c.Node, "dimension %d is %d and cannot be removed", i, d.Size)
+		}
+	}
+	c.set(0, out)
+	if v := c.vector(0); v != nil && len(out) == 0 && len(v.elems) == 1 {
+		c.setVector(&vector{elems: v.elems, isScalar: true})
+	}
+	return nil
+}
+
+func unsqueeze(c *call) error {
+	in, ok := c.shape(0)
+	all, _, known := c.axesOf(1)
+	if !ok || !known {
+		return nil
+	}
+	if len(in)+len(all) > maxRank {
+		return invalid(c.Node, "the output would have %d dimensions, at most %d", len(in)+len(all), maxRank)
+	}
+	axes, err := c.axes(all, len(in)+len(all))
+	if err != nil {
+		return err
+	}
+	out := make([]Dim, len(in)+len(axes))
+	for i := range out {
+		if slices.Contains(axes, i) {
+			out[i] = fixed(1)
+		} else {
+			out[i], in = in[0], in[1:]
+		}
+	}
+	c.set(0, out)
+	if v := c.vector(0); v != nil && v.isScalar && len(out) == 1 {
+		c.setVector(&vector{elems: v.elems})
+	}
+	return nil
+}
+
+func transpose(c *call) error {
+	in, ok := c.shape(0)
+	if !ok {
+		return nil
+	}
+	out := slices.Clone(in)
+	perm := c.intList("perm")
+	if perm == nil {
+		slices.Reverse(out)
+		c.set(0, out)
+		return nil
+	}
+	axes, err := c.axes(perm, len(in))
+	if err != nil {
+		return err
+	}
+	if len(axes) != len(in) || slices.Min(append(perm, 0)) < 0 {
+		return invalid(c.Node, "perm %v is no permutation of %d dimensions", perm, len(in))
+	}
+	for i, a := range axes {
+		out[i] = in[a]
+	}
+	c.set(0, out)
+	return nil
+}
+
+func concat(c *call) error {
+	out, ok := c.shape(0)
+	if !ok {
+		return nil
+	}
+	out = slices.Clone(out)
+	axis, err := c.axis(c.int("axis", 0), len(out))
+	if err != nil {
+		return err
+	}
+	sum := out[axis]
+	for i := range c.Inputs[1:] {
+		dims, ok := c.shape(i + 1)
+		if !ok {
+			return nil
+		}
+		if len(dims) != len(out) {
+			return c.mismatch()
+		}
+		for a := range out {
+			if a == axis {
+				sum = plus(sum, dims[a])
+			} else if out[a], ok = unify(out[a], dims[a]); !ok {
+				return c.mismatch()
+			}
+		}
+	}
+	out[axis] = sum
+	c.set(0, out)
+	if len(out) == 1 {
+		c.setVector(c.concatVector())
+	}
+	return nil
+}
+
+func (c *call) concatVector() *vector {
+	out := &vector{}
+	for i := range c.Inputs {
+		v := c.vector(i)
+		if v == nil || len(out.elems)+len(v.elems) > maxVector {
+			return nil
+		}
+		out.elems = append(out.elems, v.elems...)
+	}
+	return out
+}
+
+// plus adds dimensions.
+func plus(a, b Dim) Dim {
+	switch {
+	case a.Size == 0:
+		return b
+	case b.Size == 0:
+		return a
+	case a.known() && b.known() && a.Size+b.Size >= 0:
+		return fixed(a.Size + b.Size)
+	}
+	return unknown
+}
+
+func split(c *call) error {
+	in, ok := c.shape(0)
+	if !ok {
+		return nil
+	}
+	axis, err := c.axis(c.int("axis", 0), len(in))
+	if err != nil {
+		return err
+	}
+	parts, err := c.parts(in[axis])
+	if err != nil {
+		return err
+	}
+	for i, part := range parts {
+		out := slices.Clone(in)
+		out[axis] = part
+		c.set(i, out)
+	}
+	return nil
+}
+
+// parts returns the sizes that a Split of d makes.
+func (c *call) parts(d Dim) ([]Dim, error) {
+	n := int64(len(c.Outputs))
+	given := c.intList("split")
+	if c.input(1) != nil {
+		var known bool
+		if given, known = c.ints(1); !known {
+			return unknownDims(len(c.Outputs)), nil
+		}
+	}
+	if given == nil {
+		if want := c.int("num_outputs", n); want != n {
+			return nil, invalid(c.Node, "num_outputs is %d, the node has %d outputs", want, n)
+		}
+		return c.equalParts(d, n)
+	}
+	if int64(len(given)) != n || slices.Min(given) < 0 {
+		return nil, invalid(c.Node, "split %v does not fit %d outputs", given, n)
+	}
+	sum := fixed(0)
+	for _, size := range given {
+		sum = plus(sum, fixed(size))
+	}
+	if !sum.known() || !agree(sum, d) {
+		return nil, invalid(c.Node, "split %v does not sum up to %d", given, d.Size)
+	}
+	return fixedDims(given), nil
+}
+
+func (c *call) equalParts(d Dim, n int64) ([]Dim, error) {
+	out := unknownDims(int(n))
+	if !d.known() {
+		return out, nil
+	}
+	if d.Size%n != 0 && c.Opset < 18 {
+		return nil, invalid(c.Node, "%d elements cannot be split into %d equal parts", d.Size, n)
+	}
+	size := (d.Size + n - 1) / n
+	left := d.Size
+	for i := range out {
+		out[i] = fixed(min(size, left))
+		left -= out[i].Size
+	}
+	return out, nil
+}
+
+func gather(c *call) error {
+	data, okData := c.shape(0)
+	at, okAt := c.shape(1)
+	if !okData || !okAt {
+		return nil
+	}
+	axis, err := c.axis(c.int("axis", 0), len(data))
+	if err != nil {
+		return err
+	}
+	c.set(0, slices.Concat(data[:axis], at, data[axis+1:]))
+	v, index := c.vector(0), c.vector(1)
+	if v == nil || index == nil {
+		return nil
+	}
+	out := &vector{isScalar: index.isScalar, elems: make([]scalar, len(index.elems))}
+	for i, e := range index.elems {
+		if !e.known {
+			continue
+		}
+		n := int64(len(v.elems))
+		if e.n < -n || e.n >= n {
+			return invalid(c.Node, "index %d is outside of %d elements", e.n, n)
+		}
+		out.elems[i] = v.elems[(e.n+n)%n]
+	}
+	c.setVector(out)
+	return nil
+}
+
+func gatherElements(c *call) error {
+	if dims, ok := c.shape(1); ok {
+		c.set(0, dims)
+	}
+	return nil
+}
+
+func gatherND(c *call) error {
+	data, okData := c.shape(0)
+	at, okAt := c.shape(1)
+	batch := c.int("batch_dims", 0)
+	if !okData || !okAt || len(at) == 0 || !at[len(at)-1].known() {
+		return nil
+	}
+	depth := at[len(at)-1].Size
+	if batch < 0 || batch >= int64(min(len(data), len(at))) || depth > int64(len(data))-batch {
+		return c.mismatch()
+	}
+	c.set(0, slices.Concat(at[:len(at)-1], data[batch+depth:]))
+	return nil
+}
+
+func expand(c *call) error {
+	in, ok := c.shape(0)
+	target := c.vector(1)
+	if !ok || target == nil || len(target.elems) > maxRank {
+		return nil
+	}
+	want := make([]Dim, len(target.elems))
+	for i, e := range target.elems {
+		want[i] = e.dim()
+	}
+	out, ok := broadcast(in, want)
+	if !ok {
+		return invalid(c.Node, "shape %v cannot be expanded to %v", sizes(in, -1), sizes(want, -1))
+	}
+	c.set(0, out)
+	if v := c.vector(0); v != nil && len(v.elems) == 1 && len(out) == 1 && out[0].known() && out[0].Size <= maxVector {
+		c.setVector(&vector{elems: slices.Repeat(v.elems, int(out[0].Size))})
+	}
+	return nil
+}
+
+func tile(c *call) error {
+	in, ok := c.shape(0)
+	if !ok {
+		return nil
+	}
+	repeats := c.vector(1)
+	if repeats == nil {
+		c.set(0, unknownDims(len(in)))
+		return nil
+	}
+	if len(repeats.elems) != len(in) {
+		return invalid(c.Node, "%d repeats for %d dimensions", len(repeats.elems), len(in))
+	}
+	out := make([]Dim, len(in))
+	for i, r := range repeats.elems {
+		if r.known && r.n < 0 {
+			return invalid(c.Node, "dimension %d is repeated %d times", i, r.n)
+		}
+		out[i] = product(in[i], r.dim())
+	}
+	c.set(0, out)
+	return nil
+}
+
+func pad(c *call) error {
+	in, ok := c.shape(0)
+	if !ok {
+		return nil
+	}
+	pads, known := c.intList("pads"), true
+	if c.input(1) != nil {
+		pads, known = c.ints(1)
+	}
+	axes := make([]int, len(in))
+	for i := range axes {
+		axes[i] = i
+	}
+	if c.input(3) != nil {
+		all, ok := c.ints(3)
+		known = known && ok
+		var err error
+		if axes, err = c.axes(all, len(in)); err != nil {
+			return err
+		}
+	}
+	if !known {
+		c.set(0, unknownDims(len(in)))
+		return nil
+	}
+	if len(pads) != 2*len(axes) {
+		return invalid(c.Node, "%d pads for %d dimensions", len(pads), len(axes))
+	}
+	out := slices.Clone(in)
+	for i, axis := range axes {
+		begin, end := pads[i], pads[len(axes)+i]
+		if begin < -1<<40 || begin > 1<<40 || end < -1<<40 || end > 1<<40 {
+			return invalid(c.Node, "pads %d and %d are too large", begin, end)
+		}
+		switch {
+		case begin+end == 0:
+		case !in[axis].known():
+			out[axis] = unknown
+		case in[axis].Size+begin+end < 0:
+			return invalid(c.Node, "pads %d and %d remove more than the %d elements of dimension %d", begin, end, in[axis].Size, axis)
+		default:
+			out[axis] = fixed(in[axis].Size + begin + end)
+		}
+	}
+	c.set(0, out)
+	return nil
+}
