@@ -12,7 +12,11 @@ func buildArithmetic(n *node) (kernel, error) {
 	var k kernel
 	switch d := n.input(0); d {
 	case backends.FP32:
-		k = broadcasting(d, floatLoop[float32](n))
+		f := floatLoop[float32](n)
+		if op, ok := combinations[n.Op]; ok {
+			f = combine(op)
+		}
+		k = broadcasting(d, f)
 	case backends.FP64:
 		k = broadcasting(d, floatLoop[float64](n))
 	case backends.Int8:
@@ -56,6 +60,13 @@ func numberLoop[T number](op string) loop2[T, T] {
 		return each2(func(a, b T) T { return max(a, b) })
 	case "Min":
 		return each2(func(a, b T) T { return min(a, b) })
+	case "PRelu":
+		return each2(func(v, slope T) T {
+			if v < 0 {
+				return slope * v
+			}
+			return v
+		})
 	}
 	return nil
 }
@@ -107,7 +118,7 @@ func integers[T integer](n *node) kernel {
 }
 
 // floorMod returns the remainder that has the sign of b.
-func floorMod[T integer](a, b T) T {
+func floorMod[T integer | int](a, b T) T {
 	m := a % b
 	if m != 0 && (m < 0) != (b < 0) {
 		m += b

@@ -14,22 +14,27 @@ type loop2[T, R element] func(dst []R, a, b []T)
 func broadcasting[T, R element](d backends.Datatype, f loop2[T, R]) kernel {
 	return func(r *run, in, out []*tensor) error {
 		a, b := in[0], in[1]
-		if slices.Equal(a.shape, b.shape) {
-			if err := r.makeTensor(out[0], d, a.shape); err != nil {
+		shape := a.shape
+		if !slices.Equal(a.shape, b.shape) {
+			var err error
+			if shape, err = broadcast(a.shape, b.shape); err != nil {
 				return err
 			}
-			f(view[R](out[0]), view[T](a), view[T](b))
-			return nil
-		}
-		shape, err := broadcast(a.shape, b.shape)
-		if err != nil {
-			return err
 		}
 		if err := r.makeTensor(out[0], d, shape); err != nil {
 			return err
 		}
-		o := newOdometer(shape, strides(shape), stretched(a.shape, shape), stretched(b.shape, shape))
-		pairs(&o, f, view[R](out[0]), view[T](a), view[T](b))
+		x, y, dst := view[T](a), view[T](b), view[R](out[0])
+		switch {
+		case len(dst) == 0:
+		case len(x) == len(dst) && len(y) == len(dst):
+			r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { f(dst[lo:hi], x[lo:hi], y[lo:hi]) })
+		case len(x) == len(dst) && len(y) == 1:
+			r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { f(dst[lo:hi], x[lo:hi], y) })
+		default:
+			o := newOdometer(shape, strides(shape), stretched(a.shape, shape), stretched(b.shape, shape))
+			pairs(&o, f, dst, x, y)
+		}
 		return nil
 	}
 }

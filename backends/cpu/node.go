@@ -1,14 +1,12 @@
 package cpu
 
 import (
-	"fmt"
-
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
 // kernel computes the outputs of one node. in and out are in the node's order; an optional
-// input that is left out and an output that nobody wants are nil. A kernel gives each output
+// input that is left out and an output after the first that nobody wants are nil. A kernel gives each output
 // memory with run.makeTensor, or makes it a view of an input with tensor.share; it never
 // writes to an input and keeps neither slice. It may be called by many goroutines at once,
 // each with a run of its own.
@@ -24,6 +22,7 @@ type builder func(n *node) (kernel, error)
 type node struct {
 	*onnx.Node
 	engine *engine
+	taken  []int // inputs that the kernel does not need
 	err    error
 }
 
@@ -51,6 +50,9 @@ func (n *node) string(name, otherwise string) string { return attribute(n, name,
 
 // ints returns the attribute, or nil if there is none.
 func (n *node) ints(name string) []int {
+	if !n.has(name) {
+		return nil
+	}
 	return convertInts(attribute[[]int64](n, name, nil))
 }
 
@@ -94,6 +96,16 @@ func (n *node) constant(i int) *tensor {
 	return t
 }
 
+// take is like constant and promises that the kernel does without the input, so that a weight
+// which has been packed is not kept twice. The kernel sees nil in its place.
+func (n *node) take(i int) *tensor {
+	t := n.constant(i)
+	if t != nil {
+		n.taken = append(n.taken, i)
+	}
+	return t
+}
+
 func (n *node) fail(err error) {
 	if n.err == nil {
 		n.err = err
@@ -102,13 +114,24 @@ func (n *node) fail(err error) {
 
 // unsupported refuses the node; format says what about it cannot be run.
 func (n *node) unsupported(format string, args ...any) error {
-	return unsupported(n.Node, fmt.Sprintf(format, args...))
+	return onnx.Unsupported(n.Node, format, args...)
 }
 
-func unsupported(n *onnx.Node, why string) error {
-	op := n.Op
-	if n.Domain != "" {
-		op = n.Domain + "." + n.Op
+// list is a list of integers that an operator takes: an attribute, a constant or an input.
+// It is nil where it is left out.
+type list func(in []*tensor) ([]int, error)
+
+// list returns the reader of the attribute called name, which older opsets have, or else of
+// input i.
+func (n *node) list(name string, i int) list {
+	fixed := func(v []int) list { return func([]*tensor) ([]int, error) { return v, nil } }
+	if n.has(name) || !n.given(i) {
+		return fixed(n.ints(name))
 	}
-	return backends.Errorf(backends.ErrUnsupported, "node %q: operator %s at opset %d is not supported by the cpu backend: %s", n.Name, op, n.Opset, why)
+	if c := n.constant(i); c != nil {
+		v, err := c.ints()
+		n.fail(err)
+		return fixed(v)
+	}
+	return func(in []*tensor) ([]int, error) { return in[i].ints() }
 }

@@ -1,8 +1,10 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -22,35 +24,163 @@ var domains = map[string]domain{
 
 // standard is the domain ai.onnx.
 var standard = domain{
-	"Add":      {buildArithmetic, 7},
-	"Identity": {buildIdentity, 1},
-	"MatMul":   {buildMatMul, 1},
-	"Relu":     {buildUnary, 6},
+	"Abs":                   {buildUnary, 6},
+	"Acos":                  {buildUnary, 7},
+	"Acosh":                 {buildUnary, 9},
+	"Add":                   {buildArithmetic, 7},
+	"And":                   {buildCompare, 7},
+	"ArgMax":                {buildArg, 1},
+	"ArgMin":                {buildArg, 1},
+	"Asin":                  {buildUnary, 7},
+	"Asinh":                 {buildUnary, 9},
+	"Atan":                  {buildUnary, 7},
+	"Atanh":                 {buildUnary, 9},
+	"AveragePool":           {buildPool, 1},
+	"BatchNormalization":    {buildBatchNormalization, 7},
+	"BitwiseNot":            {buildUnary, 18},
+	"Cast":                  {buildCast, 6},
+	"CastLike":              {buildCast, 15},
+	"Ceil":                  {buildUnary, 6},
+	"Celu":                  {buildUnary, 12},
+	"Clip":                  {buildClip, 6},
+	"Concat":                {buildConcat, 1},
+	"Constant":              {buildConstant, 1},
+	"ConstantOfShape":       {buildConstantOfShape, 9},
+	"Conv":                  {buildConv, 1},
+	"ConvTranspose":         {buildConvTranspose, 1},
+	"Cos":                   {buildUnary, 7},
+	"Cosh":                  {buildUnary, 9},
+	"CumSum":                {buildCumSum, 11},
+	"DepthToSpace":          {buildDepthToSpace, 1},
+	"DequantizeLinear":      {buildDequantizeLinear, 10},
+	"Div":                   {buildArithmetic, 7},
+	"Dropout":               {buildDropout, 7},
+	"DynamicQuantizeLinear": {buildDynamicQuantizeLinear, 11},
+	"Einsum":                {buildEinsum, 12},
+	"Elu":                   {buildUnary, 6},
+	"Equal":                 {buildCompare, 7},
+	"Erf":                   {buildUnary, 9},
+	"Exp":                   {buildUnary, 6},
+	"Expand":                {buildExpand, 8},
+	"EyeLike":               {buildEyeLike, 9},
+	"Flatten":               {buildFlatten, 1},
+	"Floor":                 {buildUnary, 6},
+	"Gather":                {buildGather, 1},
+	"GatherElements":        {buildGatherElements, 11},
+	"GatherND":              {buildGatherND, 11},
+	"Gelu":                  {buildUnary, 20},
+	"Gemm":                  {buildGemm, 7},
+	"GlobalAveragePool":     {buildGlobalPool, 1},
+	"GlobalMaxPool":         {buildGlobalPool, 1},
+	"Greater":               {buildCompare, 7},
+	"GreaterOrEqual":        {buildCompare, 12},
+	"GroupNormalization":    {buildGroupNormalization, 18},
+	"HardSigmoid":           {buildUnary, 6},
+	"HardSwish":             {buildUnary, 14},
+	"Hardmax":               {buildSoftmax, 1},
+	"Identity":              {buildIdentity, 1},
+	"InstanceNormalization": {buildInstanceNormalization, 6},
+	"IsInf":                 {buildFloatTest, 10},
+	"IsNaN":                 {buildFloatTest, 9},
+	"LRN":                   {buildLRN, 1},
+	"LayerNormalization":    {buildLayerNormalization, 17},
+	"LeakyRelu":             {buildUnary, 6},
+	"Less":                  {buildCompare, 7},
+	"LessOrEqual":           {buildCompare, 12},
+	"Log":                   {buildUnary, 6},
+	"LogSoftmax":            {buildSoftmax, 1},
+	"MatMul":                {buildMatMul, 1},
+	"MatMulInteger":         {buildMatMulInteger, 10},
+	"Max":                   {buildArithmetic, 8},
+	"MaxPool":               {buildPool, 1},
+	"Mean":                  {buildArithmetic, 8},
+	"Min":                   {buildArithmetic, 8},
+	"Mish":                  {buildUnary, 18},
+	"Mod":                   {buildArithmetic, 10},
+	"Mul":                   {buildArithmetic, 7},
+	"Neg":                   {buildUnary, 6},
+	"NonZero":               {buildNonZero, 9},
+	"Not":                   {buildNot, 1},
+	"OneHot":                {buildOneHot, 9},
+	"Or":                    {buildCompare, 7},
+	"PRelu":                 {buildArithmetic, 9},
+	"Pad":                   {buildPad, 2},
+	"Pow":                   {buildArithmetic, 7},
+	"QuantizeLinear":        {buildQuantizeLinear, 10},
+	"RMSNormalization":      {buildLayerNormalization, 23},
+	"Range":                 {buildRange, 11},
+	"Reciprocal":            {buildUnary, 6},
+	"ReduceL1":              {buildReduce, 1},
+	"ReduceL2":              {buildReduce, 1},
+	"ReduceLogSum":          {buildReduce, 1},
+	"ReduceLogSumExp":       {buildReduce, 1},
+	"ReduceMax":             {buildReduce, 1},
+	"ReduceMean":            {buildReduce, 1},
+	"ReduceMin":             {buildReduce, 1},
+	"ReduceProd":            {buildReduce, 1},
+	"ReduceSum":             {buildReduce, 1},
+	"ReduceSumSquare":       {buildReduce, 1},
+	"Relu":                  {buildUnary, 6},
+	"Reshape":               {buildReshape, 5},
+	"Resize":                {buildResize, 10},
+	"Round":                 {buildUnary, 11},
+	"ScatterElements":       {buildScatterElements, 11},
+	"ScatterND":             {buildScatterND, 11},
+	"Selu":                  {buildUnary, 6},
+	"Shape":                 {buildShape, 1},
+	"Shrink":                {buildUnary, 9},
+	"Sigmoid":               {buildUnary, 6},
+	"Sign":                  {buildUnary, 9},
+	"Sin":                   {buildUnary, 7},
+	"Sinh":                  {buildUnary, 9},
+	"Size":                  {buildSize, 1},
+	"Slice":                 {buildSlice, 1},
+	"Softmax":               {buildSoftmax, 1},
+	"Softplus":              {buildUnary, 1},
+	"Softsign":              {buildUnary, 1},
+	"SpaceToDepth":          {buildDepthToSpace, 1},
+	"Split":                 {buildSplit, 2},
+	"Sqrt":                  {buildUnary, 6},
+	"Squeeze":               {buildSqueeze, 1},
+	"Sub":                   {buildArithmetic, 7},
+	"Sum":                   {buildArithmetic, 8},
+	"Swish":                 {buildUnary, 24},
+	"Tan":                   {buildUnary, 7},
+	"Tanh":                  {buildUnary, 6},
+	"ThresholdedRelu":       {buildUnary, 10},
+	"Tile":                  {buildTile, 6},
+	"TopK":                  {buildTopK, 1},
+	"Transpose":             {buildTranspose, 1},
+	"Trilu":                 {buildTrilu, 14},
+	"Unsqueeze":             {buildUnsqueeze, 1},
+	"Upsample":              {buildResize, 7},
+	"Where":                 {buildWhere, 9},
+	"Xor":                   {buildCompare, 7},
 }
 
-// build returns the kernel of n.
-func build(n *onnx.Node, e *engine) (kernel, error) {
+// build returns n as a step.
+func build(n *onnx.Node, e *engine) (step, error) {
 	op, ok := domains[n.Domain][n.Op]
 	if !ok {
-		return nil, unsupported(n, "there is no such operator")
+		return step{}, onnx.Unsupported(n, "there is no such operator in the cpu backend")
 	}
 	if n.Opset < op.since {
-		return nil, unsupported(n, fmt.Sprintf("it needs opset %d", op.since))
+		return step{}, onnx.Unsupported(n, "the cpu backend knows it from opset %d on", op.since)
 	}
 	b := &node{Node: n, engine: e}
 	k, err := op.build(b)
 	if b.err != nil {
 		err = b.err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("node %q (%s): %w", n.Name, n.Op, err)
+	if errors.Is(err, backends.ErrUnsupported) {
+		return step{}, err
 	}
-	return k, nil
-}
-
-func buildIdentity(*node) (kernel, error) {
-	return func(_ *run, in, out []*tensor) error {
-		out[0].share(in[0], in[0].shape)
-		return nil
-	}, nil
+	if err != nil {
+		return step{}, fmt.Errorf("node %q (%s): %w", n.Name, n.Op, err)
+	}
+	s := step{name: n.Name, op: n.Op, kernel: k, in: slots(n.Inputs), out: slots(n.Outputs)}
+	for _, i := range b.taken {
+		s.in[i] = -1
+	}
+	return s, nil
 }

@@ -11,7 +11,8 @@ import (
 // step is one node with its place in a plan. Slots number the values of a plan; -1 stands
 // for a value that is left out.
 type step struct {
-	node   *onnx.Node
+	name   string // of the node
+	op     string
 	kernel kernel
 	in     []int
 	out    []int
@@ -43,11 +44,11 @@ func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
 		p.outputs = append(p.outputs, output{v.Name, v.ID})
 	}
 	for _, n := range liveNodes(g) {
-		k, err := build(n, e)
+		s, err := build(n, e)
 		if err != nil {
 			return nil, err
 		}
-		p.steps = append(p.steps, step{node: n, kernel: k, in: slots(n.Inputs), out: slots(n.Outputs)})
+		p.steps = append(p.steps, s)
 	}
 	if err := p.keepConstants(g); err != nil {
 		return nil, err
@@ -87,7 +88,8 @@ func slots(values []*onnx.Value) []int {
 	return all
 }
 
-// keepConstants fills the slots of constants that a step or an output reads.
+// keepConstants fills the slots of constants that a step or an output reads. It copies them:
+// one that stayed in the file's memory would keep all of it.
 func (p *plan) keepConstants(g *onnx.Graph) error {
 	keep := func(slot int) error {
 		if slot < 0 || g.Values[slot].Const == nil || p.constants[slot] != nil {
@@ -95,7 +97,11 @@ func (p *plan) keepConstants(g *onnx.Graph) error {
 		}
 		t := new(tensor)
 		p.constants[slot] = t
-		return t.importTensor(g.Values[slot].Const)
+		if err := t.importTensor(g.Values[slot].Const); err != nil {
+			return err
+		}
+		t.raw = append(newMemory(len(t.raw))[:0], t.raw...)
+		return nil
 	}
 	for i := range p.steps {
 		for _, slot := range p.steps[i].in {
@@ -203,4 +209,16 @@ func (p *plan) clear(r *run) {
 			r.drop(&r.values[slot])
 		}
 	}
+}
+
+// wanted returns the outputs of those names, which must exist, or all if names is nil.
+func (p *plan) wanted(names []string) []output {
+	if names == nil {
+		return p.outputs
+	}
+	all := make([]output, len(names))
+	for i, name := range names {
+		all[i] = p.outputs[slices.IndexFunc(p.outputs, func(o output) bool { return o.name == name })]
+	}
+	return all
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -57,6 +58,13 @@ func floatsOf(t backends.Tensor) []float32 {
 	return all
 }
 
+// testEngine returns an engine of two threads, closed with the test.
+func testEngine(t testing.TB) *engine {
+	e := &engine{pool: kernels.NewPool(2), limit: MaxTensorBytes}
+	t.Cleanup(e.pool.Close)
+	return e
+}
+
 func TestPlanRunsAPerceptron(t *testing.T) {
 	var s sketch
 	x := s.input("x", backends.FP32)
@@ -64,7 +72,7 @@ func TestPlanRunsAPerceptron(t *testing.T) {
 	b := s.constant(floats("b", []int64{3}, 10, 20, 3))
 	y := s.node("Identity", nil, s.node("Relu", nil, s.node("Add", nil, s.node("MatMul", nil, x, w), b)))
 	s.output(y)
-	e := &engine{limit: MaxTensorBytes}
+	e := testEngine(t)
 	p, err := newPlan(&s.Graph, e)
 	if err != nil {
 		t.Fatal(err)

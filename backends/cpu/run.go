@@ -105,18 +105,21 @@ func newMemory(n int) []byte { return make([]byte, n, (n+63)&^63) }
 func (r *run) do(s *step) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node %q (%s) failed: %v\n%s", s.node.Name, s.node.Op, p, debug.Stack())
+			err = fmt.Errorf("node %q (%s) failed: %v\n%s", s.name, s.op, p, debug.Stack())
 		}
 	}()
 	r.in, r.out = r.in[:0], r.out[:0]
 	for _, slot := range s.in {
 		r.in = append(r.in, r.at(slot))
 	}
-	for _, slot := range s.out {
+	for i, slot := range s.out {
 		r.out = append(r.out, r.at(slot))
+		if i == 0 && slot < 0 {
+			r.out[0] = r.scratch()
+		}
 	}
 	if err := s.kernel(r, r.in, r.out); err != nil {
-		return fmt.Errorf("node %q (%s): %w", s.node.Name, s.node.Op, err)
+		return fmt.Errorf("node %q (%s): %w", s.name, s.op, err)
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ func buildUnary(n *node) (kernel, error) {
 	var k kernel
 	switch d := n.input(0); d {
 	case backends.FP32:
+		if a, ok := activationOf(n); ok {
+			return activating(a), nil
+		}
 		k = mapped(d, floatFunc[float32](n))
 	case backends.FP64:
 		k = mapped(d, floatFunc[float64](n))

@@ -1,0 +1,184 @@
+// Package cpu runs ONNX models on this processor.
+//
+// Loading a model makes a plan of its graph: constants are folded, patterns that one kernel
+// computes are fused, every node becomes a step whose weights are packed and whose arguments
+// are slots, and each slot is freed after its last use. A prediction follows the plan with the
+// shapes that the request has. Any number of predictions run at once; each has its own
+// memory, and they share the model's threads.
+package cpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
+	"github.com/thrumserve/thrum/backends/onnx"
+)
+
+// Options are the settings of a backend.
+type Options struct {
+	Threads int    // a prediction runs on at most so many threads; 0 is GOMAXPROCS
+	Level   string // the instruction set, such as "avx2"; empty is the best there is
+}
+
+// maxThreads bounds Options.Threads.
+const maxThreads = 1024
+
+// New returns the backend. A model's own options "threads" and "cpu_level" go before o; the
+// instruction set is one for the whole process.
+func New(o Options) backends.Backend {
+	return &backend{options: o, models: map[*model]bool{}}
+}
+
+type backend struct {
+	options Options
+
+	mu     sync.Mutex
+	models map[*model]bool // those loaded; guarded by mu
+	closed bool            // guarded by mu
+	level  string          // the instruction set chosen, "" if none was; guarded by mu
+}
+
+// Info describes the processor. It never waits.
+func (b *backend) Info(context.Context) (backends.Info, error) {
+	return backends.Info{Name: "cpu", Version: "1", Device: fmt.Sprintf("%s, %s, %d threads",
+		strings.TrimSpace(cpuid.CPU.BrandName), levelName(kernels.CurrentLevel()), b.options.threads())}, nil
+}
+
+func levelName(l kernels.Level) string {
+	switch l {
+	case kernels.AVX2:
+		return "AVX2"
+	case kernels.AVX512:
+		return "AVX-512"
+	}
+	return l.String()
+}
+
+func (o Options) threads() int {
+	if o.Threads > 0 {
+		return o.Threads
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// Load reads spec.Dir/model.onnx and makes a plan of it.
+func (b *backend) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
+	o, err := b.options.with(spec.Options)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.choose(o.Level); err != nil {
+		return nil, err
+	}
+	g, err := onnx.Load(spec.Dir, "model.onnx")
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m, err := prepare(g, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.add(m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// prepare makes a model of a graph.
+func prepare(g *onnx.Graph, o Options) (*model, error) {
+	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes}
+	m, err := e.prepare(g)
+	if err != nil {
+		e.pool.Close()
+	}
+	return m, err
+}
+
+func (e *engine) prepare(g *onnx.Graph) (*model, error) {
+	if err := g.Fold(e.evaluate); err != nil {
+		return nil, err
+	}
+	signature := g.Signature()
+	fuse(g)
+	p, err := newPlan(g, e)
+	if err != nil {
+		return nil, err
+	}
+	return newModel(signature, p, e), nil
+}
+
+func (b *backend) add(m *model) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return backends.Errorf(backends.ErrUnavailable, "the backend is closed")
+	}
+	b.models[m] = true
+	return nil
+}
+
+// choose sets the instruction set, which the process has one of.
+func (b *backend) choose(level string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if level == "" || level == b.level {
+		return nil
+	}
+	if b.level != "" {
+		return backends.Errorf(backends.ErrInvalid, "cpu_level %q: this process runs with %q already, and has one for all models", level, b.level)
+	}
+	i := slices.IndexFunc(kernels.Levels(), func(l kernels.Level) bool { return l.String() == level })
+	if i < 0 {
+		return backends.Errorf(backends.ErrInvalid, "cpu_level %q: this processor has %v", level, kernels.Levels())
+	}
+	b.level = level
+	return kernels.SetLevel(kernels.Levels()[i])
+}
+
+// with returns the options of a model that says more about them.
+func (o Options) with(settings map[string]string) (Options, error) {
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		value := settings[key]
+		switch key {
+		case "threads":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 || n > maxThreads {
+				return o, backends.Errorf(backends.ErrInvalid, "threads %q: use a number from 1 to %d", value, maxThreads)
+			}
+			o.Threads = n
+		case "cpu_level":
+			o.Level = value
+		default:
+			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q of backend cpu: it has threads and cpu_level", key)
+		}
+	}
+	return o, nil
+}
+
+// Close closes all models.
+func (b *backend) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	all := b.models
+	b.models = map[*model]bool{}
+	b.mu.Unlock()
+	var err error
+	for m := range all {
+		err = errors.Join(err, m.Close())
+	}
+	return err
+}

@@ -1,0 +1,295 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
+)
+
+// buildConv builds convolutions of one and two dimensions.
+func buildConv(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 {
+		return nil, n.unsupported("inputs of %v", n.input(0))
+	}
+	c := convolution{groups: n.int("group", 1), activation: attribute(n, fusedActivation, kernels.Activation{}), residual: n.has(fusedResidual)}
+	shape, err := weightShape(n)
+	if err != nil {
+		return nil, err
+	}
+	if c.window, err = windowOf(n, shape[2:]); err != nil {
+		return nil, err
+	}
+	if !slices.Equal(c.window.kernel, shape[2:]) {
+		return nil, backends.Errorf(backends.ErrInvalid, "kernel_shape %v with weights of shape %v", c.window.kernel, shape)
+	}
+	if c.groups < 1 || shape[0]%c.groups != 0 {
+		return nil, backends.Errorf(backends.ErrInvalid, "%d filters in %d groups", shape[0], c.groups)
+	}
+	c.shape = shape
+	w := n.take(1)
+	if w == nil {
+		return c.kernel, nil
+	}
+	if c.window.auto == "NOTSET" || c.window.auto == "VALID" {
+		packed := c.pack(w, c.window.fixedPads())
+		return func(r *run, in, out []*tensor) error {
+			_, size, err := c.fit(r, in)
+			if err != nil {
+				return err
+			}
+			return c.run(r, in, out[0], packed, size)
+		}, nil
+	}
+	return c.packing(w), nil
+}
+
+// packing returns the kernel of a convolution whose pads depend on the size of the input. It
+// keeps a packing for each, of which a window has few.
+func (c convolution) packing(w *tensor) kernel {
+	kept := &tensor{dtype: w.dtype, shape: w.shape, raw: slices.Clone(w.raw)}
+	var packings sync.Map
+	return func(r *run, in, out []*tensor) error {
+		pads, size, err := c.fit(r, in)
+		if err != nil {
+			return err
+		}
+		key := fmt.Sprint(pads)
+		packed, ok := packings.Load(key)
+		if !ok {
+			packed, _ = packings.LoadOrStore(key, c.pack(kept, pads))
+		}
+		return c.run(r, in, out[0], packed.(*kernels.PackedConv), size)
+	}
+}
+
+// weightShape returns the shape of a convolution's weights, which must be known at load.
+func weightShape(n *node) ([]int, error) {
+	v := n.Inputs[1]
+	var shape []int
+	if v.Const != nil {
+		shape = convertInts(v.Const.Shape)
+	} else if v.HasShape {
+		for _, d := range v.Shape {
+			shape = append(shape, int(d.Size))
+		}
+	}
+	if slices.ContainsFunc(shape, negative) || shape == nil {
+		return nil, n.unsupported("weights of a size that is not known at load")
+	}
+	if len(shape) != 3 && len(shape) != 4 {
+		return nil, n.unsupported("convolutions of %d dimensions: it has those of 1 and 2", len(shape)-2)
+	}
+	return shape, nil
+}
+
+// convolution holds the attributes of a Conv.
+type convolution struct {
+	shape      []int // of the weights
+	window     window
+	groups     int
+	residual   bool // the last input is added to the result
+	activation kernels.Activation
+}
+
+// kernel runs a convolution whose weights are an input.
+func (c convolution) kernel(r *run, in, out []*tensor) error {
+	if !slices.Equal(in[1].shape, c.shape) {
+		return backends.Errorf(backends.ErrInvalid, "weights of shape %v where the model says %v", in[1].shape, c.shape)
+	}
+	pads, size, err := c.fit(r, in)
+	if err != nil {
+		return err
+	}
+	return c.run(r, in, out[0], c.pack(in[1], pads), size)
+}
+
+// fit checks the shapes and returns the pads and the size of the output planes.
+func (c convolution) fit(r *run, in []*tensor) (pads, size []int, err error) {
+	x := in[0]
+	if x.rank() != len(c.shape) || x.shape[1] != c.shape[1]*c.groups {
+		return nil, nil, backends.Errorf(backends.ErrInvalid, "an input of shape %v for weights of shape %v in %d groups", x.shape, c.shape, c.groups)
+	}
+	if len(in) > 2 && in[2] != nil && in[2].len() != c.shape[0] {
+		return nil, nil, backends.Errorf(backends.ErrInvalid, "a bias of shape %v for %d filters", in[2].shape, c.shape[0])
+	}
+	return c.window.fit(r, x.shape)
+}
+
+// pack packs weights for certain pads.
+func (c convolution) pack(w *tensor, pads []int) *kernels.PackedConv {
+	return kernels.PackConv(kernels.Conv{
+		Channels: w.shape[1] * c.groups, Filters: w.shape[0], Groups: c.groups, Window: c.window.plane(pads),
+	}, view[float32](w))
+}
+
+// plane returns w as a window on planes, which for one dimension have height 1.
+func (w window) plane(pads []int) kernels.Window {
+	if len(w.kernel) == 1 {
+		return kernels.Window{
+			Kernel: [2]int{1, w.kernel[0]}, Stride: [2]int{1, w.strides[0]}, Dilation: [2]int{1, w.dilations[0]},
+			Pads: [4]int{0, pads[0], 0, pads[1]},
+		}
+	}
+	return kernels.Window{
+		Kernel: [2]int(w.kernel), Stride: [2]int(w.strides), Dilation: [2]int(w.dilations), Pads: [4]int(pads),
+	}
+}
+
+func (c convolution) run(r *run, in []*tensor, y *tensor, packed *kernels.PackedConv, size []int) error {
+	x := in[0]
+	shape := append([]int{x.shape[0], packed.Conv().Filters}, size...)
+	if err := r.makeTensor(y, x.dtype, shape); err != nil {
+		return err
+	}
+	ep := kernels.Epilogue{Activation: c.activation}
+	if len(in) > 2 && in[2] != nil {
+		ep.RowBias = view[float32](in[2])
+	}
+	if c.residual {
+		added := in[len(in)-1]
+		if !slices.Equal(added.shape, shape) {
+			return backends.Errorf(backends.ErrInvalid, "a sum of shapes %v and %v", shape, added.shape)
+		}
+		ep.Residual = view[float32](added)
+	}
+	kernels.Conv2D(r.engine.pool, packed, images(x), images(y), ep)
+	return nil
+}
+
+// images returns a tensor of one or two dimensions after the first two as images.
+func images(t *tensor) kernels.Images {
+	i := kernels.Images{Data: view[float32](t), N: t.shape[0], C: t.shape[1], H: 1, W: t.shape[t.rank()-1]}
+	if t.rank() == 4 {
+		i.H = t.shape[2]
+	}
+	return i
+}
+
+// buildConvTranspose builds the gradient of a convolution: each input element adds its
+// weights, times itself, to the output.
+func buildConvTranspose(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 {
+		return nil, n.unsupported("inputs of %v", n.input(0))
+	}
+	shape, err := weightShape(n)
+	if err != nil {
+		return nil, err
+	}
+	w, err := windowOf(n, shape[2:])
+	if err != nil {
+		return nil, err
+	}
+	t := spreading{window: w, groups: n.int("group", 1), extra: n.ints("output_padding"), wanted: n.ints("output_shape")}
+	if t.extra == nil {
+		t.extra = make([]int, len(w.kernel))
+	}
+	if len(t.extra) != len(w.kernel) || slices.ContainsFunc(t.extra, negative) || t.wanted != nil && len(t.wanted) != len(w.kernel) || t.groups < 1 {
+		return nil, backends.Errorf(backends.ErrInvalid, "output_padding %v and output_shape %v for a kernel of shape %v", t.extra, t.wanted, w.kernel)
+	}
+	return t.kernel, nil
+}
+
+// spreading is a ConvTranspose.
+type spreading struct {
+	window window
+	groups int
+	extra  []int // output_padding
+	wanted []int // output_shape
+}
+
+func (s spreading) kernel(r *run, in, out []*tensor) error {
+	x, w := in[0], in[1]
+	if x.rank() != w.rank() || x.shape[1] != w.shape[0] || x.shape[1]%s.groups != 0 {
+		return backends.Errorf(backends.ErrInvalid, "an input of shape %v for weights of shape %v in %d groups", x.shape, w.shape, s.groups)
+	}
+	filters := w.shape[1] * s.groups
+	pads, size := s.fit(x.shape[2:])
+	if slices.ContainsFunc(size, negative) {
+		return backends.Errorf(backends.ErrInvalid, "pads %v larger than the output", pads)
+	}
+	if err := r.makeTensor(out[0], x.dtype, append([]int{x.shape[0], filters}, size...)); err != nil {
+		return err
+	}
+	y := images(out[0])
+	if len(in) > 2 && in[2] != nil {
+		if in[2].len() != filters {
+			return backends.Errorf(backends.ErrInvalid, "a bias of shape %v for %d filters", in[2].shape, filters)
+		}
+		startWith(y, view[float32](in[2]))
+	} else {
+		clear(y.Data)
+	}
+	plane := s.window.plane(pads)
+	r.engine.pool.For(x.shape[0]*filters, 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			s.spread(images(x), y, view[float32](w), plane, i)
+		}
+	})
+	return nil
+}
+
+// startWith fills each plane with its bias.
+func startWith(y kernels.Images, bias []float32) {
+	for i := range y.N * y.C {
+		fill(y.Data[i*y.H*y.W:(i+1)*y.H*y.W], bias[i%y.C])
+	}
+}
+
+// fit returns the pads and the size of the output planes.
+func (s spreading) fit(size []int) (pads, out []int) {
+	w, dims := s.window, len(size)
+	pads, out = slices.Clone(w.pads), make([]int, dims)
+	for d, n := range size {
+		full := (n-1)*w.strides[d] + (w.kernel[d]-1)*w.dilations[d] + 1 + s.extra[d]
+		if s.wanted == nil && (w.auto == "NOTSET" || w.auto == "VALID") {
+			out[d] = full - pads[d] - pads[dims+d]
+			continue
+		}
+		out[d] = n * w.strides[d]
+		if s.wanted != nil {
+			out[d] = s.wanted[d]
+		}
+		cut := max(0, full-out[d])
+		pads[d], pads[dims+d] = cut/2, cut-cut/2
+		if w.auto == "SAME_LOWER" || s.wanted != nil && w.auto != "SAME_UPPER" {
+			pads[d], pads[dims+d] = cut-cut/2, cut/2
+		}
+	}
+	return pads, out
+}
+
+// spread computes plane i of y, counted through all images.
+func (s spreading) spread(x, y kernels.Images, weights []float32, w kernels.Window, i int) {
+	image, filter := i/y.C, i%y.C
+	perGroup := y.C / s.groups
+	channels := x.C / s.groups
+	taps := w.Kernel[0] * w.Kernel[1]
+	dst := y.Data[i*y.H*y.W : (i+1)*y.H*y.W]
+	for c := range channels {
+		channel := filter/perGroup*channels + c
+		src := x.Data[(image*x.C+channel)*x.H*x.W:][:x.H*x.W]
+		taps := weights[(channel*perGroup+filter%perGroup)*taps:][:taps]
+		for tap, v := range taps {
+			top := tap/w.Kernel[1]*w.Dilation[0] - w.Pads[0]
+			left := tap%w.Kernel[1]*w.Dilation[1] - w.Pads[1]
+			for row := range x.H {
+				at := row*w.Stride[0] + top
+				if at >= 0 && at < y.H {
+					spreadRow(dst[at*y.W:][:y.W], src[row*x.W:][:x.W], v, left, w.Stride[1])
+				}
+			}
+		}
+	}
+}
+
+// spreadRow adds v times src[i] to dst[left + i*stride], where there is such a place.
+func spreadRow(dst, src []float32, v float32, left, stride int) {
+	for i, x := range src {
+		if at := left + i*stride; at >= 0 && at < len(dst) {
+			dst[at] += v * x
+		}
+	}
+}

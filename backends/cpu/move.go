@@ -1,0 +1,337 @@
+package cpu
+
+import (
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// rearrange makes out a tensor of the given shape from elements of src: the one at index 0 is
+// src's element from, and a step in dimension d moves on by steps[d].
+func (r *run) rearrange(out, src *tensor, shape, steps []int, from int) error {
+	if err := r.makeTensor(out, src.dtype, shape); err != nil {
+		return err
+	}
+	o := newOdometer(shape, strides(shape), steps)
+	byWidth(src.dtype, copyRuns[uint8], copyRuns[uint16], copyRuns[uint32], copyRuns[uint64], copyRuns[string])(&o, out, src, 0, from)
+	return nil
+}
+
+// copyRuns copies from src to dst along an odometer whose operands are dst and src, in that
+// order, from the given first elements on.
+func copyRuns[T element](o *odometer, dst, src *tensor, to, from int) {
+	d, s, n := view[T](dst), view[T](src), o.run()
+	sd, ss := o.step(0), o.step(1)
+	o.each(func(at []int) {
+		a, b := to+at[0], from+at[1]
+		if sd == 1 && ss == 1 {
+			copy(d[a:a+n], s[b:b+n])
+			return
+		}
+		for range n {
+			d[a] = s[b]
+			a += sd
+			b += ss
+		}
+	})
+}
+
+func buildTranspose(n *node) (kernel, error) {
+	perm := n.ints("perm")
+	return func(r *run, in, out []*tensor) error {
+		p, t := perm, in[0]
+		if p == nil {
+			p = reversed(t.rank())
+		}
+		if err := checkPermutation(p, t.rank()); err != nil {
+			return err
+		}
+		return r.transpose(out[0], t, p)
+	}, nil
+}
+
+// transpose makes out from the dimensions of src in the order of perm.
+func (r *run) transpose(out, src *tensor, perm []int) error {
+	shape, steps := make([]int, len(perm)), make([]int, len(perm))
+	all := strides(src.shape)
+	for i, p := range perm {
+		shape[i], steps[i] = src.shape[p], all[p]
+	}
+	if ordered(shape, perm) {
+		out.share(src, shape)
+		return nil
+	}
+	return r.rearrange(out, src, shape, steps, 0)
+}
+
+// ordered says that perm moves nothing but dimensions of size 1.
+func ordered(shape, perm []int) bool {
+	last := -1
+	for i, p := range perm {
+		if shape[i] == 1 {
+			continue
+		}
+		if p < last {
+			return false
+		}
+		last = p
+	}
+	return true
+}
+
+func reversed(rank int) []int {
+	p := make([]int, rank)
+	for i := range p {
+		p[i] = rank - 1 - i
+	}
+	return p
+}
+
+func checkPermutation(perm []int, rank int) error {
+	sorted := slices.Sorted(slices.Values(perm))
+	for i, p := range sorted {
+		if p != i {
+			sorted = nil
+			break
+		}
+	}
+	if len(sorted) != rank || len(perm) != rank {
+		return backends.Errorf(backends.ErrInvalid, "perm %v does not order the dimensions of a tensor of rank %d", perm, rank)
+	}
+	return nil
+}
+
+func buildExpand(n *node) (kernel, error) {
+	target := n.list("", 1)
+	return func(r *run, in, out []*tensor) error {
+		t, err := target(in)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(t, negative) {
+			return backends.Errorf(backends.ErrInvalid, "shape %v has negative dimensions", t)
+		}
+		shape, err := broadcast(in[0].shape, t)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(shape, in[0].shape) {
+			out[0].share(in[0], shape)
+			return nil
+		}
+		return r.rearrange(out[0], in[0], shape, stretched(in[0].shape, shape), 0)
+	}, nil
+}
+
+func buildTile(n *node) (kernel, error) {
+	repeats := n.list("", 1)
+	return func(r *run, in, out []*tensor) error {
+		t := in[0]
+		times, err := repeats(in)
+		if err != nil {
+			return err
+		}
+		if len(times) != t.rank() || slices.ContainsFunc(times, negative) {
+			return backends.Errorf(backends.ErrInvalid, "repeats %v of a tensor of rank %d", times, t.rank())
+		}
+		// Each dimension becomes two: how often, of which the source does not move, and where.
+		var shape, steps []int
+		for i, s := range strides(t.shape) {
+			shape = append(shape, times[i], t.shape[i])
+			steps = append(steps, 0, s)
+		}
+		if err := r.rearrange(out[0], t, shape, steps, 0); err != nil {
+			return err
+		}
+		out[0].shape = out[0].shape[:0]
+		for i, d := range t.shape {
+			out[0].shape = append(out[0].shape, d*times[i])
+		}
+		return nil
+	}, nil
+}
+
+func buildConcat(n *node) (kernel, error) {
+	at := n.int("axis", 1)
+	return func(r *run, in, out []*tensor) error {
+		a, err := axis(at, in[0].rank())
+		if err != nil {
+			return err
+		}
+		shape := slices.Clone(in[0].shape)
+		for _, t := range in[1:] {
+			if t.rank() != len(shape) || !slices.Equal(t.shape[:a], shape[:a]) || !slices.Equal(t.shape[a+1:], shape[a+1:]) {
+				return backends.Errorf(backends.ErrInvalid, "shapes %v and %v do not join along axis %d", in[0].shape, t.shape, a)
+			}
+			shape[a] += t.shape[a]
+		}
+		if err := r.makeTensor(out[0], in[0].dtype, shape); err != nil {
+			return err
+		}
+		join := byWidth(out[0].dtype, join[uint8], join[uint16], join[uint32], join[uint64], join[string])
+		join(out[0], in, product(shape[:a]))
+		return nil
+	}, nil
+}
+
+// join lays the tensors beside each other in dst, which has the given number of rows.
+func join[T element](dst *tensor, parts []*tensor, rows int) {
+	to := view[T](dst)
+	if len(to) == 0 {
+		return
+	}
+	width := len(to) / rows
+	at := 0
+	for _, p := range parts {
+		from := view[T](p)
+		n := len(from) / rows
+		for row := range rows {
+			copy(to[row*width+at:], from[row*n:(row+1)*n])
+		}
+		at += n
+	}
+}
+
+func buildSplit(n *node) (kernel, error) {
+	at, count := n.int("axis", 0), n.int("num_outputs", len(n.Outputs))
+	sizes := n.list("split", 1)
+	return func(r *run, in, out []*tensor) error {
+		t := in[0]
+		a, err := axis(at, t.rank())
+		if err != nil {
+			return err
+		}
+		parts, err := sizes(in)
+		if err != nil {
+			return err
+		}
+		if parts == nil {
+			parts = evenParts(t.shape[a], count)
+		}
+		if len(parts) < len(out) || slices.ContainsFunc(parts, negative) || total(parts) != t.shape[a] {
+			return backends.Errorf(backends.ErrInvalid, "parts %v of dimension %d of shape %v for %d outputs", parts, a, t.shape, len(out))
+		}
+		from := 0
+		for i := range out {
+			if out[i] != nil {
+				if err := r.slice(out[i], t, a, from, parts[i]); err != nil {
+					return err
+				}
+			}
+			from += parts[i]
+		}
+		return nil
+	}, nil
+}
+
+// evenParts splits n into count parts, all of one size but the last, which may be smaller.
+func evenParts(n, count int) []int {
+	parts := make([]int, count)
+	size := (n + count - 1) / max(count, 1)
+	for i := range parts {
+		parts[i] = min(size, max(n-i*size, 0))
+	}
+	return parts
+}
+
+func negative(n int) bool { return n < 0 }
+
+func total(all []int) int {
+	n := 0
+	for _, v := range all {
+		n += v
+	}
+	return n
+}
+
+// slice makes out the n elements of dimension a that start at from.
+func (r *run) slice(out, src *tensor, a, from, n int) error {
+	shape := slices.Clone(src.shape)
+	shape[a] = n
+	steps := strides(src.shape)
+	if product(src.shape[:a]) == 1 {
+		out.part(src, shape, from*steps[a])
+		return nil
+	}
+	return r.rearrange(out, src, shape, steps, from*steps[a])
+}
+
+func buildSlice(n *node) (kernel, error) {
+	starts, ends := n.list("starts", 1), n.list("ends", 2)
+	axes, steps := n.list("axes", 3), n.list("", 4)
+	return func(r *run, in, out []*tensor) error {
+		var c cut
+		for _, l := range []struct {
+			read list
+			to   *[]int
+		}{{starts, &c.starts}, {ends, &c.ends}, {axes, &c.axes}, {steps, &c.steps}} {
+			var err error
+			if *l.to, err = l.read(in); err != nil {
+				return err
+			}
+		}
+		return c.apply(r, out[0], in[0])
+	}, nil
+}
+
+// cut is what a Slice takes from a tensor.
+type cut struct{ starts, ends, axes, steps []int }
+
+func (c cut) apply(r *run, out, src *tensor) error {
+	if c.axes == nil {
+		for i := range c.starts {
+			c.axes = append(c.axes, i)
+		}
+	}
+	if len(c.ends) != len(c.starts) || len(c.axes) != len(c.starts) || c.steps != nil && len(c.steps) != len(c.starts) {
+		return backends.Errorf(backends.ErrInvalid, "starts %v, ends %v, axes %v and steps %v have different lengths", c.starts, c.ends, c.axes, c.steps)
+	}
+	shape, moves, from := slices.Clone(src.shape), strides(src.shape), 0
+	whole := true // the elements are one piece of src
+	for i, at := range c.axes {
+		a, err := axis(at, src.rank())
+		if err != nil {
+			return err
+		}
+		step := 1
+		if c.steps != nil {
+			step = c.steps[i]
+		}
+		first, n, err := sliced(src.shape[a], c.starts[i], c.ends[i], step)
+		if err != nil {
+			return err
+		}
+		whole = whole && step == 1 && (n == src.shape[a] || product(src.shape[:a]) == 1)
+		from += first * moves[a]
+		shape[a], moves[a] = n, moves[a]*step
+	}
+	if product(shape) == 0 {
+		return r.makeTensor(out, src.dtype, shape)
+	}
+	if whole {
+		out.part(src, shape, from)
+		return nil
+	}
+	return r.rearrange(out, src, shape, moves, from)
+}
+
+// sliced returns the first index and the number of indices of start:end:step in a dimension
+// of size n, as Python means it.
+func sliced(n, start, end, step int) (first, count int, err error) {
+	step = min(max(step, -n-1), n+1) // a longer step leaves the dimension all the same
+	switch {
+	case step > 0:
+		first, end = clampIndex(start, n), clampIndex(end, n)
+		return first, max(0, (end-first+step-1)/step), nil
+	case step < 0:
+		if start < 0 {
+			start += n
+		}
+		if end < 0 {
+			end = max(end+n, -1)
+		}
+		first = min(max(start, -1), n-1)
+		return first, max(0, (first-end-step-1)/-step), nil
+	}
+	return 0, 0, backends.Errorf(backends.ErrInvalid, "a step of 0")
+}

@@ -1,0 +1,371 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
+)
+
+// scaleShift multiplies each plane of x with its channel's scale and adds the shift. Channels
+// are dimension 1.
+func scaleShift(r *run, y, x *tensor, scale, shift []float32) error {
+	if err := r.makeTensor(y, x.dtype, x.shape); err != nil {
+		return err
+	}
+	channels := len(scale)
+	plane := product(x.shape) / max(1, channels*x.shape[0])
+	dst, src := view[float32](y), view[float32](x)
+	r.forRows(x.shape[0]*channels, plane, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			a, b := scale[i%channels], shift[i%channels]
+			to := dst[i*plane : (i+1)*plane]
+			for j, v := range src[i*plane : (i+1)*plane] {
+				to[j] = v*a + b
+			}
+		}
+	})
+	return nil
+}
+
+func checkChannels(x *tensor, perChannel ...*tensor) error {
+	if x.rank() < 2 {
+		return backends.Errorf(backends.ErrInvalid, "an input of shape %v has no channels", x.shape)
+	}
+	for _, t := range perChannel {
+		if t.len() != x.shape[1] {
+			return backends.Errorf(backends.ErrInvalid, "%d values for the %d channels of shape %v", t.len(), x.shape[1], x.shape)
+		}
+	}
+	return nil
+}
+
+// buildBatchNormalization builds the operator as inference means it, with given statistics.
+func buildBatchNormalization(n *node) (kernel, error) {
+	if n.int("training_mode", 0) != 0 {
+		return nil, n.unsupported("training_mode")
+	}
+	for i := range 5 {
+		if n.input(i) != backends.FP32 {
+			return nil, n.unsupported("an input of %v", n.input(i))
+		}
+	}
+	epsilon := n.float("epsilon", 1e-5)
+	return func(r *run, in, out []*tensor) error {
+		if in[0].rank() == 1 {
+			return backends.Errorf(backends.ErrInvalid, "an input of shape %v has no channels", in[0].shape)
+		}
+		if err := checkChannels(in[0], in[1:5]...); err != nil {
+			return err
+		}
+		scale, shift := normalisation(view[float32](in[1]), view[float32](in[2]), view[float32](in[3]), view[float32](in[4]), epsilon)
+		return scaleShift(r, out[0], in[0], scale, shift)
+	}, nil
+}
+
+// normalisation returns the factors and terms that a batch normalisation comes to.
+func normalisation(gamma, beta, mean, variance []float32, epsilon float32) (scale, shift []float32) {
+	scale, shift = make([]float32, len(gamma)), make([]float32, len(gamma))
+	for c := range gamma {
+		s := float64(gamma[c]) / math.Sqrt(float64(variance[c])+float64(epsilon))
+		scale[c], shift[c] = float32(s), float32(float64(beta[c])-s*float64(mean[c]))
+	}
+	return scale, shift
+}
+
+// buildInstanceNormalization normalises each plane by itself.
+func buildInstanceNormalization(n *node) (kernel, error) {
+	return groupNormalization(n, func(channels int) int { return channels }, true)
+}
+
+// buildGroupNormalization normalises groups of planes together. Before opset 21 scale and
+// bias had one value per group.
+func buildGroupNormalization(n *node) (kernel, error) {
+	groups := n.int("num_groups", 0)
+	return groupNormalization(n, func(int) int { return groups }, n.Opset >= 21)
+}
+
+func groupNormalization(n *node, groupsOf func(channels int) int, perChannel bool) (kernel, error) {
+	if n.input(0) != backends.FP32 {
+		return nil, n.unsupported("an input of %v", n.input(0))
+	}
+	epsilon := n.float("epsilon", 1e-5)
+	return func(r *run, in, out []*tensor) error {
+		x := in[0]
+		if err := checkChannels(x); err != nil {
+			return err
+		}
+		channels := x.shape[1]
+		groups := groupsOf(channels)
+		values := groups
+		if perChannel {
+			values = channels
+		}
+		if groups < 1 && channels > 0 || groups > 0 && channels%groups != 0 || in[1].len() != values || in[2].len() != values {
+			return backends.Errorf(backends.ErrInvalid, "%d groups, %d scales and %d biases for %d channels", groups, in[1].len(), in[2].len(), channels)
+		}
+		if err := r.makeTensor(out[0], x.dtype, x.shape); err != nil || x.len() == 0 {
+			return err
+		}
+		g := groupNorm{
+			size: channels / groups, plane: product(x.shape[2:]), channels: channels, perScale: channels / values,
+			scale: view[float32](in[1]), bias: view[float32](in[2]), epsilon: epsilon,
+		}
+		dst, src := view[float32](out[0]), view[float32](x)
+		r.forRows(x.shape[0]*groups, g.size*g.plane, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				g.normalise(dst, src, i)
+			}
+		})
+		return nil
+	}, nil
+}
+
+// groupNorm normalises groups of size planes.
+type groupNorm struct {
+	size, plane, channels int
+	perScale              int // channels that share a scale
+	scale, bias           []float32
+	epsilon               float32
+}
+
+func (g *groupNorm) normalise(dst, src []float32, group int) {
+	from := group * g.size * g.plane
+	values := src[from : from+g.size*g.plane]
+	mean, deviation := moments(values)
+	inverse := 1 / math.Sqrt(deviation+float64(g.epsilon))
+	for c := range g.size {
+		channel := (group*g.size + c) % g.channels / g.perScale
+		a := inverse * float64(g.scale[channel])
+		b := float64(g.bias[channel]) - a*mean
+		to := dst[from+c*g.plane : from+(c+1)*g.plane]
+		for i, v := range values[c*g.plane : (c+1)*g.plane] {
+			to[i] = float32(a*float64(v) + b)
+		}
+	}
+}
+
+// moments returns mean and variance.
+func moments(values []float32) (mean, variance float64) {
+	for _, v := range values {
+		mean += float64(v)
+	}
+	mean /= float64(len(values))
+	for _, v := range values {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return mean, variance / float64(len(values))
+}
+
+// buildLayerNormalization builds LayerNormalization and RMSNormalization: rows, which are all
+// dimensions from an axis on, are normalised by themselves.
+func buildLayerNormalization(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 || n.input(1) != backends.FP32 {
+		return nil, n.unsupported("inputs of %v and %v", n.input(0), n.input(1))
+	}
+	rms := n.Op == "RMSNormalization"
+	at, epsilon := n.int("axis", -1), n.float("epsilon", 1e-5)
+	return func(r *run, in, out []*tensor) error {
+		a, err := axis(at, in[0].rank())
+		if err != nil {
+			return err
+		}
+		norm := kernels.Norm{Epsilon: epsilon}
+		if norm.Scale, err = stretchedTo(in, 1, in[0].shape[a:]); err != nil {
+			return err
+		}
+		if norm.Bias, err = stretchedTo(in, 2, in[0].shape[a:]); err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], in[0].dtype, in[0].shape); err != nil {
+			return err
+		}
+		f := kernels.LayerNorm
+		if rms {
+			f = kernels.RMSNorm
+		}
+		dst, src, width := view[float32](out[0]), view[float32](in[0]), len(norm.Scale)
+		if len(dst) > 0 {
+			r.forRows(len(dst)/width, width, func(lo, hi int) { f(dst[lo*width:hi*width], src[lo*width:hi*width], norm) })
+		}
+		return writeMoments(r, in[0], out, a, epsilon)
+	}, nil
+}
+
+// stretchedTo returns input i as values of the given shape, or nil if it is left out.
+func stretchedTo(in []*tensor, i int, shape []int) ([]float32, error) {
+	if i >= len(in) || in[i] == nil {
+		return nil, nil
+	}
+	t := in[i]
+	if slices.Equal(t.shape, shape) {
+		return view[float32](t), nil
+	}
+	if s, err := broadcast(t.shape, shape); err != nil || !slices.Equal(s, shape) {
+		return nil, backends.Errorf(backends.ErrInvalid, "scale or bias of shape %v for rows of shape %v", t.shape, shape)
+	}
+	all := make([]float32, product(shape))
+	o := newOdometer(shape, strides(shape), stretched(t.shape, shape), make([]int, len(shape)))
+	pairs(&o, addLoop[float32], all, view[float32](t), []float32{0})
+	return all, nil
+}
+
+// writeMoments fills the second and third output of a layer normalisation: mean and inverse
+// deviation of the rows.
+func writeMoments(r *run, x *tensor, out []*tensor, a int, epsilon float32) error {
+	if len(out) < 2 {
+		return nil
+	}
+	shape := slices.Clone(x.shape)
+	fill(shape[a:], 1)
+	means, inverses := orScratch(r, out, 1), orScratch(r, out, 2)
+	for _, t := range []*tensor{means, inverses} {
+		if err := r.makeTensor(t, backends.FP32, shape); err != nil {
+			return err
+		}
+	}
+	src, width := view[float32](x), product(x.shape[a:])
+	for i := range view[float32](means) {
+		mean, variance := moments(src[i*width : (i+1)*width])
+		view[float32](means)[i] = float32(mean)
+		view[float32](inverses)[i] = float32(1 / math.Sqrt(variance+float64(epsilon)))
+	}
+	return nil
+}
+
+// buildLRN builds the local response normalisation across channels.
+func buildLRN(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 {
+		return nil, n.unsupported("an input of %v", n.input(0))
+	}
+	l := lrn{size: n.int("size", 1), alpha: float64(n.float("alpha", 0.0001)), beta: float64(n.float("beta", 0.75)), bias: float64(n.float("bias", 1))}
+	return func(r *run, in, out []*tensor) error {
+		if err := checkChannels(in[0]); err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], in[0].dtype, in[0].shape); err != nil {
+			return err
+		}
+		channels, plane := in[0].shape[1], product(in[0].shape[2:])
+		dst, src := view[float32](out[0]), view[float32](in[0])
+		for i := range in[0].shape[0] {
+			l.image(dst[i*channels*plane:][:channels*plane], src[i*channels*plane:][:channels*plane], channels)
+		}
+		return nil
+	}, nil
+}
+
+type lrn struct {
+	size              int
+	alpha, beta, bias float64
+}
+
+func (l lrn) image(dst, src []float32, channels int) {
+	plane := len(src) / max(1, channels)
+	for c := range channels {
+		lo, hi := max(0, c-(l.size-1)/2), min(channels, c+l.size/2+1)
+		for i := range plane {
+			sum := 0.0
+			for k := lo; k < hi; k++ {
+				sum += square(float64(src[k*plane+i]))
+			}
+			dst[c*plane+i] = float32(float64(src[c*plane+i]) / math.Pow(l.bias+l.alpha/float64(l.size)*sum, l.beta))
+		}
+	}
+}
+
+// buildSoftmax builds Softmax, LogSoftmax and Hardmax. Before opset 13 all dimensions from
+// the axis on are one row.
+func buildSoftmax(n *node) (kernel, error) {
+	joined, otherwise := n.Opset < 13, -1
+	if joined {
+		otherwise = 1
+	}
+	at := n.int("axis", otherwise)
+	f32 := map[string]func(dst, src []float32, cols int){"Softmax": kernels.Softmax, "LogSoftmax": kernels.LogSoftmax, "Hardmax": hardmaxRows[float32]}
+	f64 := map[string]func(dst, src []float64, cols int){"Softmax": softmaxRows, "LogSoftmax": logSoftmaxRows, "Hardmax": hardmaxRows[float64]}
+	switch n.input(0) {
+	case backends.FP32:
+		return alongAxis(at, joined, f32[n.Op]), nil
+	case backends.FP64:
+		return alongAxis(at, joined, f64[n.Op]), nil
+	}
+	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+// alongAxis applies f to rows along axis at, or from it on if joined.
+func alongAxis[T float](at int, joined bool, f func(dst, src []T, cols int)) kernel {
+	return func(r *run, in, out []*tensor) error {
+		x := in[0]
+		a, err := axis(at, max(1, x.rank()))
+		if err != nil {
+			return err
+		}
+		if joined || a >= x.rank()-1 {
+			if err := r.makeTensor(out[0], x.dtype, x.shape); err != nil {
+				return err
+			}
+			return rowsOf(r, out[0], x, product(x.shape[min(a, x.rank()):]), f)
+		}
+		perm := reversed(x.rank())
+		slices.Reverse(perm)
+		perm = append(slices.Delete(perm, a, a+1), a)
+		turned, done := r.scratch(), r.scratch()
+		if err := r.transpose(turned, x, perm); err != nil {
+			return err
+		}
+		if err := r.makeTensor(done, x.dtype, turned.shape); err != nil {
+			return err
+		}
+		if err := rowsOf(r, done, turned, x.shape[a], f); err != nil {
+			return err
+		}
+		return r.transpose(out[0], done, inverse(perm))
+	}
+}
+
+func rowsOf[T float](r *run, y, x *tensor, cols int, f func(dst, src []T, cols int)) error {
+	dst, src := view[T](y), view[T](x)
+	if len(dst) == 0 {
+		return nil
+	}
+	r.forRows(len(dst)/cols, 4*cols, func(lo, hi int) { f(dst[lo*cols:hi*cols], src[lo*cols:hi*cols], cols) })
+	return nil
+}
+
+// inverse returns the permutation that undoes perm.
+func inverse(perm []int) []int {
+	back := make([]int, len(perm))
+	for i, p := range perm {
+		back[p] = i
+	}
+	return back
+}
+
+func logSoftmaxRows(dst, src []float64, cols int) {
+	for ; len(src) > 0; dst, src = dst[cols:], src[cols:] {
+		var sum [1]float64
+		logSumExpRows(sum[:], src[:cols], cols)
+		for i, v := range src[:cols] {
+			dst[i] = v - sum[0]
+		}
+	}
+}
+
+func softmaxRows(dst, src []float64, cols int) {
+	logSoftmaxRows(dst, src, cols)
+	for i, v := range dst {
+		dst[i] = math.Exp(v)
+	}
+}
+
+// hardmaxRows marks the first of the largest elements of each row.
+func hardmaxRows[T float](dst, src []T, cols int) {
+	for ; len(src) > 0; dst, src = dst[cols:], src[cols:] {
+		clear(dst[:cols])
+		var best [1]int64
+		bestOfRows(best[:], src[:cols], func(a, b T) bool { return a > b }, false)
+		dst[best[0]] = 1
+	}
+}

@@ -1,0 +1,226 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// scaling is how a quantised tensor's scale and zero point spread over it.
+type scaling struct {
+	axis, block int
+}
+
+func scalingOf(n *node) scaling { return scaling{n.int("axis", 1), n.int("block_size", 0)} }
+
+// at returns the function from an element's index in x to that of its scale in a tensor of
+// the given shape: one for all, one per index along the axis, or one per block along it.
+func (s scaling) at(x *tensor, shape []int) (func(i int) int, error) {
+	if product(shape) == 1 && (s.block == 0 || x.rank() == 0) {
+		return func(int) int { return 0 }, nil
+	}
+	a, err := axis(s.axis, x.rank())
+	if err != nil {
+		return nil, err
+	}
+	inner := product(x.shape[a+1:])
+	if s.block == 0 && len(shape) == 1 && shape[0] == x.shape[a] {
+		return func(i int) int { return i / inner % x.shape[a] }, nil
+	}
+	blocks := 0
+	if s.block > 0 {
+		blocks = (x.shape[a] + s.block - 1) / s.block
+	}
+	want := slices.Clone(x.shape)
+	want[a] = blocks
+	if blocks == 0 || !slices.Equal(shape, want) {
+		return nil, backends.Errorf(backends.ErrInvalid, "scales of shape %v for a tensor of shape %v along axis %d", shape, x.shape, a)
+	}
+	return func(i int) int {
+		return (i/inner/x.shape[a]*blocks+i/inner%x.shape[a]/s.block)*inner + i%inner
+	}, nil
+}
+
+// buildQuantizeLinear builds the rounding of floats to integers of a scale.
+func buildQuantizeLinear(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 || n.input(1) != backends.FP32 {
+		return nil, n.unsupported("inputs of %v and %v", n.input(0), n.input(1))
+	}
+	s := scalingOf(n)
+	switch d := n.output(0); d {
+	case backends.Uint8:
+		return quantizing[uint8](s, d, 0, math.MaxUint8), nil
+	case backends.Int8:
+		return quantizing[int8](s, d, math.MinInt8, math.MaxInt8), nil
+	case backends.Uint16:
+		return quantizing[uint16](s, d, 0, math.MaxUint16), nil
+	case backends.Int16:
+		return quantizing[int16](s, d, math.MinInt16, math.MaxInt16), nil
+	}
+	return nil, n.unsupported("an output of %v", n.output(0))
+}
+
+func quantizing[T integer](s scaling, d backends.Datatype, low, high float64) kernel {
+	return func(r *run, in, out []*tensor) error {
+		at, err := s.at(in[0], in[1].shape)
+		if err != nil {
+			return err
+		}
+		zeros, err := zeroPoints[T](in)
+		if err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], d, in[0].shape); err != nil {
+			return err
+		}
+		dst, scales := view[T](out[0]), view[float32](in[1])
+		for i, v := range view[float32](in[0]) {
+			k := at(i)
+			q := math.RoundToEven(float64(v / scales[k]))
+			if zeros != nil {
+				q += float64(zeros[k])
+			}
+			dst[i] = T(max(low, min(high, q)))
+		}
+		return nil
+	}
+}
+
+// zeroPoints returns input 2, with as many elements as the scales, or nil if it is left out.
+func zeroPoints[T integer](in []*tensor) ([]T, error) {
+	if len(in) < 3 || in[2] == nil {
+		return nil, nil
+	}
+	if in[2].len() != in[1].len() {
+		return nil, backends.Errorf(backends.ErrInvalid, "zero points of shape %v for scales of shape %v", in[2].shape, in[1].shape)
+	}
+	return view[T](in[2]), nil
+}
+
+func buildDequantizeLinear(n *node) (kernel, error) {
+	if n.output(0) != backends.FP32 || n.input(1) != backends.FP32 {
+		return nil, n.unsupported("scales of %v and an output of %v", n.input(1), n.output(0))
+	}
+	s := scalingOf(n)
+	switch n.input(0) {
+	case backends.Uint8:
+		return dequantizing[uint8](s), nil
+	case backends.Int8:
+		return dequantizing[int8](s), nil
+	case backends.Uint16:
+		return dequantizing[uint16](s), nil
+	case backends.Int16:
+		return dequantizing[int16](s), nil
+	case backends.Int32:
+		return dequantizing[int32](s), nil
+	}
+	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+func dequantizing[T integer](s scaling) kernel {
+	return func(r *run, in, out []*tensor) error {
+		at, err := s.at(in[0], in[1].shape)
+		if err != nil {
+			return err
+		}
+		zeros, err := zeroPoints[T](in)
+		if err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], backends.FP32, in[0].shape); err != nil {
+			return err
+		}
+		dst, scales := view[float32](out[0]), view[float32](in[1])
+		for i, v := range view[T](in[0]) {
+			k := at(i)
+			q := float32(v)
+			if zeros != nil {
+				q = float32(int64(v) - int64(zeros[k]))
+			}
+			dst[i] = q * scales[k]
+		}
+		return nil
+	}
+}
+
+// buildDynamicQuantizeLinear builds the quantisation to UINT8 with the scale that the values
+// themselves need.
+func buildDynamicQuantizeLinear(*node) (kernel, error) {
+	return func(r *run, in, out []*tensor) error {
+		scale, zero := dynamicScale(view[float32](in[0]))
+		scales, zeros := orScratch(r, out, 1), orScratch(r, out, 2)
+		if err := r.makeTensor(scales, backends.FP32, nil); err != nil {
+			return err
+		}
+		if err := r.makeTensor(zeros, backends.Uint8, nil); err != nil {
+			return err
+		}
+		view[float32](scales)[0], zeros.raw[0] = scale, zero
+		k := quantizing[uint8](scaling{}, backends.Uint8, 0, math.MaxUint8)
+		return k(r, []*tensor{in[0], scales, zeros}, out)
+	}, nil
+}
+
+// dynamicScale returns the scale and zero point that spread values and zero over a byte.
+func dynamicScale(values []float32) (scale float32, zero uint8) {
+	low, high := float32(0), float32(0)
+	for _, v := range values {
+		low, high = min(low, v), max(high, v)
+	}
+	scale = (high - low) / 255
+	if scale == 0 {
+		return 1, 0
+	}
+	return scale, uint8(max(0, min(255, math.RoundToEven(float64(-low/scale)))))
+}
+
+// buildMatMulInteger builds the product of quantised matrices, in INT32.
+func buildMatMulInteger(n *node) (kernel, error) {
+	widenA, err := widening(n, 0, 2)
+	if err != nil {
+		return nil, err
+	}
+	widenB, err := widening(n, 1, 3)
+	if err != nil {
+		return nil, err
+	}
+	multiply := matMul[int32](backends.Int32)
+	return func(r *run, in, out []*tensor) error {
+		a, b := r.scratch(), r.scratch()
+		if err := widenA(r, in, a); err != nil {
+			return err
+		}
+		if err := widenB(r, in, b); err != nil {
+			return err
+		}
+		return multiply(r, []*tensor{a, b}, out)
+	}, nil
+}
+
+// widening returns the function that makes out the INT32 difference of input i and its zero
+// point, input zero. A zero point has one element, or one per row of A or column of B.
+func widening(n *node, i, zero int) (func(r *run, in []*tensor, out *tensor) error, error) {
+	cast, err := converter(n, n.input(i), backends.Int32)
+	if err != nil || !n.given(zero) {
+		return func(r *run, in []*tensor, out *tensor) error { return cast(r, in[i:i+1], []*tensor{out}) }, err
+	}
+	castZero, err := converter(n, n.input(zero), backends.Int32)
+	if err != nil {
+		return nil, err
+	}
+	subtract := broadcasting(backends.Int32, subLoop[int32])
+	return func(r *run, in []*tensor, out *tensor) error {
+		values, zeros := r.scratch(), r.scratch()
+		if err := cast(r, in[i:i+1], []*tensor{values}); err != nil {
+			return err
+		}
+		if err := castZero(r, in[zero:zero+1], []*tensor{zeros}); err != nil {
+			return err
+		}
+		if i == 0 && zeros.rank() == 1 && zeros.len() > 1 {
+			zeros.shape = append(zeros.shape, 1)
+		}
+		return subtract(r, []*tensor{values, zeros}, []*tensor{out})
+	}, nil
+}

@@ -1,0 +1,322 @@
+package cpu
+
+import (
+	"math"
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
+)
+
+// rowReduction reduces each of len(dst) rows of width elements to one; width may be 0.
+type rowReduction[T number] func(dst, src []T, width int)
+
+// buildReduce builds the Reduce operators.
+func buildReduce(n *node) (kernel, error) {
+	switch d := n.input(0); d {
+	case backends.FP32:
+		if f, ok := fastReductions[n.Op]; ok {
+			return reducing(n, f), nil
+		}
+		return reducing(n, floatReduction[float32](n.Op)), nil
+	case backends.FP64:
+		return reducing(n, floatReduction[float64](n.Op)), nil
+	case backends.Int32:
+		return reducing(n, integerReduction[int32](n.Op)), nil
+	case backends.Int64:
+		return reducing(n, integerReduction[int64](n.Op)), nil
+	case backends.Uint32:
+		return reducing(n, integerReduction[uint32](n.Op)), nil
+	case backends.Uint64:
+		return reducing(n, integerReduction[uint64](n.Op)), nil
+	case backends.Int8:
+		return reducing(n, integerReduction[int8](n.Op)), nil
+	case backends.Uint8, backends.Bool:
+		return reducing(n, integerReduction[uint8](n.Op)), nil
+	}
+	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+// fastReductions are those that kernels has.
+var fastReductions = map[string]rowReduction[float32]{
+	"ReduceSum": kernels.SumRows,
+	"ReduceMax": kernels.MaxRows,
+	"ReduceMin": kernels.MinRows,
+	"ReduceMean": func(dst, src []float32, width int) {
+		kernels.SumRows(dst, src, width)
+		divLoop(dst, dst, []float32{float32(width)})
+	},
+}
+
+// reducing brings the axes that are reduced to the end and applies f to the rows.
+func reducing[T number](n *node, f rowReduction[T]) kernel {
+	axes := n.list("axes", 1)
+	keep, noop := n.int("keepdims", 1) != 0, n.int("noop_with_empty_axes", 0) != 0
+	return func(r *run, in, out []*tensor) error {
+		list, err := axes(in)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 && noop {
+			return reduceNothing(r, in[0], out[0], f)
+		}
+		s, err := reductionOf(in[0].shape, list, keep)
+		if err != nil {
+			return err
+		}
+		src := in[0]
+		if !slices.IsSorted(s.perm) {
+			src = r.scratch()
+			if err := r.transpose(src, in[0], s.perm); err != nil {
+				return err
+			}
+		}
+		if err := r.makeTensor(out[0], in[0].dtype, s.out); err != nil {
+			return err
+		}
+		f(view[T](out[0]), view[T](src), s.width)
+		return nil
+	}
+}
+
+// reduceNothing reduces each element by itself.
+func reduceNothing[T number](r *run, src, dst *tensor, f rowReduction[T]) error {
+	if err := r.makeTensor(dst, src.dtype, src.shape); err != nil {
+		return err
+	}
+	f(view[T](dst), view[T](src), 1)
+	return nil
+}
+
+// reduction says how dimensions are reduced.
+type reduction struct {
+	perm  []int // the dimensions kept, then those reduced
+	width int   // elements reduced to one
+	out   []int
+}
+
+// reductionOf plans to reduce the axes of shape, all if there are none.
+func reductionOf(shape, axes []int, keep bool) (s reduction, err error) {
+	if len(axes) == 0 {
+		for d := range shape {
+			axes = append(axes, d)
+		}
+	}
+	if axes, err = axesOf(axes, len(shape)); err != nil {
+		return s, err
+	}
+	s.width = 1
+	for d, n := range shape {
+		if !slices.Contains(axes, d) {
+			s.perm = append(s.perm, d)
+			s.out = append(s.out, n)
+			continue
+		}
+		s.width *= n
+		if keep {
+			s.out = append(s.out, 1)
+		}
+	}
+	s.perm = append(s.perm, axes...)
+	return s, nil
+}
+
+// integerReduction returns the reduction of an operator on integers.
+func integerReduction[T integer](op string) rowReduction[T] {
+	switch op {
+	case "ReduceSum":
+		return accumulate(0, func(a, v T) T { return a + v }, same[T])
+	case "ReduceProd":
+		return accumulate(1, func(a, v T) T { return a * v }, same[T])
+	case "ReduceSumSquare":
+		return accumulate(0, func(a, v T) T { return a + v*v }, same[T])
+	case "ReduceMax":
+		return extreme(func(a, v T) T { return max(a, v) }, least[T]())
+	case "ReduceMin":
+		return extreme(func(a, v T) T { return min(a, v) }, ^least[T]())
+	case "ReduceMean":
+		return func(dst, src []T, width int) {
+			accumulate(0, func(a, v T) T { return a + v }, same[T])(dst, src, width)
+			for i := range dst {
+				dst[i] /= T(max(width, 1))
+			}
+		}
+	}
+	// What is left rounds: it is calculated in float64.
+	f := floatReduction[float64](op)
+	return func(dst, src []T, width int) {
+		reals, sums := make([]float64, len(src)), make([]float64, len(dst))
+		for i, v := range src {
+			reals[i] = float64(v)
+		}
+		f(sums, reals, width)
+		for i, v := range sums {
+			dst[i] = T(v)
+		}
+	}
+}
+
+// least returns the smallest value of T.
+func least[T integer]() T {
+	var zero T
+	if ^zero > 0 {
+		return 0
+	}
+	v := T(1)
+	for v > 0 {
+		v <<= 1
+	}
+	return v
+}
+
+// floatReduction returns the reduction of an operator on floats. It adds up in float64.
+func floatReduction[T float](op string) rowReduction[T] {
+	switch op {
+	case "ReduceSum":
+		return accumulateReal[T](func(v float64) float64 { return v }, same)
+	case "ReduceMean":
+		return meanRows[T]
+	case "ReduceProd":
+		return accumulate(1, func(a, v T) T { return a * v }, same[T])
+	case "ReduceMax":
+		return extreme(func(a, v T) T { return max(a, v) }, T(math.Inf(-1)))
+	case "ReduceMin":
+		return extreme(func(a, v T) T { return min(a, v) }, T(math.Inf(1)))
+	case "ReduceL1":
+		return accumulateReal[T](math.Abs, same)
+	case "ReduceL2":
+		return accumulateReal[T](square, math.Sqrt)
+	case "ReduceSumSquare":
+		return accumulateReal[T](square, same)
+	case "ReduceLogSum":
+		return accumulateReal[T](same, math.Log)
+	}
+	return logSumExpRows[T]
+}
+
+func square(v float64) float64 { return v * v }
+
+func accumulate[T number](start T, add func(sum, v T) T, finish func(T) T) rowReduction[T] {
+	return func(dst, src []T, width int) {
+		for i := range dst {
+			sum := start
+			for _, v := range src[i*width : (i+1)*width] {
+				sum = add(sum, v)
+			}
+			dst[i] = finish(sum)
+		}
+	}
+}
+
+func accumulateReal[T float](part, finish func(float64) float64) rowReduction[T] {
+	return func(dst, src []T, width int) {
+		for i := range dst {
+			sum := 0.0
+			for _, v := range src[i*width : (i+1)*width] {
+				sum += part(float64(v))
+			}
+			dst[i] = T(finish(sum))
+		}
+	}
+}
+
+// extreme is like accumulate for an f that has no neutral element but what of gives for no
+// elements at all.
+func extreme[T number](f func(a, v T) T, none T) rowReduction[T] {
+	return accumulate(none, f, same[T])
+}
+
+func meanRows[T float](dst, src []T, width int) {
+	accumulateReal[T](same, func(sum float64) float64 { return sum / float64(width) })(dst, src, width)
+}
+
+// logSumExpRows takes the largest out of the sum so that no power overflows.
+func logSumExpRows[T float](dst, src []T, width int) {
+	for i := range dst {
+		row := src[i*width : (i+1)*width]
+		top := math.Inf(-1)
+		for _, v := range row {
+			top = max(top, float64(v))
+		}
+		if math.IsInf(top, 0) {
+			dst[i] = T(top)
+			continue
+		}
+		sum := 0.0
+		for _, v := range row {
+			sum += math.Exp(float64(v) - top)
+		}
+		dst[i] = T(top + math.Log(sum))
+	}
+}
+
+// buildArg builds ArgMax and ArgMin.
+func buildArg(n *node) (kernel, error) {
+	switch n.input(0) {
+	case backends.FP32:
+		return arg[float32](n), nil
+	case backends.FP64:
+		return arg[float64](n), nil
+	case backends.Int8:
+		return arg[int8](n), nil
+	case backends.Int16:
+		return arg[int16](n), nil
+	case backends.Int32:
+		return arg[int32](n), nil
+	case backends.Int64:
+		return arg[int64](n), nil
+	case backends.Uint8:
+		return arg[uint8](n), nil
+	case backends.Uint16:
+		return arg[uint16](n), nil
+	case backends.Uint32:
+		return arg[uint32](n), nil
+	case backends.Uint64:
+		return arg[uint64](n), nil
+	}
+	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+func arg[T number](n *node) kernel {
+	at, keep, last := n.int("axis", 0), n.int("keepdims", 1) != 0, n.int("select_last_index", 0) != 0
+	better := func(a, b T) bool { return a > b }
+	if n.Op == "ArgMin" {
+		better = func(a, b T) bool { return a < b }
+	}
+	return func(r *run, in, out []*tensor) error {
+		s, err := reductionOf(in[0].shape, []int{at}, keep)
+		if err != nil {
+			return err
+		}
+		if s.width == 0 {
+			return backends.Errorf(backends.ErrInvalid, "no elements to choose from along axis %d of shape %v", at, in[0].shape)
+		}
+		src := r.scratch()
+		if err := r.transpose(src, in[0], s.perm); err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], backends.Int64, s.out); err != nil {
+			return err
+		}
+		bestOfRows(view[int64](out[0]), view[T](src), better, last)
+		return nil
+	}
+}
+
+// bestOfRows sets dst to where the best element of each row is: the first of equals, or the
+// last of them.
+func bestOfRows[T number](dst []int64, src []T, better func(a, b T) bool, last bool) {
+	if len(dst) == 0 {
+		return
+	}
+	width := len(src) / len(dst)
+	for i := range dst {
+		row, best := src[i*width:(i+1)*width], 0
+		for j, v := range row {
+			if better(v, row[best]) || last && v == row[best] {
+				best = j
+			}
+		}
+		dst[i] = int64(best)
+	}
+}
