@@ -61,17 +61,10 @@ func readArray(c *cursor, t *backends.Tensor) error {
 	if a.element == nil {
 		return a.invalid("%v has no JSON form: send it as binary data", t.Datatype)
 	}
+	// Each element takes a character and, but for the last, a comma, so that memory is set aside
+	// for no more elements than the text can hold, whatever the shape claims.
 	n := t.Elements()
-	// Each element takes a character and, but for the last, a comma: what the text cannot hold is
-	// refused before memory is set aside for it.
-	if n > int64(len(c.text)-c.at)/2+1 {
-		return a.invalid("shape %v needs %d elements, more than the request holds", t.Shape, n)
-	}
-	size := t.Datatype.Size()
-	if t.Datatype == backends.Bytes {
-		size = 8
-	}
-	t.Data = make([]byte, 0, n*int64(size))
+	t.Data = make([]byte, 0, min(n, int64(len(c.text)-c.at)/2+1)*room(t.Datatype))
 	if len(t.Shape) == 0 && c.peek() != '[' {
 		return a.scalar()
 	}
@@ -82,6 +75,14 @@ func readArray(c *cursor, t *backends.Tensor) error {
 	}
 	c.at = start
 	return a.row(n)
+}
+
+// room returns the bytes to set aside for an element.
+func room(d backends.Datatype) int64 {
+	if d == backends.Bytes {
+		return 8 // a prefix and a short text; append makes more
+	}
+	return int64(d.Size())
 }
 
 func (a *array) scalar() error {
@@ -173,7 +174,7 @@ func (a *array) counted(given, n int64) error {
 
 // refuse reports that the element at text[i] cannot be read.
 func (a *array) refuse(i int, why error) error {
-	if i == len(a.text) {
+	if a.at = i; i == len(a.text) {
 		return a.malformed("an element")
 	}
 	token := a.token(i)

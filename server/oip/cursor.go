@@ -149,6 +149,19 @@ func (c *cursor) str() ([]byte, error) {
 	return s, nil
 }
 
+// maxName bounds the names that a request brings, which errors quote in full.
+const maxName = 1024
+
+// name consumes a string that is a name.
+func (c *cursor) name() (string, error) {
+	start := c.at
+	name, err := c.str()
+	if err == nil && len(name) > maxName {
+		err = backends.Errorf(backends.ErrInvalid, "the name at byte %d is longer than %d bytes", start, maxName)
+	}
+	return string(name), err
+}
+
 // skip consumes any value and reports whether it is well formed. depth counts the arrays and
 // objects around it.
 func (c *cursor) skip(depth int) error {

@@ -193,8 +193,7 @@ func (d *decoder) output(i int) error {
 		}
 		switch known {
 		case "name":
-			s, err := d.str()
-			name = string(s)
+			name, err = d.name()
 			return err
 		case "parameters":
 			return d.parameters("an output", func(name string, v value) error { return outputParameter(&form, name, v) })

@@ -1,7 +1,7 @@
 package oip
 
 import (
-	"encoding/json"
+	"strings"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -51,8 +51,6 @@ func Describe(specs []backends.TensorSpec) []Tensor {
 
 // Error returns the body of every answer that is not a success.
 func Error(text string) []byte {
-	body, _ := json.Marshal(struct { // a string always marshals
-		Error string `json:"error"`
-	}{text})
-	return body
+	body := appendQuoted([]byte(`{"error":`), strings.ToValidUTF8(text, "?"))
+	return append(body, '}')
 }

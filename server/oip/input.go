@@ -65,11 +65,11 @@ func (d *decoder) inputKey(in *input, key string) error {
 	case "name":
 		return d.inputName(in)
 	case "datatype":
-		name, err := d.str()
+		name, err := d.name()
 		if err != nil {
 			return err
 		}
-		if in.tensor.Datatype, err = backends.ParseDatatype(string(name)); err != nil {
+		if in.tensor.Datatype, err = backends.ParseDatatype(name); err != nil {
 			return in.invalid("%w", err)
 		}
 		return nil
@@ -85,11 +85,11 @@ func (d *decoder) inputKey(in *input, key string) error {
 
 // inputName reads the name and refuses one that the model does not take before its data is read.
 func (d *decoder) inputName(in *input) error {
-	name, err := d.str()
+	name, err := d.name()
 	if err != nil {
 		return err
 	}
-	in.tensor.Name = string(name)
+	in.tensor.Name = name
 	if _, ok := d.sig.Input(in.tensor.Name); ok {
 		return nil
 	}

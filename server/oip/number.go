@@ -29,85 +29,80 @@ type decimal struct {
 const maxDigits = 19
 
 // scanDecimal reads the JSON number at text[i] and returns the index after it, or -1 if there
-// is none.
+// is none. It is one long function because it is called for every element of every tensor:
+// in three functions, an FP32 element took 21 ns instead of 18.
 func scanDecimal(text []byte, i int) (d decimal, next int) {
-	if i < len(text) && text[i] == '-' {
-		d.negative = true
+	negative := i < len(text) && text[i] == '-'
+	if negative {
 		i++
 	}
-	if i == len(text) || !isDigit(text[i]) {
+	if i >= len(text) || !isDigit(text[i]) {
 		return d, -1
 	}
+	mantissa, digits, exponent := uint64(0), 0, 0
 	if text[i] == '0' {
 		i++
 	} else {
 		start := i
 		for ; i < len(text) && isDigit(text[i]); i++ {
-			d.mantissa = d.mantissa*10 + uint64(text[i]-'0')
+			mantissa = mantissa*10 + uint64(text[i]-'0')
 		}
-		d.digits = i - start
+		digits = i - start
 	}
 	if i < len(text) && text[i] == '.' {
-		if i = d.fraction(text, i+1); i < 0 {
+		i++
+		start := i
+		if digits == 0 {
+			for i < len(text) && text[i] == '0' {
+				i++
+			}
+		}
+		significant := i
+		for i+8 <= len(text) {
+			chunk := binary.LittleEndian.Uint64(text[i:])
+			if !eightDigits(chunk) {
+				break
+			}
+			mantissa = mantissa*1e8 + parseEight(chunk)
+			i += 8
+		}
+		for ; i < len(text) && isDigit(text[i]); i++ {
+			mantissa = mantissa*10 + uint64(text[i]-'0')
+		}
+		if i == start {
 			return d, -1
 		}
+		digits += i - significant
+		exponent = start - i
 	}
 	if i < len(text) && text[i]|0x20 == 'e' {
-		i = d.power(text, i+1)
+		var power int
+		power, i = scanPower(text, i+1)
+		exponent += power
 	}
-	return d, i
-}
-
-// fraction reads the digits after a point, eight at a time where it can.
-func (d *decimal) fraction(text []byte, i int) int {
-	start := i
-	if d.digits == 0 {
-		for i < len(text) && text[i] == '0' {
-			i++
-		}
-	}
-	significant := i
-	for i+8 <= len(text) {
-		chunk := binary.LittleEndian.Uint64(text[i:])
-		if !eightDigits(chunk) {
-			break
-		}
-		d.mantissa = d.mantissa*1e8 + parseEight(chunk)
-		i += 8
-	}
-	for ; i < len(text) && isDigit(text[i]); i++ {
-		d.mantissa = d.mantissa*10 + uint64(text[i]-'0')
-	}
-	if i == start {
-		return -1
-	}
-	d.digits += i - significant
-	d.exponent = start - i
-	return i
+	return decimal{mantissa, exponent, digits, negative}, i
 }
 
 // maxPower is beyond every power of ten that makes a difference to a number that fits a body.
 const maxPower = 1 << 40
 
-// power reads the exponent after an 'e'.
-func (d *decimal) power(text []byte, i int) int {
+// scanPower reads the exponent after an 'e' and returns the index after it, or -1.
+func scanPower(text []byte, i int) (power, next int) {
 	negative := false
 	if i < len(text) && (text[i] == '+' || text[i] == '-') {
 		negative = text[i] == '-'
 		i++
 	}
-	if i == len(text) || !isDigit(text[i]) {
-		return -1
+	if i >= len(text) || !isDigit(text[i]) {
+		return 0, -1
 	}
-	power := 0
 	for ; i < len(text) && isDigit(text[i]); i++ {
 		power = min(power*10+int(text[i]-'0'), maxPower)
 	}
 	if negative {
 		power = -power
 	}
-	d.exponent += power
-	return i
+	return power, i
 }
 
 func isDigit(ch byte) bool { return ch-'0' <= 9 }
@@ -131,14 +126,15 @@ var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
 // scaled returns d's magnitude with at most two roundings, or false if it may take more.
-func (d *decimal) scaled() (float64, bool) {
-	if d.digits > maxDigits || d.exponent < -22 || d.exponent > 22 {
+func (d decimal) scaled() (float64, bool) {
+	signed := int64(d.mantissa) // converts in one instruction where a uint64 takes a branch
+	if d.digits > maxDigits || signed < 0 || d.exponent < -22 || d.exponent > 22 {
 		return 0, false
 	}
 	if d.exponent < 0 {
-		return float64(d.mantissa) / pow10[-d.exponent], true
+		return float64(signed) / pow10[-d.exponent], true
 	}
-	return float64(d.mantissa) * pow10[d.exponent], true
+	return float64(signed) * pow10[d.exponent], true
 }
 
 // appendFP32 appends the float32 nearest to the number at text[i].

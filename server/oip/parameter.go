@@ -32,6 +32,9 @@ func (c *cursor) parameters(owner string, each func(name string, v value) error)
 		return nil
 	}
 	return c.object(func(key []byte) error {
+		if len(key) > maxName {
+			return backends.Errorf(backends.ErrInvalid, "%s: a parameter's name is longer than %d bytes", owner, maxName)
+		}
 		name := string(key)
 		v, err := c.value()
 		if err != nil {
@@ -138,7 +141,13 @@ func (d *decoder) parameter(name string, v value) error {
 	return nil
 }
 
+// maxParameters bounds the parameters that a request brings for the model.
+const maxParameters = 64
+
 func (d *decoder) modelParameter(name string, v value) error {
+	if len(d.req.Batch.Parameters) == maxParameters {
+		return backends.Errorf(backends.ErrInvalid, "more than %d parameters are given", maxParameters)
+	}
 	if strings.HasPrefix(name, "triton_") {
 		return backends.Errorf(backends.ErrUnsupported, "parameter %q: names that begin with triton_ are reserved", name)
 	}

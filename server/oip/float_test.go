@@ -1,0 +1,97 @@
+package oip
+
+import (
+	"math"
+	"strconv"
+	"testing"
+)
+
+// stride walks over the bit patterns of float32; being odd and without small factors in
+// common with 2^32, its steps fall on every exponent and on fractions of all kinds.
+const stride = 400_009
+
+func TestFloat32IsShortestAndReadsBack(t *testing.T) {
+	check := func(raw uint32) {
+		v := math.Float32frombits(raw)
+		got, ok := appendFloat32(nil, v)
+		if want := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0); ok != want {
+			t.Fatalf("appendFloat32(%x) reports %v, want %v", raw, ok, want)
+		}
+		if !ok {
+			return
+		}
+		back, err := strconv.ParseFloat(string(got), 32)
+		if err != nil || math.Float32bits(float32(back)) != raw {
+			t.Fatalf("appendFloat32(%x) = %s, reads back as %x (%v)", raw, got, math.Float32bits(float32(back)), err)
+		}
+		want := strconv.AppendFloat(nil, float64(v), 'g', -1, 32)
+		if len(significantDigits(got)) != len(significantDigits(want)) || farther(got, want, float64(v)) {
+			t.Fatalf("appendFloat32(%x) = %s, want %s", raw, got, want)
+		}
+	}
+	for exponent := uint32(0); exponent <= 255; exponent++ {
+		for _, fraction := range []uint32{0, 1, 2, 3, 1 << 22, 1<<22 - 1, 1<<23 - 2, 1<<23 - 1} {
+			check(exponent<<23 | fraction)
+			check(1<<31 | exponent<<23 | fraction)
+		}
+	}
+	for raw := uint64(0); raw < 1<<32; raw += stride {
+		check(uint32(raw))
+	}
+}
+
+func significantDigits(number []byte) string {
+	digits, _ := significant(number, 0)
+	return string(digits)
+}
+
+// farther reports whether got is farther from v than want is; they may lie at equal distance
+// on either side.
+func farther(got, want []byte, v float64) bool {
+	g, _ := strconv.ParseFloat(string(got), 64)
+	w, _ := strconv.ParseFloat(string(want), 64)
+	return math.Abs(g-v) > math.Abs(w-v)*(1+1e-6)
+}
+
+func TestFloatForms(t *testing.T) {
+	for _, row := range []struct {
+		v    float32
+		want string
+	}{
+		{0, "0"},
+		{float32(math.Copysign(0, -1)), "-0"},
+		{1, "1"},
+		{-1.5, "-1.5"},
+		{0.1, "0.1"},
+		{100, "100"},
+		{16777216, "16777216"},
+		{1e-6, "0.000001"},
+		{9.5e-7, "9.5e-7"},
+		{1e20, "100000000000000000000"},
+		{1e21, "1e21"},
+		{math.MaxFloat32, "3.4028235e38"},
+		{math.SmallestNonzeroFloat32, "1e-45"},
+	} {
+		if got, _ := appendFloat32(nil, row.v); string(got) != row.want {
+			t.Errorf("appendFloat32(%v) = %s, want %s", row.v, got, row.want)
+		}
+	}
+}
+
+func BenchmarkAppendFloat32(b *testing.B) {
+	values := make([]float32, 1024)
+	for i := range values {
+		values[i] = float32(math.Sin(float64(i)))
+	}
+	dst := make([]byte, 0, 32)
+	b.Run("own", func(b *testing.B) {
+		for i := range b.N {
+			dst, _ = appendFloat32(dst[:0], values[i%1024])
+		}
+	})
+	b.Run("strconv", func(b *testing.B) {
+		for i := range b.N {
+			dst = strconv.AppendFloat(dst[:0], float64(values[i%1024]), 'g', -1, 32)
+		}
+	})
+}
