@@ -156,9 +156,12 @@ func (p *valueProto) value() (*Value, error) {
 
 func (d dimProto) dim() Dim {
 	if d.sized && d.size >= 0 {
-		return Dim{Size: d.size}
+		return fixed(d.size)
 	}
-	return Dim{Size: -1, Symbol: d.symbol}
+	if dim := symbolic(d.symbol); !dim.isOpen() {
+		return dim
+	}
+	return unknown
 }
 
 func cmpOr(a, b string) string {
@@ -209,7 +212,10 @@ func batchSymbol(inputs []*Value) string {
 // nodes makes the nodes and their outputs, then links their inputs and reads their attributes.
 func (b *builder) nodes(p *graphProto, g *partial) error {
 	for _, np := range p.nodes {
-		n := &Node{Op: np.op, Domain: np.domain, Name: b.uniqueName(np), Opset: b.opsets[np.domain]}
+		n := &Node{Op: np.op, Domain: np.domain, Name: b.uniqueName(np), Opset: np.opset}
+		if n.Opset == 0 {
+			n.Opset = b.opsets[np.domain]
+		}
 		if np.op == "" {
 			return damaged("node %q has no operator", np.name)
 		}

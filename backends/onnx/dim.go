@@ -16,6 +16,12 @@ func fixed(n int64) Dim { return Dim{Size: n} }
 
 func (d Dim) known() bool { return d.Size >= 0 }
 
+// isOpen reports whether nothing is known of d but perhaps that other dimensions equal it.
+// The symbols that inference makes up have a question mark, those of files have none.
+func (d Dim) isOpen() bool {
+	return !d.known() && (d.Symbol == "" || strings.Contains(d.Symbol, "?"))
+}
+
 func fixedDims(shape []int64) []Dim {
 	dims := make([]Dim, len(shape))
 	for i, n := range shape {

@@ -41,6 +41,7 @@ func (in *inference) nodes(all []*Node) error {
 type inference struct {
 	graph   *Graph
 	vectors map[*Value]*vector // contents of small integer values, as far as they are known
+	symbols int                // that were made up
 }
 
 func (in *inference) vector(v *Value) *vector {
@@ -65,6 +66,9 @@ func (in *inference) node(n *Node) error {
 	if err := shapeRules[opID{n.Domain, n.Op}](c); err != nil {
 		return err
 	}
+	if n.Op == "Reshape" {
+		in.pinTarget(c)
+	}
 	for i, v := range n.Outputs {
 		if v == nil {
 			continue
@@ -81,6 +85,35 @@ func (in *inference) node(n *Node) error {
 	return nil
 }
 
+// pinTarget makes the target of a Reshape a constant where it is known but for dimensions
+// that are copied from the input and one that follows from the others. What computed the
+// target is then not needed at run time.
+func (in *inference) pinTarget(c *call) {
+	target := c.vector(1)
+	dims, ok := c.shape(0)
+	if target == nil || c.Inputs[1].Const != nil || !ok || c.int("allowzero", 0) != 0 {
+		return
+	}
+	pinned := &vector{elems: slices.Clone(target.elems)}
+	left := 0
+	for i, e := range target.elems {
+		switch {
+		case e == number(-1):
+			left++
+		case e.known:
+		case e.symbol != "" && i < len(dims) && dims[i].Symbol == e.symbol:
+			pinned.elems[i] = number(0)
+		default:
+			pinned.elems[i] = number(-1)
+			left++
+		}
+	}
+	if left <= 1 {
+		c.Inputs = slices.Clone(c.Inputs)
+		c.Inputs[1] = constant(c.Inputs[1].Name, pinned.tensor(c.Inputs[1].Datatype))
+	}
+}
+
 // settle compares an inferred value with what the file declares of it.
 func (in *inference) settle(n *Node, v *Value) error {
 	if v.HasShape && len(v.Shape) > maxRank {
@@ -92,6 +125,12 @@ func (in *inference) settle(n *Node, v *Value) error {
 	if hint := in.graph.hints[v]; hint != nil {
 		if err := hint.compare(v); err != nil {
 			return invalid(n, "value %q: %w", v.Name, err)
+		}
+	}
+	for i, d := range v.Shape {
+		if d == unknown {
+			in.symbols++
+			v.Shape[i].Symbol = fmt.Sprintf("?%d", in.symbols)
 		}
 	}
 	if vec := in.vectors[v]; vec != nil && vec.allKnown() && v.Const == nil {
@@ -255,7 +294,11 @@ func (c *call) setVector(v *vector) {
 	if v == nil || out == nil || len(v.elems) > maxVector {
 		return
 	}
-	if dt := out.Datatype; dt != backends.Int64 && dt != backends.Int32 && dt != backends.Bool {
+	switch out.Datatype {
+	case backends.Int64, backends.Bool:
+	case backends.Int32:
+		v = v.wrapped()
+	default:
 		return
 	}
 	c.in.vectors[out] = v

@@ -60,6 +60,9 @@ func parse(data []byte, files *externalFiles) (*Graph, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
+	if err := inlineFunctions(m); err != nil {
+		return nil, err
+	}
 	b := builder{opsets: m.opsets, files: files, names: map[string]bool{}}
 	g, err := b.graph(m.graph, nil)
 	if err != nil {
@@ -95,10 +98,16 @@ func (m *modelProto) check() error {
 	if len(m.opsets) == 0 {
 		m.opsets[""] = 1
 	}
-	if v, ok := m.opsets[""]; ok && (v < minOpset || v > maxOpset) {
+	return checkOpsets(m.opsets)
+}
+
+// checkOpsets looks at the domains that this importer knows; another one is refused only
+// where an operator of it is needed.
+func checkOpsets(opsets map[string]int64) error {
+	if v, ok := opsets[""]; ok && (v < minOpset || v > maxOpset) {
 		return backends.Errorf(backends.ErrUnsupported, "ai.onnx opset %d is not supported: export with opset %d to %d", v, minOpset, maxOpset)
 	}
-	if v, ok := m.opsets["ai.onnx.ml"]; ok && (v < 1 || v > maxMLOpset) {
+	if v, ok := opsets["ai.onnx.ml"]; ok && (v < 1 || v > maxMLOpset) {
 		return backends.Errorf(backends.ErrUnsupported, "ai.onnx.ml opset %d is not supported: export with opset 1 to %d", v, maxMLOpset)
 	}
 	return nil

@@ -12,7 +12,7 @@ const (
 	maxFile  = 2<<30 - 1 // what protobuf itself allows
 	maxName  = 1 << 16   // bytes of a name
 	maxRank  = 64        // dimensions of a tensor
-	maxNodes = 1 << 20   // nodes, subgraphs and inlined functions included
+	maxNodes = 1 << 18   // nodes, subgraphs and inlined functions included
 	maxDepth = 8         // subgraphs within subgraphs
 	maxLinks = 1 << 22   // inputs, outputs and values that a file declares, together
 )
@@ -51,6 +51,7 @@ type nodeProto struct {
 	name, op, domain, overload string
 	inputs, outputs            []string
 	attrs                      []*attrProto
+	opset                      int64 // 0 where the model's own holds, else that of a function
 }
 
 type attrProto struct {
@@ -132,6 +133,9 @@ func (d *decoder) model(msg []byte) (*modelProto, error) {
 		case 8:
 			return f.message(func(b []byte) error { return opset(b, m.opsets) })
 		case 25:
+			if err := d.count(&d.nodes, maxNodes, "nodes and functions"); err != nil {
+				return err
+			}
 			fn := &functionProto{opsets: map[string]int64{}}
 			m.functions = append(m.functions, fn)
 			return f.message(func(b []byte) error { return d.function(b, fn) })

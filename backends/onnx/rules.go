@@ -12,14 +12,14 @@ func ruleTable() map[opID]func(*call) error {
 		}
 	}
 	add("", sameShape, "Abs", "Ceil", "Celu", "Clip", "Cos", "CumSum", "Elu", "Erf", "Exp", "Floor", "Gelu",
-		"HardSigmoid", "HardSwish", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LeakyRelu", "Log", "Mish", "Neg",
+		"HardSigmoid", "HardSwish", "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LeakyRelu", "Log", "Mish",
 		"PRelu", "Reciprocal", "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Sigmoid",
 		"Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu", "Trilu", "Dropout", "RMSNormalization")
 	add("", normalized, "BatchNormalization", "GroupNormalization")
 	add("", layerNorm, "LayerNormalization")
 	add("", alongAxis, "Softmax", "LogSoftmax", "Hardmax")
 	add("", elementwise, "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
-		"Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor", "Not", "Identity")
+		"Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor", "Not", "Neg", "Identity")
 	add("", cast, "Cast")
 	add("", castLike, "CastLike")
 	add("", reduce, "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",

@@ -82,6 +82,12 @@ var scalarOps = map[string]func(args []scalar) scalar{
 		}
 		return scalar{}
 	},
+	"Neg": func(x []scalar) scalar {
+		if !x[0].known {
+			return scalar{}
+		}
+		return number(-x[0].n)
+	},
 	"Mul": func(x []scalar) scalar {
 		if x[0].known && x[1].known {
 			return number(x[0].n * x[1].n)

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 
 	"github.com/thrumserve/thrum/backends"
@@ -62,6 +63,15 @@ func (v *vector) allKnown() bool {
 		}
 	}
 	return true
+}
+
+// wrapped returns the vector with its numbers as 32 bits hold them.
+func (v *vector) wrapped() *vector {
+	out := &vector{elems: slices.Clone(v.elems), isScalar: v.isScalar}
+	for i := range out.elems {
+		out.elems[i].n = int64(int32(out.elems[i].n))
+	}
+	return out
 }
 
 // vectorOf returns the content of a small constant.

@@ -1,11 +1,16 @@
 package onnx
 
-import "github.com/thrumserve/thrum/backends"
+import (
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+)
 
 // Signature returns what the model takes and gives, as clients see it.
 //
-// Batched is set when the first dimension of every input has the same symbol, or none, and
-// that of every output is this symbol or unknown. A ZipMap output is a table of scores, FP32
+// Batched is set when the first dimension of every input has the same symbol, or none, that of
+// every output is this symbol or unknown, and no node is seen to mix rows, as a Softmax over
+// them does or a DynamicQuantizeLinear with its one scale for all. A ZipMap output is a table of scores, FP32
 // [rows, classes], with the classes as labels. STRING tensors are BYTES. An output whose rank
 // not even the file declares is shown as a vector of unknown size.
 func (g *Graph) Signature() backends.Signature {
@@ -33,9 +38,9 @@ func (g *Graph) batched() bool {
 		return false
 	}
 	for _, v := range g.Outputs {
-		if v.HasShape && (len(v.Shape) == 0 || v.Shape[0] != (Dim{-1, symbol}) && v.Shape[0] != unknown) {
+		if v.HasShape && (len(v.Shape) == 0 || v.Shape[0] != (Dim{-1, symbol}) && !v.Shape[0].isOpen()) {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(g.Nodes, func(n *Node) bool { return mixesRows(n, symbol) })
 }
