@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -37,6 +38,7 @@ type child struct {
 	stdout, stderr *os.File
 	host           *os.File // the plugin lives as long as this is open
 
+	killed  atomic.Bool   // it does not end by itself
 	started chan struct{} // closed when the process has started
 	died    chan struct{} // closed when the process has ended
 	drained chan struct{} // closed when its output has been logged, too
@@ -144,6 +146,9 @@ func (c *child) forward(handshake *io.PipeWriter) {
 func (c *child) forwardStdout(handshake *io.PipeWriter) {
 	out := bufio.NewReaderSize(c.stdout, 4<<10)
 	line, _ := out.ReadSlice('\n') // cut where the buffer ends: a handshake is shorter
+	if len(line) == 0 {
+		<-c.died // so that it is its death, and why, that is reported
+	}
 	_, _ = handshake.Write(line)
 	_ = handshake.Close()
 	_, _ = io.Copy(&lineLog{log: c.log.log}, out)
@@ -169,6 +174,12 @@ func (c *child) Wait(context.Context) error {
 
 // Kill ends the process at once. It does not wait for that.
 func (c *child) Kill(context.Context) error {
+	select {
+	case <-c.died:
+		return nil
+	default:
+	}
+	c.killed.Store(true)
 	if err := c.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill plugin: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -106,14 +107,22 @@ func (p *Process) config() *goplugin.ClientConfig {
 		SyncStderr:       &lineLog{log: p.options.Log},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
 			p.child.env, p.child.socketDir = cmd.Env, socketDir
-			return p.child, nil
+			return p.child, checkSocketDir(socketDir)
 		},
 	}
 }
 
+// checkSocketDir reports a folder in which the plugin could not make its socket, whose name
+// is the folder's and up to 18 bytes more.
+func checkSocketDir(dir string) error {
+	const most = len(syscall.RawSockaddrUnix{}.Path) - 1 - 18
+	if len(dir) > most {
+		return fmt.Errorf("%s is %d bytes long, at most %d fit a socket's address: set TMPDIR to a shorter folder", dir, len(dir), most)
+	}
+	return nil
+}
+
 func (p *Process) start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.options.StartTimeout)
-	defer cancel()
 	// Both sides are connected at the end of this, or never will be. The socket's file is not
 	// needed again then, and once it is gone none is left behind, whoever dies.
 	defer func() { _ = os.RemoveAll(p.child.socketDir) }()
@@ -122,6 +131,8 @@ func (p *Process) start(ctx context.Context) error {
 		return err
 	}
 	p.client = newClient(conn, p.options.Name, p.gone)
+	ctx, cancel := context.WithTimeout(ctx, p.options.StartTimeout)
+	defer cancel()
 	_, err = p.info(ctx)
 	return err
 }
@@ -155,10 +166,11 @@ func (p *Process) abandon(ctx context.Context, err error) error {
 		return backends.Errorf(backends.ErrUnavailable, "start plugin %s: %w", p.options.Name, err)
 	}
 	select {
-	case <-p.child.died: // by itself: its own words say more than err
+	case <-p.child.died:
 		<-p.child.drained
-		err = errors.New(p.child.reason())
-	case <-ctx.Done():
+		if !p.child.killed.Load() { // then its own words say more than err
+			err = errors.New(p.child.reason())
+		}
 	case <-time.After(drainTime):
 	}
 	err = errors.Join(err, p.end())
