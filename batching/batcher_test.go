@@ -431,6 +431,10 @@ func TestBatcherShieldsNeighboursFromCancellation(t *testing.T) {
 		if deadline, ok := m.ctxs[1].Deadline(); !ok || !deadline.Equal(latest) {
 			t.Errorf("the batch has deadline %v, want the latest of its calls, %v", deadline, latest)
 		}
+		synctest.Wait()
+		if m.ctxs[1].Err() == nil {
+			t.Errorf("the context of the batch outlives it")
+		}
 		if s := b.Stats(); s.Abandoned != 1 || s.Expired != 0 {
 			t.Errorf("Stats = %+v, want 1 abandoned and none expired", s)
 		}

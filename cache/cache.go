@@ -8,8 +8,8 @@
 // A miss is computed once, however many callers ask for the same at the same time. They get
 // the answer directly; the cache gets a copy afterwards. Errors are never kept.
 //
-// Beside its budget a Cache takes about half a megabyte and a thirtieth of the budget for
-// ristretto's index, and two goroutines until Close.
+// Beside its budget a Cache takes, for ristretto's counters and queue, half a megabyte and up
+// to a sixteenth of the budget, and two goroutines until Close.
 package cache
 
 import (

@@ -35,7 +35,8 @@ func request(n uint64) backends.Batch {
 type model struct {
 	add   uint64
 	takes time.Duration
-	fail  func() error // nil: answer
+	tarry time.Duration // before it notices a cancellation
+	fail  func() error  // nil: answer
 
 	calls, canceled atomic.Int64
 }
@@ -47,6 +48,7 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 		case <-time.After(m.takes):
 		case <-ctx.Done():
 			m.canceled.Add(1)
+			<-time.After(m.tarry)
 			return backends.Batch{}, ctx.Err()
 		}
 	}
@@ -156,6 +158,24 @@ func TestCacheSurvivesCollisions(t *testing.T) {
 	})
 }
 
+// A caller that only shares a hash with a flight does not keep it alive.
+func TestCacheCollisionDoesNotHoldAFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, Options{MaxBytes: 1 << 20})
+		c.sum = func([]byte) uint64 { return 7 }
+		m := &model{takes: 20 * time.Millisecond}
+		p := c.Wrap("v1", m)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		go p.Predict(ctx, request(1))
+		synctest.Wait()
+		expect(t, p, request(2), 2, backends.CacheMiss)
+		if m.canceled.Load() != 1 {
+			t.Errorf("%d predictions were cancelled, want the one that nobody waited for", m.canceled.Load())
+		}
+	})
+}
+
 func TestCacheBypass(t *testing.T) {
 	c := open(t, Options{MaxBytes: 1 << 20})
 	m := &model{}
@@ -228,13 +248,13 @@ func TestCacheLetsImpatientCallersGo(t *testing.T) {
 	}{
 		{"the leader leaves, others stay", []caller{short, patient, patient}, 0, backends.CacheShared},
 		{"one who joined leaves", []caller{patient, short}, 0, backends.CacheShared},
-		{"all leave", []caller{short, short}, 1, backends.CacheMiss},
+		{"all leave, and the prediction tarries", []caller{short, short}, 1, backends.CacheMiss},
 		{"the only one leaves", []caller{short}, 1, backends.CacheMiss},
 	} {
 		t.Run(test.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := open(t, Options{MaxBytes: 1 << 20})
-				m := &model{takes: 20 * ms}
+				m := &model{takes: 20 * ms, tarry: 5 * ms}
 				p := c.Wrap("v1", m)
 				var fates []chan fate
 				for _, caller := range test.callers {
@@ -242,12 +262,9 @@ func TestCacheLetsImpatientCallersGo(t *testing.T) {
 					defer cancel()
 					fates = append(fates, call(ctx, p))
 				}
-				time.AfterFunc(6*ms, func() {
-					out, err := p.Predict(t.Context(), request(1))
-					if err != nil || out.Trace.Cache != test.then {
-						t.Errorf("a later caller got %v, %v, want a %s", out.Trace.Cache, err, test.then)
-					}
-				})
+				for after, want := range map[time.Duration]backends.CacheOutcome{6 * ms: test.then, 12 * ms: backends.CacheShared} {
+					time.AfterFunc(after, func() { expect(t, p, request(1), 1, want) })
+				}
 				for i, caller := range test.callers {
 					if got := <-fates[i]; got != caller.want {
 						t.Errorf("caller %d: %+v, want %+v", i, got, caller.want)
@@ -276,13 +293,17 @@ type valueKey struct{}
 
 func TestCacheKeepsTheValuesOfTheContext(t *testing.T) {
 	c := open(t, Options{MaxBytes: 1 << 20})
-	var got any
+	var seen context.Context
 	p := c.Wrap("v1", backends.PredictorFunc(func(ctx context.Context, in backends.Batch) (backends.Batch, error) {
-		got = ctx.Value(valueKey{})
-		return in, nil
+		seen = ctx
+		return in, ctx.Err()
 	}))
-	if _, err := p.Predict(context.WithValue(t.Context(), valueKey{}, 1), request(1)); err != nil || got != 1 {
-		t.Errorf("the prediction saw value %v, %v, want 1", got, err)
+	if _, err := p.Predict(context.WithValue(t.Context(), valueKey{}, 1), request(1)); err != nil || seen.Value(valueKey{}) != 1 {
+		t.Errorf("the prediction saw value %v, %v, want 1", seen.Value(valueKey{}), err)
+	}
+	settle(c)
+	if seen.Err() == nil {
+		t.Errorf("the context of the prediction outlives it")
 	}
 }
 

@@ -42,6 +42,8 @@ func TestKeyTellsRequestsApart(t *testing.T) {
 		{"data cut elsewhere", "a", backends.Batch{Tensors: []backends.Tensor{
 			{Name: "x", Datatype: backends.FP32, Shape: []int64{2, 3}, Data: make([]byte, 20)},
 			{Name: "y", Datatype: backends.FP32, Shape: []int64{1}, Data: make([]byte, 8)}}}},
+		{"a length", "a", backends.Batch{Tensors: []backends.Tensor{{Name: "x", Shape: []int64{5}, Data: []byte{0}}}}},
+		{"a dimension in its place", "a", backends.Batch{Tensors: []backends.Tensor{{Name: "x", Shape: []int64{5, 1}}}}},
 		{"no outputs wanted", "a", backends.Batch{Tensors: xy, Outputs: []string{}}},
 		{"outputs p, q", "a", backends.Batch{Tensors: xy, Outputs: []string{"p", "q"}}},
 		{"outputs q, p", "a", backends.Batch{Tensors: xy, Outputs: []string{"q", "p"}}},

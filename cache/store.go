@@ -13,9 +13,10 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
-// entryOverhead is charged for every entry beside its bytes: the entry itself and its places
-// in ristretto's maps.
-const entryOverhead = 320
+// entryOverhead is charged for every entry beside its bytes: the entry itself, its places in
+// ristretto's maps and what the allocator rounds up. With 100,000 entries of 8 to 1,000 bytes
+// the heap grew by 430 to 510 bytes an entry above the bytes with a TTL, 25 to 70 less without.
+const entryOverhead = 400
 
 // entry is a prediction and the key it answers. It is immutable and shares memory with
 // nothing: a row cut from a batch would keep the whole batch alive.
@@ -58,8 +59,7 @@ type store struct {
 	options Options
 	entries *ristretto.Cache[uint64, *entry]
 
-	mu     sync.RWMutex // held to read while entries is used, to write while it closes
-	closed bool
+	mu sync.RWMutex // held to read while entries is used, to write while it closes
 
 	heldBytes, heldEntries               atomic.Int64 // stored or on the way in
 	evicted, dropped, rejected, tooLarge atomic.Uint64
@@ -93,9 +93,6 @@ func (e *entry) expired(now time.Time) bool {
 func (s *store) get(k key) (backends.Batch, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed {
-		return backends.Batch{}, false
-	}
 	e, ok := s.entries.Get(k.digest)
 	if !ok || !k.matches(e.key) || s.options.TTL > 0 && e.expired(time.Now()) {
 		return backends.Batch{}, false
@@ -113,9 +110,6 @@ func (s *store) put(k key, answer backends.Batch) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed {
-		return
-	}
 	if s.heldBytes.Add(cost) > s.options.MaxBytes {
 		s.heldBytes.Add(-cost)
 		s.dropped.Add(1)
@@ -141,11 +135,9 @@ func (s *store) release(e *entry) {
 	}
 }
 
+// close frees everything. Afterwards get finds nothing and put keeps nothing.
 func (s *store) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed {
-		s.closed = true
-		s.entries.Close()
-	}
+	s.entries.Close()
 }
