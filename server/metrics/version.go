@@ -28,7 +28,8 @@ type Sample struct {
 
 	HasCache                   bool
 	CacheBytes, CacheMaxBytes  int64
-	CacheEvicted, CacheDropped uint64 // entries that made room; answers that were not stored
+	CacheEntries               int64
+	CacheEvicted, CacheNotKept uint64 // answers that made room or expired; that were not stored
 }
 
 // AddVersion makes room for a version that serves from now on and whose queue and cache are
@@ -102,8 +103,9 @@ var sampled = []struct {
 	{describe("thrum_queue_expired_total", "Calls whose time ended in the queue."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Expired) }},
 	{describe("thrum_cache_bytes", "Bytes of keys and answers held."), prometheus.GaugeValue, true, func(s Sample) float64 { return float64(s.CacheBytes) }},
 	{describe("thrum_cache_limit_bytes", "Bytes that may be held."), prometheus.GaugeValue, true, func(s Sample) float64 { return float64(s.CacheMaxBytes) }},
-	{describe("thrum_cache_evicted_total", "Answers that made room for others."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheEvicted) }},
-	{describe("thrum_cache_dropped_total", "Answers that were not stored: too large, or too many at once."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheDropped) }},
+	{describe("thrum_cache_entries", "Answers held."), prometheus.GaugeValue, true, func(s Sample) float64 { return float64(s.CacheEntries) }},
+	{describe("thrum_cache_evicted_total", "Answers that made room for others or expired."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheEvicted) }},
+	{describe("thrum_cache_not_kept_total", "Answers that were not stored: too large, too many at once, or used less than those held."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheNotKept) }},
 }
 
 func describe(name, help string) *prometheus.Desc {

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/batching"
+	"github.com/thrumserve/thrum/cache"
+	"github.com/thrumserve/thrum/plugins"
+	"github.com/thrumserve/thrum/server/config"
+	"github.com/thrumserve/thrum/server/golden"
+	"github.com/thrumserve/thrum/server/metrics"
+	"github.com/thrumserve/thrum/server/repository"
+)
+
+// loader loads versions: it starts a plugin process for each and wires the path of its
+// requests.
+type loader struct {
+	plugins  map[string]plugins.Command // by backend
+	deadline time.Duration              // of a model that sets none
+	metrics  *metrics.Metrics
+	log      *slog.Logger
+}
+
+func (l *loader) load(ctx context.Context, s repository.Source) (*repository.Loaded, error) {
+	begin := time.Now()
+	loaded, err := l.tryLoad(ctx, s)
+	l.metrics.ObserveLoad(s.Model, time.Since(begin), err)
+	return loaded, err
+}
+
+func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repository.Loaded, err error) {
+	cfg, err := config.ReadModel(s.ModelDir)
+	if err != nil {
+		return nil, backends.Errorf(backends.ErrInvalid, "%w", err)
+	}
+	command, ok := l.plugins[cfg.Backend]
+	if !ok {
+		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: unknown backend %q: this server has %v", cfg.Backend, slices.Sorted(maps.Keys(l.plugins)))
+	}
+	digest, err := digestOf(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var opened closers
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.close())
+		}
+	}()
+	process, err := plugins.Start(ctx, command, plugins.Options{
+		Name: cfg.Backend, Log: l.log.With("model", s.Model, "version", s.Version),
+	})
+	if err != nil {
+		return nil, err
+	}
+	opened.add(process.Close)
+	model, err := process.Load(ctx, backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options})
+	if err != nil {
+		return nil, err
+	}
+	opened.add(model.Close)
+	if err := warmUp(ctx, s.Dir, model); err != nil {
+		return nil, err
+	}
+	chain, err := l.wire(s, cfg, digest, model, &opened)
+	if err != nil {
+		return nil, err
+	}
+	return &repository.Loaded{
+		Signature: model.Signature(),
+		Predictor: chain,
+		Deadline:  time.Duration(cmp.Or(cfg.Deadline, config.Duration(l.deadline))),
+		Died:      process.Done(),
+		Close:     opened.close,
+	}, nil
+}
+
+// wire builds the path of a version's requests. It is the architecture in a few lines:
+//
+//	front -> cache -> batcher -> plugin client ==process boundary== plugin server -> model
+func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model backends.Model, opened *closers) (backends.Predictor, error) {
+	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
+		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
+	}
+	var observed *metrics.Version
+	bounds := cfg.Batching.WithDefaults()
+	batcher, err := batching.New(model, model.Signature(), batching.Options{
+		MaxRows: bounds.MaxRows, MaxQueueRows: bounds.MaxQueueRows, Inflight: bounds.Inflight,
+		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	opened.add(batcher.Close)
+	var chain backends.Predictor = batcher
+	var store *cache.Cache
+	if cfg.Cache != nil {
+		store, err = cache.New(cache.Options{MaxBytes: int64(cfg.Cache.MaxBytes), TTL: time.Duration(cfg.Cache.TTL)})
+		if err != nil {
+			return nil, err
+		}
+		opened.add(func() error { store.Close(); return nil })
+		chain = store.Wrap(digest, chain)
+	}
+	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, batcher, store) })
+	opened.add(func() error { observed.Remove(); return nil })
+	return chain, nil
+}
+
+func sample(cfg config.Model, batcher *batching.Batcher, store *cache.Cache) metrics.Sample {
+	b := batcher.Stats()
+	s := metrics.Sample{
+		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Batching.WithDefaults().MaxQueueRows, InflightBatches: b.Inflight,
+		Rejected: b.Rejected, Expired: b.Expired,
+	}
+	if store != nil {
+		c := store.Stats()
+		s.HasCache = true
+		s.CacheBytes, s.CacheMaxBytes, s.CacheEntries = c.Bytes, int64(cfg.Cache.MaxBytes), c.Entries
+		s.CacheEvicted, s.CacheNotKept = c.Evicted, c.Dropped+c.Rejected+c.TooLarge
+	}
+	return s
+}
+
+// warmUp runs a version before it takes traffic: its golden set, which it must answer as the
+// reference did, or, where there is none, a batch of zeros, which pays for what a first run
+// pays for and may be an input that the model has no answer to.
+func warmUp(ctx context.Context, dir string, model backends.Model) error {
+	set, err := golden.Read(dir)
+	if err != nil {
+		return err
+	}
+	if len(set.Cases) > 0 {
+		return set.Check(ctx, model.Signature(), model)
+	}
+	if _, err := model.Predict(ctx, zeros(model.Signature())); err != nil && !errors.Is(err, backends.ErrInvalid) {
+		return fmt.Errorf("warm-up: %w", err)
+	}
+	return nil
+}
+
+// zeros returns one row that fits sig, every dimension that varies being 1.
+func zeros(sig backends.Signature) backends.Batch {
+	var in backends.Batch
+	for _, spec := range sig.Inputs {
+		t := backends.Tensor{Name: spec.Name, Datatype: spec.Datatype, Shape: slices.Clone(spec.Shape)}
+		for i, d := range t.Shape {
+			t.Shape[i] = max(d, -d) // -1 becomes 1
+		}
+		size := cmp.Or(spec.Datatype.Size(), len(backends.AppendBytesElement(nil, nil)))
+		t.Data = make([]byte, t.Elements()*int64(size))
+		in.Tensors = append(in.Tensors, t)
+	}
+	return in
+}
+
+// digestOf returns a digest of everything in a version's folder: what makes one version's
+// predictions another's.
+func digestOf(dir string) (string, error) {
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fmt.Fprintf(h, "%q ", path[len(dir):])
+		n, err := io.Copy(h, f)
+		fmt.Fprintf(h, " %d\n", n)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// closers are closed in the opposite order of their opening.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c *closers) close() error {
+	var errs []error
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
+	}
+	*c = nil
+	return errors.Join(errs...)
+}
