@@ -25,19 +25,12 @@ var domains = map[string]domain{
 // standard is the domain ai.onnx.
 var standard = domain{
 	"Abs":                   {buildUnary, 6},
-	"Acos":                  {buildUnary, 7},
-	"Acosh":                 {buildUnary, 9},
 	"Add":                   {buildArithmetic, 7},
 	"And":                   {buildCompare, 7},
 	"ArgMax":                {buildArg, 1},
 	"ArgMin":                {buildArg, 1},
-	"Asin":                  {buildUnary, 7},
-	"Asinh":                 {buildUnary, 9},
-	"Atan":                  {buildUnary, 7},
-	"Atanh":                 {buildUnary, 9},
 	"AveragePool":           {buildPool, 1},
 	"BatchNormalization":    {buildBatchNormalization, 7},
-	"BitwiseNot":            {buildUnary, 18},
 	"Cast":                  {buildCast, 6},
 	"CastLike":              {buildCast, 15},
 	"Ceil":                  {buildUnary, 6},
@@ -49,7 +42,6 @@ var standard = domain{
 	"Conv":                  {buildConv, 1},
 	"ConvTranspose":         {buildConvTranspose, 1},
 	"Cos":                   {buildUnary, 7},
-	"Cosh":                  {buildUnary, 9},
 	"CumSum":                {buildCumSum, 11},
 	"DepthToSpace":          {buildDepthToSpace, 1},
 	"DequantizeLinear":      {buildDequantizeLinear, 10},
@@ -128,11 +120,9 @@ var standard = domain{
 	"ScatterND":             {buildScatterND, 11},
 	"Selu":                  {buildUnary, 6},
 	"Shape":                 {buildShape, 1},
-	"Shrink":                {buildUnary, 9},
 	"Sigmoid":               {buildUnary, 6},
 	"Sign":                  {buildUnary, 9},
 	"Sin":                   {buildUnary, 7},
-	"Sinh":                  {buildUnary, 9},
 	"Size":                  {buildSize, 1},
 	"Slice":                 {buildSlice, 1},
 	"Softmax":               {buildSoftmax, 1},
@@ -145,7 +135,6 @@ var standard = domain{
 	"Sub":                   {buildArithmetic, 7},
 	"Sum":                   {buildArithmetic, 8},
 	"Swish":                 {buildUnary, 24},
-	"Tan":                   {buildUnary, 7},
 	"Tanh":                  {buildUnary, 6},
 	"ThresholdedRelu":       {buildUnary, 10},
 	"Tile":                  {buildTile, 6},
@@ -171,6 +160,9 @@ func build(n *onnx.Node, e *engine) (step, error) {
 	k, err := op.build(b)
 	if b.err != nil {
 		err = b.err
+	}
+	if errors.Is(err, backends.ErrUnsupported) && b.hasHalves() {
+		k, err = buildWidened(b, op.build)
 	}
 	if errors.Is(err, backends.ErrUnsupported) {
 		return step{}, err

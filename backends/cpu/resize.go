@@ -145,7 +145,7 @@ func (s resizing) position(i, inputs, n int, scale float64) float64 {
 		if n == 1 {
 			return 0
 		}
-		return at * float64(inputs-1) / float64(n-1)
+		return at * float64(inputs-1) / (scale*float64(inputs) - 1)
 	case "pytorch_half_pixel":
 		if n == 1 {
 			return 0

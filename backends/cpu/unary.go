@@ -75,8 +75,6 @@ func unsignedFunc[T integer](n *node) func(T) T {
 		return same[T]
 	case "Sign":
 		return func(v T) T { return min(v, 1) }
-	case "BitwiseNot":
-		return func(v T) T { return ^v }
 	case "Relu":
 		return same[T]
 	}
@@ -92,8 +90,6 @@ func signedFunc[T int8 | int16 | int32 | int64](n *node) func(T) T {
 		return func(v T) T { return -v }
 	case "Sign":
 		return func(v T) T { return max(-1, min(v, 1)) }
-	case "BitwiseNot":
-		return func(v T) T { return ^v }
 	case "Relu":
 		return func(v T) T { return max(v, 0) }
 	}
@@ -152,8 +148,6 @@ func realFunc(n *node) func(float64) float64 {
 			}
 			return 0
 		}
-	case "Shrink":
-		return shrink(float64(n.float("lambd", 0.5)), float64(n.float("bias", 0)))
 	case "Swish":
 		a := alpha(1)
 		return func(v float64) float64 { return v * sigmoid(a*v) }
@@ -172,10 +166,7 @@ var plainFuncs = map[string]func(float64) float64{
 	"Ceil": math.Ceil, "Floor": math.Floor, "Round": math.RoundToEven,
 	"Reciprocal": func(v float64) float64 { return 1 / v },
 	"Sqrt":       math.Sqrt, "Exp": math.Exp, "Log": math.Log, "Erf": math.Erf,
-	"Sin": math.Sin, "Cos": math.Cos, "Tan": math.Tan,
-	"Asin": math.Asin, "Acos": math.Acos, "Atan": math.Atan,
-	"Sinh": math.Sinh, "Cosh": math.Cosh, "Tanh": math.Tanh,
-	"Asinh": math.Asinh, "Acosh": math.Acosh, "Atanh": math.Atanh,
+	"Sin": math.Sin, "Cos": math.Cos, "Tanh": math.Tanh,
 	"Sigmoid": sigmoid, "Softplus": softplus,
 	"Softsign": func(v float64) float64 { return v / (1 + math.Abs(v)) },
 	"Mish":     func(v float64) float64 { return v * math.Tanh(softplus(v)) },
@@ -199,16 +190,4 @@ func sign(v float64) float64 {
 		return -1
 	}
 	return v
-}
-
-func shrink(lambda, bias float64) func(float64) float64 {
-	return func(v float64) float64 {
-		switch {
-		case v < -lambda:
-			return v + bias
-		case v > lambda:
-			return v - bias
-		}
-		return 0
-	}
 }

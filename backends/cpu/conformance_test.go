@@ -1,0 +1,213 @@
+package cpu
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/onnx"
+)
+
+// casesFile is another set of cases than the one in the repository, such as all of them:
+//
+//	go test ./backends/cpu -run Conformance -v -cases FILE
+//
+// testdata/pack.py makes such files. In those, cases that are refused are skipped and counted;
+// in the repository's own there are none.
+var casesFile = flag.String("cases", "", "file of conformance cases, made by testdata/pack.py")
+
+// conformanceCase is a line of a cases file.
+type conformanceCase struct {
+	Name            string
+	Model           []byte
+	Inputs, Outputs []conformanceTensor
+}
+
+type conformanceTensor struct {
+	Name, Datatype string
+	Shape          []int64
+	Data           []byte
+}
+
+func (c conformanceTensor) tensor(t *testing.T) backends.Tensor {
+	d, err := backends.ParseDatatype(c.Datatype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backends.Tensor{Name: c.Name, Datatype: d, Shape: c.Shape, Data: c.Data}
+}
+
+// TestConformance compares every operator with the expectations of the ONNX project.
+func TestConformance(t *testing.T) {
+	name := *casesFile
+	if name == "" {
+		name = filepath.Join("testdata", "cases.jsonl.gz")
+	}
+	passed, refused := 0, map[string]int{}
+	for _, c := range readCases(t, name) {
+		t.Run(c.Name, func(t *testing.T) {
+			err := runCase(t, c)
+			switch {
+			case *casesFile != "" && errors.Is(err, backends.ErrUnsupported):
+				why, _, _ := strings.Cut(err.Error(), " (node")
+				refused[why]++
+				t.Skipf("refused: %v", err)
+			case err != nil:
+				t.Error(err)
+			default:
+				passed++
+			}
+		})
+	}
+	total := 0
+	for _, n := range refused {
+		total += n
+	}
+	t.Logf("%d passed, %d refused", passed, total)
+	if *casesFile != "" {
+		t.Logf("refusals: %v", refused)
+	}
+}
+
+func readCases(t *testing.T, name string) []conformanceCase {
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(bufio.NewReader(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []conformanceCase
+	for d := json.NewDecoder(z); d.More(); {
+		var c conformanceCase
+		if err := d.Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// runCase loads and runs a case and compares the outputs. Then it does so with all inputs but
+// the first made constants, as weights are.
+func runCase(t *testing.T, c conformanceCase) error {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), c.Model, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var given []backends.Tensor
+	for _, i := range c.Inputs {
+		given = append(given, i.tensor(t))
+	}
+	for _, constants := range [][]backends.Tensor{nil, given[min(1, len(given)):]} {
+		g, err := onnx.Load(dir, "model.onnx")
+		if err != nil {
+			return err
+		}
+		if c.Inputs == nil && c.Outputs == nil {
+			return fmt.Errorf("a model of values that the protocol lacks was loaded")
+		}
+		freeze(g, constants)
+		if err := runGraph(t, g, given, c.Outputs); err != nil {
+			return fmt.Errorf("with %d constants: %w", len(constants), err)
+		}
+	}
+	return nil
+}
+
+// freeze makes constants of the inputs that are among values.
+func freeze(g *onnx.Graph, values []backends.Tensor) {
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *onnx.Value) bool {
+		i := slices.IndexFunc(values, func(t backends.Tensor) bool { return t.Name == v.Name })
+		if i >= 0 {
+			v.Const = &values[i]
+		}
+		return i >= 0
+	})
+}
+
+func runGraph(t *testing.T, g *onnx.Graph, given []backends.Tensor, wanted []conformanceTensor) error {
+	m, err := prepare(g, Options{Threads: 2})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	var in backends.Batch
+	for _, i := range given {
+		if _, ok := m.Signature().Input(i.Name); ok {
+			in.Tensors = append(in.Tensors, i)
+		}
+	}
+	got, err := m.Predict(t.Context(), in)
+	if err != nil {
+		return err
+	}
+	for i, want := range wanted {
+		if err := compare(got.Tensors[i], want.tensor(t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare allows floats the tolerance of the ONNX project.
+func compare(got, want backends.Tensor) error {
+	if got.Name != want.Name || got.Datatype != want.Datatype || !slices.Equal(got.Shape, want.Shape) {
+		return fmt.Errorf("output %q: %v %v %v, want %v %v", want.Name, got.Name, got.Datatype, got.Shape, want.Datatype, want.Shape)
+	}
+	have, wanted := reals(got), reals(want)
+	if have == nil {
+		if !slices.Equal(got.Data, want.Data) {
+			return fmt.Errorf("output %q: % x, want % x", want.Name, got.Data, want.Data)
+		}
+		return nil
+	}
+	relative := 1e-3
+	if want.Datatype == backends.BF16 {
+		relative = 1e-2
+	}
+	for i, w := range wanted {
+		if v := have[i]; v != w && !(v != v && w != w) && !(math.Abs(v-w) <= 1e-6+relative*math.Abs(w)) {
+			return fmt.Errorf("output %q: element %d is %v, want %v", want.Name, i, v, w)
+		}
+	}
+	return nil
+}
+
+// reals returns the elements of a tensor of floats, else nil.
+func reals(t backends.Tensor) []float64 {
+	all := []float64{}
+	switch size := t.Datatype.Size(); t.Datatype {
+	case backends.FP16, backends.BF16, backends.FP32, backends.FP64:
+		for data := t.Data; len(data) > 0; data = data[size:] {
+			all = append(all, realOf(t.Datatype, data))
+		}
+		return all
+	}
+	return nil
+}
+
+func realOf(d backends.Datatype, data []byte) float64 {
+	switch d {
+	case backends.FP16:
+		return float64(halfToFloat(binary.LittleEndian.Uint16(data)))
+	case backends.BF16:
+		return float64(bfloatToFloat(binary.LittleEndian.Uint16(data)))
+	case backends.FP32:
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(data)))
+	}
+	return math.Float64frombits(binary.LittleEndian.Uint64(data))
+}
