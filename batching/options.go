@@ -6,7 +6,8 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
-// Options bound one Batcher.
+// Options bound one Batcher. For a signature that is not batched every call counts as one row
+// and is a batch of its own, so MaxRows has no effect there.
 type Options struct {
 	MaxRows      int // rows that are executed together at most; a call with more is refused
 	MaxQueueRows int // rows that may wait; a call beyond that is refused at once
