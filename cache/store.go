@@ -14,8 +14,9 @@ import (
 )
 
 // entryOverhead is charged for every entry beside its bytes: the entry itself, its places in
-// ristretto's maps and what the allocator rounds up. With 100,000 entries of 8 to 1,000 bytes
-// the heap grew by 430 to 510 bytes an entry above the bytes with a TTL, 25 to 70 less without.
+// ristretto's maps and what the allocator rounds up. With 24,000 to 137,000 entries of 16 to
+// 2,000 bytes of data the heap grew by 340 to 390 bytes an entry beyond what costOf adds to
+// this, and by 390 to 435 with a TTL (Go 1.26, linux/amd64).
 const entryOverhead = 400
 
 // entry is a prediction and the key it answers. It is immutable and shares memory with
