@@ -68,7 +68,30 @@ func Apply(dst, src []float32, a Activation) {
 	if len(dst) != len(src) {
 		panic("kernels: Apply: lengths differ")
 	}
-	applyPortable(dst, src, a)
+	if a.Function == None {
+		copy(dst, src)
+		return
+	}
+	level := CurrentLevel()
+	for len(dst) > 0 {
+		n := min(len(dst), chunk)
+		if level == Portable || !applyLevel(level, dst[:n], src[:n], a.bounded()) {
+			applyPortable(dst, src, a)
+			return
+		}
+		dst, src = dst[n:], src[n:]
+	}
+}
+
+// chunk is how many values assembly is given at a time, as it cannot be preempted.
+const chunk = 16 * 1024
+
+// bounded returns the activation with Min and Max as Relu means them.
+func (a Activation) bounded() Activation {
+	if a.Function == Relu {
+		a.Min, a.Max, _ = a.clamp()
+	}
+	return a
 }
 
 func applyPortable(dst, src []float32, a Activation) {

@@ -103,13 +103,12 @@ type dynamic struct {
 	transposed bool
 }
 
-// multiply computes a block of the result. Where B is read once or twice it is read in place,
-// where it is read often a packed copy pays; the last columns are copied in any case, as tiles
+// multiply computes a block of the result. Where B is read once it is read in place, where
+// it is read often a packed copy pays; the last columns are copied in any case, as tiles
 // read whole panels.
 func (d *dynamic) multiply(rows, cols span) {
-	const inPlaceTiles = 1
 	whole := 0
-	if !d.transposed && rows.hi-rows.lo <= inPlaceTiles*maxRows(CurrentLevel()) {
+	if !d.transposed && d.k > 0 && rows.hi-rows.lo <= maxRows(CurrentLevel()) {
 		whole = (cols.hi - cols.lo) / panelWidth * panelWidth
 		d.inPlace(rows, span{cols.lo, cols.lo + whole})
 	}

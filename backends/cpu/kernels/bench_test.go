@@ -15,7 +15,7 @@ func BenchmarkGemm(b *testing.B) {
 		for _, size := range sizes {
 			b.Run(fmt.Sprintf("%v/%dx%dx%d", level, size.m, size.k, size.n), func(b *testing.B) {
 				atLevel(b, level)
-				s := newSource(1)
+				s := newSource(b, 1)
 				x, c := s.values(size.m*size.k), make([]float32, size.m*size.n)
 				w := PackB(s.values(size.k*size.n), size.k, size.n, size.n, false)
 				for b.Loop() {

@@ -25,7 +25,23 @@ func Combine(op Operator, dst, a, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
-	combinePortable(op, dst, a, b)
+	level := CurrentLevel()
+	if level == Portable {
+		combinePortable(op, dst, a, b)
+		return
+	}
+	for at := 0; at < len(dst); at += chunk {
+		end := min(at+chunk, len(dst))
+		combineLevel(level, op, dst[at:end], part(a, at, end, len(dst)), part(b, at, end, len(dst)))
+	}
+}
+
+// part returns the values from at to end of an operand, which may be a single value for all n.
+func part(x []float32, at, end, n int) []float32 {
+	if len(x) < n {
+		return x
+	}
+	return x[at:end]
 }
 
 func combinePortable(op Operator, dst, a, b []float32) {

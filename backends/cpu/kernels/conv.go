@@ -202,9 +202,9 @@ func (r *convolution) direct(g product, lattices []float32) {
 // gathered collects the values under 16 positions at a time to panels, wherever they stand.
 func (r *convolution) gathered(g product, lattices []float32) {
 	n := r.y.H * r.y.W
-	positions := make([]int, panels(n)*panelWidth)
+	positions := make([]int32, panels(n)*panelWidth)
 	for i := range n {
-		positions[i] = i/r.y.W*r.lattice.cols + i%r.y.W
+		positions[i] = int32(i/r.y.W*r.lattice.cols + i%r.y.W)
 	}
 	grid := r.grid(n)
 	grid.rows = grid.m // so that each panel is collected once
@@ -217,7 +217,7 @@ func (r *convolution) gathered(g product, lattices []float32) {
 	})
 }
 
-func (r *convolution) gatherBlock(g product, lattices []float32, positions []int, rows, cols span) {
+func (r *convolution) gatherBlock(g product, lattices []float32, positions []int32, rows, cols span) {
 	n := cols.hi - cols.lo
 	s := borrow(panels(n)*panelWidth*r.conv.depth, r.conv.depth)
 	defer s.giveBack()
@@ -228,12 +228,12 @@ func (r *convolution) gatherBlock(g product, lattices []float32, positions []int
 	g.multiply(rows, []segment{{c: cols.lo, cols: n}})
 }
 
-// gatherPanel sets dst[k*16+i] = src[offsets[k]+positions[i]].
-func gatherPanel(dst, src []float32, offsets, positions []int) {
+// gatherPortable sets dst[k*16+i] = src[offsets[k]+positions[i]].
+func gatherPortable(dst, src []float32, offsets []int, positions []int32) {
 	for k, o := range offsets {
 		row := dst[k*panelWidth:][:panelWidth]
 		for i, at := range positions {
-			row[i] = src[o+at]
+			row[i] = src[o+int(at)]
 		}
 	}
 }

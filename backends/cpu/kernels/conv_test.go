@@ -66,7 +66,7 @@ func TestConvMatchesFloat64(t *testing.T) {
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
 			for i, test := range testConvs {
-				s := newSource(uint64(i))
+				s := newSource(t, uint64(i))
 				c := test.conv
 				h, w := c.OutSize(test.h, test.w)
 				weights := s.values(c.Filters * c.Channels / max(c.Groups, 1) * c.Kernel[0] * c.Kernel[1])
@@ -77,11 +77,37 @@ func TestConvMatchesFloat64(t *testing.T) {
 					{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}},
 					{RowBias: s.values(c.Filters), Residual: s.values(size), Activation: Activation{Function: HardSwish}},
 				} {
-					y := Images{make([]float32, size), test.n, c.Filters, h, w}
+					y := Images{s.values(size), test.n, c.Filters, h, w}
 					Conv2D(pool, PackConv(c, weights), x, y, ep)
 					near(t, test.name, y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
 				}
 			}
 		}
+	})
+}
+
+func FuzzConv(f *testing.F) {
+	for seed := range uint64(40) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		eachLevel(t, func(t *testing.T) {
+			s := newSource(t, seed)
+			groups := 1 + s.IntN(3)
+			c := Conv{Channels: groups * (1 + s.IntN(4)), Filters: groups * (1 + s.IntN(20)), Groups: groups}
+			for i := range 2 {
+				c.Kernel[i], c.Stride[i], c.Dilation[i] = 1+s.IntN(4), s.IntN(4), s.IntN(3)
+				c.Pads[i], c.Pads[i+2] = s.IntN(4), s.IntN(4)
+			}
+			x := Images{N: 1 + s.IntN(2), C: c.Channels, H: 1 + s.IntN(40), W: 1 + s.IntN(40)}
+			x.Data = s.values(x.N * x.C * x.H * x.W)
+			y := Images{N: x.N, C: c.Filters}
+			y.H, y.W = c.OutSize(x.H, x.W)
+			y.Data = s.values(y.N * y.C * y.H * y.W)
+			weights := s.values(c.Filters * c.Channels / groups * c.Kernel[0] * c.Kernel[1])
+			ep := Epilogue{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}}
+			Conv2D(newTestPool(t, 1+s.IntN(3)), PackConv(c, weights), x, y, ep)
+			near(t, describe(c), y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
+		})
 	})
 }

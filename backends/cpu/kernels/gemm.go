@@ -115,7 +115,7 @@ func (g *product) multiply(rows span, segments []segment) {
 		aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow,
 		alpha: g.alpha, lo: lo, hi: hi,
 	}
-	blocks := max(1, (len(g.offsets)+blockDepth-1)/blockDepth)
+	blocks := g.blocks()
 	for block := range blocks {
 		from, to := len(g.offsets)*block/blocks, len(g.offsets)*(block+1)/blocks
 		t.offsets = g.offsets[from:to]
@@ -140,6 +140,15 @@ func (g *product) multiply(rows span, segments []segment) {
 			}
 		}
 	}
+}
+
+// blocks returns how many parts K is cut into. A residual that is C itself must not be overwritten
+// by the sums of a first part.
+func (g *product) blocks() int {
+	if len(g.c) > 0 && len(g.ep.Residual) > 0 && &g.c[0] == &g.ep.Residual[0] {
+		return 1
+	}
+	return max(1, (len(g.offsets)+blockDepth-1)/blockDepth)
 }
 
 // finishing returns the flags of the last block of K.

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math"
 	"slices"
 	"testing"
 )
@@ -89,13 +90,13 @@ func TestGemmMatchesFloat64(t *testing.T) {
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
 			for i, size := range testSizes {
-				s := newSource(uint64(i))
+				s := newSource(t, uint64(i))
 				m, n, k := size.m, size.n, size.k
 				lda, ldc := k+i%3, n+i%4
 				a, b := s.values(m*lda), s.values(k*n)
 				for _, ep := range testEpilogues(s, m, n, ldc) {
 					want := naive{m: m, n: n, k: k, a: a, lda: lda, b: b, ldb: n, ldc: ldc, ep: ep}.compute()
-					for _, packed := range []*Packed{PackB(b, k, n, n, false), PackB(transpose(b, k, n), k, n, k, true)} {
+					for _, packed := range []*Packed{PackB(b, k, n, n, false), PackB(s.copyOf(transpose(b, k, n)), k, n, k, true)} {
 						c := s.values(m * ldc)
 						before := slices.Clone(c)
 						Gemm(pool, m, a, lda, packed, c, ldc, ep)
@@ -115,4 +116,152 @@ func gaps(c []float32, m, n, ldc int) []float32 {
 		between = append(between, c[i*ldc+n:(i+1)*ldc]...)
 	}
 	return between
+}
+
+// The same row gives the same bits in every company, at every place, on any number of threads,
+// from packed and unpacked matrices.
+func TestGemmRowsDoNotDependOnTheirCompany(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		const m, n, k = 45, 300, 900
+		s := newSource(t, 1)
+		a, b, bias := s.values(m*k), s.values(k*n), s.values(n)
+		packed := PackB(b, k, n, n, false)
+		ep := Epilogue{Bias: bias, Activation: Activation{Function: Silu}}
+		alone := s.values(m * n)
+		for i := range m {
+			Gemm(newTestPool(t, 1), 1, a[i*k:], k, packed, alone[i*n:], n, ep)
+		}
+		for _, threads := range []int{1, 4} {
+			pool := newTestPool(t, threads)
+			for rows := 2; rows <= m; rows++ {
+				c := s.values(rows * n)
+				Gemm(pool, rows, a[(m-rows)*k:], k, packed, c, n, ep)
+				same(t, "rows", c, alone[(m-rows)*n:])
+			}
+			c := s.values(m * n)
+			BatchGemm{
+				Batch: [2]int{1, 1}, M: m, N: n, K: k, A: Operand{Data: a, Stride: k}, B: Operand{Data: b, Stride: n},
+				C: Operand{Data: c, Stride: n}, Added: Operand{Data: bias}, Activation: ep.Activation,
+			}.Run(pool)
+			same(t, "unpacked", c, alone)
+		}
+	})
+}
+
+// Levels with fused multiply-add agree bit for bit.
+func TestGemmIsEqualAtVectorLevels(t *testing.T) {
+	levels := Levels()[1:]
+	if len(levels) < 2 {
+		t.Skipf("this machine has no two vector levels: %v", levels)
+	}
+	s := newSource(t, 2)
+	const m, n, k = 30, 100, 500
+	a, packed := s.values(m*k), PackB(s.values(k*n), k, n, n, false)
+	var results [][]float32
+	eachLevel(t, func(t *testing.T) {
+		c := make([]float32, m*n)
+		Gemm(newTestPool(t, 2), m, a, k, packed, c, n, Epilogue{Activation: Activation{Function: GeluErf}})
+		results = append(results, c)
+	})
+	same(t, "avx2 and avx512", results[1], results[2])
+}
+
+func TestGemmKeepsNaNAndInfinity(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, m := range []int{1, 3, 14} {
+			const n, k = 40, 9
+			s := newSource(t, uint64(m))
+			a, b := s.odd(m*k), s.odd(k*n)
+			for _, f := range []Function{None, Relu, Clip} {
+				ep := Epilogue{Activation: Activation{Function: f, Min: -1, Max: 1}}
+				c := s.values(m * n)
+				Gemm(newTestPool(t, 1), m, a, k, PackB(b, k, n, n, false), c, n, ep)
+				want := naive{m: m, n: n, k: k, a: a, lda: k, b: b, ldb: n, ldc: n, ep: ep}.compute()
+				for i, w := range want {
+					// Products of 1e38 overflow in float32 only: skip what float64 holds.
+					if math.Abs(w) > 1e30 && !math.IsInf(w, 0) {
+						continue
+					}
+					if g := float64(c[i]); math.IsNaN(w) && !math.IsNaN(g) {
+						t.Fatalf("function %d: [%d] = %v, want NaN", f, i, g)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestGemmMayAddItsOwnOutput(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		const m, n, k = 20, 50, 800
+		s := newSource(t, 1)
+		a, packed, c := s.values(m*k), PackB(s.values(k*n), k, n, n, false), s.values(m*n)
+		want := s.values(m * n)
+		Gemm(newTestPool(t, 2), m, a, k, packed, want, n, Epilogue{Residual: s.copyOf(c)})
+		Gemm(newTestPool(t, 2), m, a, k, packed, c, n, Epilogue{Residual: c})
+		same(t, "C += A*B", c, want)
+	})
+}
+
+func TestWrongSizesPanicBeforeWriting(t *testing.T) {
+	pool := newTestPool(t, 1)
+	packed := PackB(make([]float32, 12), 3, 4, 4, false)
+	tests := []struct {
+		name string
+		call func(c []float32)
+	}{
+		{"A too short", func(c []float32) { Gemm(pool, 2, make([]float32, 5), 3, packed, c, 4, Epilogue{}) }},
+		{"A with rows that overlap", func(c []float32) { Gemm(pool, 2, make([]float32, 9), 2, packed, c, 4, Epilogue{}) }},
+		{"C too short", func(c []float32) { Gemm(pool, 2, make([]float32, 6), 3, packed, c[:7], 4, Epilogue{}) }},
+		{"bias too short", func(c []float32) {
+			Gemm(pool, 2, make([]float32, 6), 3, packed, c, 4, Epilogue{Bias: make([]float32, 3)})
+		}},
+		{"row bias too short", func(c []float32) {
+			Gemm(pool, 2, make([]float32, 6), 3, packed, c, 4, Epilogue{RowBias: make([]float32, 1)})
+		}},
+		{"residual too short", func(c []float32) {
+			Gemm(pool, 2, make([]float32, 6), 3, packed, c, 4, Epilogue{Residual: make([]float32, 7)})
+		}},
+		{"B too short", func([]float32) { PackB(make([]float32, 11), 3, 4, 4, false) }},
+		{"batch too short", func(c []float32) {
+			BatchGemm{
+				Batch: [2]int{2, 1}, M: 1, N: 4, K: 3, A: Operand{Data: make([]float32, 3), Stride: 3},
+				B: Operand{Data: make([]float32, 12), Stride: 4, Batch: [2]int{12, 0}}, C: Operand{Data: c, Stride: 4, Batch: [2]int{4, 0}},
+			}.Run(pool)
+		}},
+		{"lengths differ", func(c []float32) { Apply(c, make([]float32, 3), Activation{Function: Relu}) }},
+		{"no whole rows", func(c []float32) { Softmax(c, make([]float32, 8), 3) }},
+		{"operands differ", func(c []float32) { Combine(Add, c, make([]float32, 8), make([]float32, 7)) }},
+	}
+	for _, test := range tests {
+		c := make([]float32, 8)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", test.name)
+				}
+			}()
+			test.call(c)
+		}()
+		same(t, test.name, c, make([]float32, 8))
+	}
+}
+
+func FuzzGemm(f *testing.F) {
+	f.Add(uint8(3), uint16(17), uint16(40), uint64(1))
+	f.Add(uint8(14), uint16(33), uint16(500), uint64(2))
+	f.Fuzz(func(t *testing.T, m uint8, n, k uint16, seed uint64) {
+		rows, cols, depth := int(m%64), int(n%400), int(k%900)
+		eachLevel(t, func(t *testing.T) {
+			s := newSource(t, seed)
+			lda, ldc := depth+s.IntN(5), cols+s.IntN(5)
+			a, b := s.values(rows*lda), s.values(depth*cols)
+			eps := testEpilogues(s, rows, cols, ldc)
+			ep := eps[s.IntN(len(eps))]
+			c := s.values(rows * ldc)
+			Gemm(newTestPool(t, 1+s.IntN(3)), rows, a, lda, PackB(b, depth, cols, cols, false), c, ldc, ep)
+			want := naive{m: rows, n: cols, k: depth, a: a, lda: lda, b: b, ldb: cols, ldc: ldc, ep: ep}.compute()
+			near(t, "product", rowsOf(c, rows, cols, ldc), want, 1e-4)
+		})
+	})
 }

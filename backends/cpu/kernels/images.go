@@ -149,7 +149,11 @@ func every(dst, src []float32, step int) {
 		copy(dst, src)
 		return
 	}
-	for i := range dst {
+	done := 0
+	if step == 2 {
+		done = everySecond(dst, src)
+	}
+	for i := done; i < len(dst); i++ {
 		dst[i] = src[i*step]
 	}
 }

@@ -31,17 +31,40 @@ func newTestPool(t testing.TB, threads int) *Pool {
 	return p
 }
 
-// source makes random slices that can be made again from its seed.
-type source struct{ *rand.Rand }
+// source makes random slices, in guarded memory, that can be made again from its seed.
+type source struct {
+	*rand.Rand
+	t testing.TB
+}
 
-func newSource(seed uint64) source { return source{rand.New(rand.NewPCG(seed, 1))} }
+func newSource(t testing.TB, seed uint64) source { return source{rand.New(rand.NewPCG(seed, 1)), t} }
 
+// values returns n values from -1 to 1.
 func (s source) values(n int) []float32 {
-	x := make([]float32, n)
+	x := guarded(s.t, n)
 	for i := range x {
 		x[i] = s.Float32()*2 - 1
 	}
 	return x
+}
+
+// odd returns n values, many of them NaN, infinite, zero of either sign, tiny or large.
+func (s source) odd(n int) []float32 {
+	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), 1e-42, -1e-42, 1e38, -1e38}
+	x := s.values(n)
+	for i := range x {
+		if s.IntN(2) == 0 {
+			x[i] = float32(special[s.IntN(len(special))])
+		}
+	}
+	return x
+}
+
+// copyOf returns x in guarded memory.
+func (s source) copyOf(x []float32) []float32 {
+	y := guarded(s.t, len(x))
+	copy(y, x)
+	return y
 }
 
 // near fails unless got is within tol (absolute and relative) of want everywhere, NaN for NaN.
@@ -74,3 +97,25 @@ func same(t testing.TB, what string, got, want []float32) {
 }
 
 func describe(v any) string { return fmt.Sprintf("%+v", v) }
+
+// equal is same but for NaN, of which there are many.
+func equal(t testing.TB, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i, w := range want {
+		if g := got[i]; math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
+			t.Fatalf("%s: [%d] of %d = %v, want %v", what, i, len(got), g, w)
+		}
+	}
+}
+
+// lengths are all small ones, odd larger ones and one beyond what assembly is given at a time.
+var lengths = func() []int {
+	var all []int
+	for n := range 71 {
+		all = append(all, n)
+	}
+	return append(all, 127, 255, 1025, chunk+17)
+}()

@@ -57,21 +57,35 @@ func packPanels(dst, b []float32, p packing) {
 	for j := 0; j < p.n; j += panelWidth {
 		panel := dst[j*p.k : (j+panelWidth)*p.k]
 		cols := min(p.n-j, panelWidth)
-		if p.transposed {
+		switch {
+		case p.transposed:
 			packTransposed(panel, b[j*p.row:], cols, p)
-			continue
-		}
-		for k := range p.k {
-			row := panel[k*panelWidth : (k+1)*panelWidth]
-			clear(row[copy(row, b[k*p.row+j:][:cols]):])
+		case cols == panelWidth:
+			copyPanel(panel, b[min(j, len(b)):], p)
+		default:
+			packTail(panel, b[min(j, len(b)):], cols, p)
 		}
 	}
 }
 
+// packTail writes the columns that do not fill a panel.
+func packTail(panel, b []float32, cols int, p packing) {
+	for k := range p.k {
+		row := panel[k*panelWidth : (k+1)*panelWidth]
+		clear(row[copy(row, b[k*p.row:][:cols]):])
+	}
+}
+
+// packTransposed writes the first cols rows of b as the columns of a panel.
 func packTransposed(panel, b []float32, cols int, p packing) {
+	done := transposePanel(panel, b, cols, p)
 	for c := range cols {
-		for k, v := range b[c*p.row:][:p.k] {
-			panel[k*panelWidth+c] = v
+		from := done
+		if c >= cols/8*8 {
+			from = 0
+		}
+		for k, v := range b[c*p.row:][from:p.k] {
+			panel[(from+k)*panelWidth+c] = v
 		}
 	}
 	for c := cols; c < panelWidth; c++ {

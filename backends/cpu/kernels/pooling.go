@@ -7,7 +7,10 @@ import "math"
 // positions are computed, so that a last window may reach past the padding.
 func MaxPool2D(p *Pool, w Window, x, y Images) {
 	none := float32(math.Inf(-1))
-	poolPlanes(p, w, poolImages{x, y, none}, func(s *sweep, _ []float32) { s.runMax(CurrentLevel()) })
+	poolPlanes(p, w, poolImages{x, y, none}, func(s *sweep, _ []float32) {
+		s.largest = true
+		s.run(CurrentLevel())
+	})
 }
 
 // AveragePool2D sets each value of y to the mean of x under the window. Padding counts as zeros if

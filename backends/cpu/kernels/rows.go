@@ -5,12 +5,12 @@ import "math"
 // Softmax sets each row of cols values to exp(x - max) / sum. A row with a NaN or +Inf, or of -Inf
 // alone, becomes NaN. dst may be src.
 func Softmax(dst, src []float32, cols int) {
-	eachRow("Softmax", dst, src, cols, softmaxPortable)
+	eachRow("Softmax", dst, src, cols, softmaxRow)
 }
 
 // LogSoftmax sets each row of cols values to x - max - log(sum(exp(x - max))). dst may be src.
 func LogSoftmax(dst, src []float32, cols int) {
-	eachRow("LogSoftmax", dst, src, cols, logSoftmaxPortable)
+	eachRow("LogSoftmax", dst, src, cols, logSoftmaxRow)
 }
 
 // Norm describes a normalisation of rows as long as Scale.
@@ -23,13 +23,13 @@ type Norm struct {
 // LayerNorm sets each row to (x - mean) / sqrt(variance + Epsilon) * Scale + Bias. dst may be src.
 func LayerNorm(dst, src []float32, n Norm) {
 	n.check()
-	eachRow("LayerNorm", dst, src, len(n.Scale), func(dst, src []float32) { layerNormPortable(dst, src, n) })
+	eachRow("LayerNorm", dst, src, len(n.Scale), n.layerRow)
 }
 
 // RMSNorm sets each row to x / sqrt(mean(x^2) + Epsilon) * Scale + Bias. dst may be src.
 func RMSNorm(dst, src []float32, n Norm) {
 	n.check()
-	eachRow("RMSNorm", dst, src, len(n.Scale), func(dst, src []float32) { rmsNormPortable(dst, src, n) })
+	eachRow("RMSNorm", dst, src, len(n.Scale), n.rmsRow)
 }
 
 func (n Norm) check() {
@@ -73,65 +73,38 @@ func reduceRows(name string, dst, src []float32, cols int, f func([]float32) flo
 	}
 }
 
-func softmaxPortable(dst, src []float32) {
-	top := float64(largest(src))
-	var total float64
-	for i, x := range src {
-		e := math.Exp(float64(x) - top)
-		dst[i] = float32(e)
-		total += e
-	}
-	for i := range dst {
-		dst[i] = float32(float64(dst[i]) / total)
-	}
+func softmaxRow(dst, src []float32) {
+	total := expSum(dst, src, largest(src))
+	Combine(Div, dst, dst, []float32{total})
 }
 
-func logSoftmaxPortable(dst, src []float32) {
-	top := float64(largest(src))
-	var total float64
-	for _, x := range src {
-		total += math.Exp(float64(x) - top)
-	}
-	shift := top + math.Log(total)
-	for i, x := range src {
-		dst[i] = float32(float64(x) - shift)
-	}
+func logSoftmaxRow(dst, src []float32) {
+	s := borrow(len(src), 0)
+	defer s.giveBack()
+	top := largest(src)
+	total := expSum(s.data, src, top)
+	// The two are subtracted one after the other: where top is large, their sum loses the logarithm.
+	Combine(Sub, dst, src, []float32{top})
+	Combine(Sub, dst, dst, []float32{float32(math.Log(float64(total)))})
 }
 
-func layerNormPortable(dst, src []float32, n Norm) {
-	var mean, variance float64
-	for _, x := range src {
-		mean += float64(x)
-	}
-	mean /= float64(len(src))
-	for _, x := range src {
-		d := float64(x) - mean
-		variance += d * d
-	}
-	variance /= float64(len(src))
-	n.scaleRow(dst, src, float32(mean), float32(1/math.Sqrt(variance+float64(n.Epsilon))))
+func (n Norm) layerRow(dst, src []float32) {
+	mean := sum(src) / float32(len(src))
+	variance := sumSquares(src, mean) / float32(len(src))
+	normalize(dst, src, n, moments{mean, inverseRoot(variance + n.Epsilon)})
 }
 
-func rmsNormPortable(dst, src []float32, n Norm) {
-	var squares float64
-	for _, x := range src {
-		squares += float64(x) * float64(x)
-	}
-	squares /= float64(len(src))
-	n.scaleRow(dst, src, 0, float32(1/math.Sqrt(squares+float64(n.Epsilon))))
+func (n Norm) rmsRow(dst, src []float32) {
+	square := sumSquares(src, 0) / float32(len(src))
+	normalize(dst, src, n, moments{0, inverseRoot(square + n.Epsilon)})
 }
 
-func (n Norm) scaleRow(dst, src []float32, mean, factor float32) {
-	for i, x := range src {
-		y := (x - mean) * factor * n.Scale[i]
-		if n.Bias != nil {
-			y += n.Bias[i]
-		}
-		dst[i] = y
-	}
-}
+func inverseRoot(x float32) float32 { return float32(1 / math.Sqrt(float64(x))) }
 
-func sum(x []float32) float32 {
+// moments are what a row is shifted and scaled by.
+type moments struct{ mean, factor float32 }
+
+func sumPortable(x []float32) float32 {
 	var s float64
 	for _, v := range x {
 		s += float64(v)
@@ -139,7 +112,16 @@ func sum(x []float32) float32 {
 	return float32(s)
 }
 
-func largest(x []float32) float32 {
+func sumSquaresPortable(x []float32, center float32) float32 {
+	var s float64
+	for _, v := range x {
+		d := float64(v) - float64(center)
+		s += d * d
+	}
+	return float32(s)
+}
+
+func largestPortable(x []float32) float32 {
 	m := float32(math.Inf(-1))
 	for _, v := range x {
 		m = max(m, v)
@@ -147,10 +129,32 @@ func largest(x []float32) float32 {
 	return m
 }
 
-func smallest(x []float32) float32 {
+func smallestPortable(x []float32) float32 {
 	m := float32(math.Inf(1))
 	for _, v := range x {
 		m = min(m, v)
 	}
 	return m
+}
+
+// expSumPortable sets dst[i] = exp(src[i]-shift) and returns the sum.
+func expSumPortable(dst, src []float32, shift float32) float32 {
+	var total float64
+	for i, x := range src {
+		e := math.Exp(float64(x - shift))
+		dst[i] = float32(e)
+		total += e
+	}
+	return float32(total)
+}
+
+// normalizePortable sets dst[i] = (src[i]-mean)*factor*scale[i] + bias[i].
+func normalizePortable(dst, src []float32, n Norm, m moments) {
+	for i, x := range src {
+		y := (x - m.mean) * m.factor * n.Scale[i]
+		if n.Bias != nil {
+			y += n.Bias[i]
+		}
+		dst[i] = y
+	}
 }

@@ -7,8 +7,9 @@ package kernels
 //		x = start; for k, o in offsets: x += weights[k] * src[o + r*srcRow + j]
 //		dst[r*cols+j] = x, clamped
 //
-// The largest value instead of the sum is taken by sweepMax, which reads no weights and does not
-// clamp. src may be read up to 15 values past the last column of the last row.
+// If largest is set, x is the largest of start and the values of src instead, NaN if one is NaN,
+// and weights and bounds are not used. src may be read up to 15 values past the last column of the
+// last row.
 type sweep struct {
 	src, dst   []float32
 	offsets    []int
@@ -17,9 +18,18 @@ type sweep struct {
 	rows, cols int
 	start      float32
 	lo, hi     float32
+	largest    bool
 }
 
-func sweepPortable(s *sweep) {
+func (s *sweep) portable() {
+	if s.largest {
+		s.largestPortable()
+		return
+	}
+	s.sumPortable()
+}
+
+func (s *sweep) sumPortable() {
 	for r := range s.rows {
 		dst := s.dst[r*s.cols:][:s.cols]
 		fill(dst, s.start)
@@ -35,7 +45,7 @@ func sweepPortable(s *sweep) {
 	}
 }
 
-func sweepMaxPortable(s *sweep) {
+func (s *sweep) largestPortable() {
 	for r := range s.rows {
 		dst := s.dst[r*s.cols:][:s.cols]
 		fill(dst, s.start)
@@ -46,6 +56,3 @@ func sweepMaxPortable(s *sweep) {
 		}
 	}
 }
-
-func (s *sweep) run(Level)    { sweepPortable(s) }
-func (s *sweep) runMax(Level) { sweepMaxPortable(s) }

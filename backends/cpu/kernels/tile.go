@@ -46,7 +46,9 @@ func tilePortable(t *tile) {
 			if t.flags&tileAdd != 0 {
 				copy(x, c)
 			}
-			t.accumulate(x, t.a[r*t.aRow:], b)
+			if len(t.offsets) > 0 {
+				t.accumulate(x, t.a[r*t.aRow:], b)
+			}
 			if t.flags&tileFinish != 0 {
 				t.finish(x, r, j)
 			}

@@ -23,13 +23,18 @@ func main() {
 
 // subjects are the generated file pairs.
 var subjects = map[string]func(f *file){
-	"tile": tiles,
+	"tile":        tiles,
+	"elementwise": elementwise,
+	"row":         rowKernels,
+	"sweep":       sweeps,
+	"pack":        packs,
 }
 
 func write(folder string) error {
 	for name, describe := range subjects {
 		f := newFile()
 		describe(f)
+		f.writeConstants()
 		code, err := format.Source(f.stubs.Bytes())
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

@@ -106,7 +106,7 @@ func (k tileKernel) acc(row, v int) string { return k.isa.reg(row*k.vectors() + 
 func (k tileKernel) free(n int) string { return k.isa.reg(k.rows*k.vectors() + n) }
 
 func (k tileKernel) write() {
-	k.function(k.name(), fmt.Sprintf("%s computes a tile of %d rows and %d panels.", k.name(), k.rows, k.panels), "t *tile")
+	k.function(k.name(), fmt.Sprintf("computes a tile of %d rows and %d panels.", k.rows, k.panels), "t *tile")
 	k.op("MOVQ", "t+0(FP)", regTile)
 	k.loadMasks()
 	k.start()

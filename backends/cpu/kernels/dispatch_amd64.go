@@ -1,0 +1,259 @@
+//go:build !purego
+
+package kernels
+
+import (
+	"math"
+	"unsafe"
+)
+
+// The functions here are the one place that branches on the level. Assembly gets pointers to
+// slices whose lengths have been checked, and no more work at a time than takes some microseconds.
+
+// maxRows returns how many rows a tile may have.
+func maxRows(l Level) int {
+	switch l {
+	case AVX512:
+		return 14
+	case AVX2:
+		return 6
+	}
+	return 4
+}
+
+// maxPanels returns how many panels a tile of so many rows may have, a power of two. A single row
+// needs eight sums to keep the multipliers busy; many rows fill the registers with fewer panels.
+func maxPanels(l Level, rows int) int {
+	switch {
+	case l == AVX512 && rows == 1:
+		return 8
+	case l == AVX512 && rows <= 4 || l == AVX2 && rows == 1:
+		return 4
+	case l == AVX512 || l == AVX2 && rows <= 3:
+		return 2
+	}
+	return 1
+}
+
+func (t *tile) run(l Level) {
+	switch l {
+	case AVX512:
+		tileAVX512(t)
+	case AVX2:
+		tileAVX2(t)
+	default:
+		tilePortable(t)
+	}
+}
+
+// run computes the sweep, with as many rows at a time as may not be preempted.
+func (s *sweep) run(l Level) {
+	if l == Portable {
+		s.portable()
+		return
+	}
+	const products = 256 * 1024
+	rows := max(1, products/(len(s.offsets)*(s.cols+panelWidth)))
+	for row := 0; row < s.rows; row += rows {
+		part := *s
+		part.src, part.dst = s.src[row*s.srcRow:], s.dst[row*s.cols:]
+		part.rows = min(rows, s.rows-row)
+		switch {
+		case l == AVX512 && s.largest:
+			sweepMaxAVX512(&part)
+		case l == AVX512:
+			sweepAVX512(&part)
+		case s.largest:
+			sweepMaxAVX2(&part)
+		default:
+			sweepAVX2(&part)
+		}
+	}
+}
+
+// applyLevel reports whether there is assembly for the activation; if so it is done.
+func applyLevel(l Level, dst, src []float32, a Activation) bool {
+	if l == AVX512 {
+		return applyAVX512(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst), &a)
+	}
+	return applyAVX2(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst), &a)
+}
+
+func combineLevel(l Level, op Operator, dst, a, b []float32) {
+	var repeated [2][panelWidth]float32
+	step := 4 * 8
+	if l == AVX512 {
+		step = 4 * 16
+	}
+	stepA, stepB := step, step
+	if len(a) != len(dst) {
+		fill(repeated[0][:], a[0])
+		a, stepA = repeated[0][:], 0
+	}
+	if len(b) != len(dst) {
+		fill(repeated[1][:], b[0])
+		b, stepB = repeated[1][:], 0
+	}
+	if l == AVX512 {
+		combineAVX512(op, unsafe.SliceData(dst), unsafe.SliceData(a), unsafe.SliceData(b), len(dst), stepA, stepB)
+		return
+	}
+	combineAVX2(op, unsafe.SliceData(dst), unsafe.SliceData(a), unsafe.SliceData(b), len(dst), stepA, stepB)
+}
+
+func sum(x []float32) float32 {
+	var total float32
+	for part := range chunks(x) {
+		switch CurrentLevel() {
+		case AVX512:
+			total += sumAVX512(unsafe.SliceData(part), len(part))
+		case AVX2:
+			total += sumAVX2(unsafe.SliceData(part), len(part))
+		default:
+			return sumPortable(x)
+		}
+	}
+	return total
+}
+
+func sumSquares(x []float32, center float32) float32 {
+	var total float32
+	for part := range chunks(x) {
+		switch CurrentLevel() {
+		case AVX512:
+			total += sumSquaresAVX512(unsafe.SliceData(part), len(part), center)
+		case AVX2:
+			total += sumSquaresAVX2(unsafe.SliceData(part), len(part), center)
+		default:
+			return sumSquaresPortable(x, center)
+		}
+	}
+	return total
+}
+
+func largest(x []float32) float32 {
+	m := float32(math.Inf(-1))
+	for part := range chunks(x) {
+		switch CurrentLevel() {
+		case AVX512:
+			m = max(m, largestAVX512(unsafe.SliceData(part), len(part)))
+		case AVX2:
+			m = max(m, largestAVX2(unsafe.SliceData(part), len(part)))
+		default:
+			return largestPortable(x)
+		}
+	}
+	return m
+}
+
+func smallest(x []float32) float32 {
+	m := float32(math.Inf(1))
+	for part := range chunks(x) {
+		switch CurrentLevel() {
+		case AVX512:
+			m = min(m, smallestAVX512(unsafe.SliceData(part), len(part)))
+		case AVX2:
+			m = min(m, smallestAVX2(unsafe.SliceData(part), len(part)))
+		default:
+			return smallestPortable(x)
+		}
+	}
+	return m
+}
+
+// chunks returns the parts of x that assembly is given one after the other.
+func chunks(x []float32) func(yield func([]float32) bool) {
+	return func(yield func([]float32) bool) {
+		for len(x) > 0 {
+			n := min(len(x), chunk)
+			if !yield(x[:n]) {
+				return
+			}
+			x = x[n:]
+		}
+	}
+}
+
+// expSum sets dst[i] = exp(src[i]-shift) and returns the sum.
+func expSum(dst, src []float32, shift float32) float32 {
+	var total float32
+	for part := range chunks(src) {
+		switch CurrentLevel() {
+		case AVX512:
+			total += expSumAVX512(unsafe.SliceData(dst), unsafe.SliceData(part), len(part), shift)
+		case AVX2:
+			total += expSumAVX2(unsafe.SliceData(dst), unsafe.SliceData(part), len(part), shift)
+		default:
+			return expSumPortable(dst, src, shift)
+		}
+		dst = dst[len(part):]
+	}
+	return total
+}
+
+// normalize sets dst[i] = (src[i]-mean)*factor*scale[i] + bias[i].
+func normalize(dst, src []float32, n Norm, m moments) {
+	scale, bias := n.Scale, n.Bias
+	for part := range chunks(src) {
+		switch CurrentLevel() {
+		case AVX512:
+			normalizeAVX512(unsafe.SliceData(dst), unsafe.SliceData(part), unsafe.SliceData(scale), unsafe.SliceData(bias), len(part), m.mean, m.factor)
+		case AVX2:
+			normalizeAVX2(unsafe.SliceData(dst), unsafe.SliceData(part), unsafe.SliceData(scale), unsafe.SliceData(bias), len(part), m.mean, m.factor)
+		default:
+			normalizePortable(dst, src, n, m)
+			return
+		}
+		dst, scale = dst[len(part):], scale[len(part):]
+		if bias != nil {
+			bias = bias[len(part):]
+		}
+	}
+}
+
+// copyPanel copies rows of a whole panel.
+func copyPanel(panel, b []float32, p packing) {
+	if CurrentLevel() == Portable || p.k == 0 {
+		packTail(panel, b, panelWidth, p)
+		return
+	}
+	_ = b[(p.k-1)*p.row+panelWidth-1]
+	copyRows(unsafe.SliceData(panel), unsafe.SliceData(b), 4*p.row, p.k)
+}
+
+// transposePanel writes what of the panel comes from whole blocks of 8 x 8 values, and returns how
+// many values of the rows in those blocks are done.
+func transposePanel(panel, b []float32, cols int, p packing) int {
+	if CurrentLevel() == Portable || p.k < 8 {
+		return 0
+	}
+	for c := 0; c+8 <= cols; c += 8 {
+		rows := b[c*p.row:]
+		_ = rows[7*p.row+p.k-1]
+		transpose8(unsafe.SliceData(panel[c:]), unsafe.SliceData(rows), 4*p.row, p.k/8)
+	}
+	return p.k / 8 * 8
+}
+
+// everySecond sets dst[i] = src[2*i] for as many i as it returns.
+func everySecond(dst, src []float32) int {
+	if CurrentLevel() == Portable {
+		return 0
+	}
+	n := min(len(dst)/8, len(src)/16)
+	every2(unsafe.SliceData(dst), unsafe.SliceData(src), n)
+	return 8 * n
+}
+
+// gatherPanel sets dst[k*16+i] = src[offsets[k]+positions[i]].
+func gatherPanel(dst, src []float32, offsets []int, positions []int32) {
+	_, _ = dst[:len(offsets)*panelWidth], positions[:panelWidth]
+	switch CurrentLevel() {
+	case AVX512:
+		gatherAVX512(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(offsets), unsafe.SliceData(positions), len(offsets))
+	case AVX2:
+		gatherAVX2(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(offsets), unsafe.SliceData(positions), len(offsets))
+	default:
+		gatherPortable(dst, src, offsets, positions)
+	}
+}

@@ -1,0 +1,25 @@
+//go:build purego || !amd64
+
+package kernels
+
+// Every function here branches on the level in the build that has assembly.
+
+func maxRows(Level) int                                       { return 4 }
+func maxPanels(Level, int) int                                { return 1 }
+func (t *tile) run(Level)                                     { tilePortable(t) }
+func (s *sweep) run(Level)                                    { s.portable() }
+func applyLevel(Level, []float32, []float32, Activation) bool { return false }
+func combineLevel(_ Level, op Operator, dst, a, b []float32)  { combinePortable(op, dst, a, b) }
+func sum(x []float32) float32                                 { return sumPortable(x) }
+func sumSquares(x []float32, center float32) float32          { return sumSquaresPortable(x, center) }
+func largest(x []float32) float32                             { return largestPortable(x) }
+func smallest(x []float32) float32                            { return smallestPortable(x) }
+func expSum(dst, src []float32, shift float32) float32        { return expSumPortable(dst, src, shift) }
+func normalize(dst, src []float32, n Norm, m moments)         { normalizePortable(dst, src, n, m) }
+func copyPanel(panel, b []float32, p packing)                 { packTail(panel, b, panelWidth, p) }
+func transposePanel([]float32, []float32, int, packing) int   { return 0 }
+func everySecond([]float32, []float32) int                    { return 0 }
+
+func gatherPanel(dst, src []float32, offsets []int, positions []int32) {
+	gatherPortable(dst, src, offsets, positions)
+}
