@@ -51,7 +51,7 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 	if !ok {
 		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: unknown backend %q: this server has %v", cfg.Backend, slices.Sorted(maps.Keys(l.plugins)))
 	}
-	digest, err := digestOf(s.Dir)
+	digest, err := digestOf(s.Dir, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +168,11 @@ func zeros(sig backends.Signature) backends.Batch {
 	return in
 }
 
-// digestOf returns a digest of everything in a version's folder: what makes one version's
-// predictions another's.
-func digestOf(dir string) (string, error) {
+// digestOf returns a digest of everything that a version's predictions depend on: what is in
+// its folder, the backend and its options.
+func digestOf(dir string, cfg config.Model) (string, error) {
 	h := sha256.New()
+	fmt.Fprintf(h, "%q %q\n", cfg.Backend, cfg.Options)
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/thrumserve/thrum"
+
+// allowed is "Who knows whom" of ARCHITECTURE.md: for each package which of ours it may import.
+// Whatever is not here may import nothing of ours.
+var allowed = map[string][]string{
+	"": {"backends/cpu", "plugins", "plugins/cpu", "plugins/null", "server", "server/config"},
+
+	"backends/backendtest": {"backends"},
+	"backends/onnx":        {"backends"},
+	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx"},
+	"backends/cpu/ml":      {"backends"},
+	"backends/null":        {"backends"},
+
+	"plugins":       {"backends", "plugins/proto"},
+	"plugins/cpu":   {"backends/cpu", "plugins"},
+	"plugins/null":  {"backends/null", "plugins"},
+	"batching":      {"backends"},
+	"cache":         {"backends"},
+	"examples/demo": {},
+
+	"server": {"backends", "batching", "cache", "plugins", "server/catalog", "server/config",
+		"server/golden", "server/metrics", "server/repository", "server/rest"},
+	"server/catalog":    {"backends"},
+	"server/golden":     {"backends", "server/oip"},
+	"server/oip":        {"backends"},
+	"server/repository": {"backends", "server/catalog"},
+	"server/rest":       {"backends", "server/catalog", "server/oip"},
+}
+
+// reasons explain the rules that are most often in the way.
+var reasons = []struct{ from, to, why string }{
+	{"backends", "", "backends is the vocabulary that everybody shares: it imports nothing of ours"},
+	{"server", "backends/", "the server links no kernels and no cgo: backends run in plugin processes"},
+	{"batching", "", "stages do not know each other: server wires them"},
+	{"cache", "", "stages do not know each other: server wires them"},
+	{"bench", "", "the harness sees the server from outside, through its protocols"},
+	{"loadtest", "", "load tests see the server from outside, through its protocols"},
+	{"", "", "add it to allowed, and to ARCHITECTURE.md, only if the design really changes"},
+}
+
+func TestWhoKnowsWhom(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		from := local(p.ImportPath)
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, module) && !slices.Contains(allowed[from], local(path)) {
+				t.Errorf("%q imports %q: %s", from, local(path), why(from, local(path)))
+			}
+		}
+		checkOwner(t, from, p.Imports)
+	}
+}
+
+// owners are the only packages that may import a library.
+var owners = map[string][]string{
+	"github.com/dgraph-io/ristretto/v2":   {"cache"},
+	"github.com/prometheus/client_golang": {"server/metrics"},
+	"github.com/hashicorp/go-plugin":      {"plugins"},
+	"github.com/valyala/fasthttp":         {"server/rest", "bench", "examples/demo"},
+	"go.yaml.in/yaml/v3":                  {"server/config"},
+	"github.com/klauspost/cpuid/v2":       {"backends/cpu/kernels"},
+	"github.com/spf13/cobra":              {""},
+}
+
+func checkOwner(t *testing.T, from string, imports []string) {
+	for library, who := range owners {
+		uses := slices.ContainsFunc(imports, func(path string) bool { return strings.HasPrefix(path, library) })
+		if uses && !slices.Contains(who, from) {
+			t.Errorf("%q imports %s: only %q may, so that it can be replaced in one place", from, library, who)
+		}
+	}
+}
+
+func local(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+}
+
+func why(from, to string) string {
+	for _, r := range reasons {
+		if strings.HasPrefix(from, r.from) && strings.HasPrefix(to, r.to) {
+			return r.why
+		}
+	}
+	return ""
+}
