@@ -1,0 +1,249 @@
+package ml
+
+import "math"
+
+// Forest is a set of trees, each of which leads a row to a leaf that holds weights for targets.
+type Forest[T Float] struct {
+	nodes    []node[T]
+	nanToYes []bool // by node; read only where a feature is NaN
+	roots    []int32
+	ends     []int32 // by leaf: where its weights end; they begin where those of the leaf before end
+	weights  []weight[T]
+	single   []T // by leaf: its only weight, if every leaf has exactly one and there is one target
+	features int // columns that a row needs
+	targets  int
+	nan      bool // some node sends NaN to yes
+}
+
+// node sends x to yes if x <= limit, else to no: both are nodes, or the complements of leaves.
+// 16 bytes with float32 limits, four to a cache line.
+type node[T Float] struct {
+	limit   T
+	feature int32
+	yes, no int32
+}
+
+type weight[T Float] struct {
+	target int32
+	value  T
+}
+
+// trees is what a file says about a forest, once its tables are read.
+type trees[T Float] struct {
+	splits  []split[T]
+	roots   []int32 // indices of splits, or complements of leaves
+	leaves  [][]weight[T]
+	targets int64
+}
+
+// maxNodes bounds a forest so that indices fit their 32 bits.
+const maxNodes = 1 << 30
+
+// Features returns how many columns a row must have at least.
+func (f *Forest[T]) Features() int { return f.features }
+
+// Targets returns how many scores a row gets.
+func (f *Forest[T]) Targets() int { return f.targets }
+
+// plant checks t and lays its nodes out, each tree by itself and depth first.
+func plant[T Float](t trees[T]) (*Forest[T], error) {
+	if t.targets < 1 || t.targets > maxNodes {
+		return nil, invalid("%d targets or classes: 1 to %d can be", t.targets, maxNodes)
+	}
+	f := &Forest[T]{targets: int(t.targets)}
+	if err := f.keepLeaves(t); err != nil {
+		return nil, err
+	}
+	if err := checkShape(t); err != nil {
+		return nil, err
+	}
+	order, at := depthFirst(t)
+	if len(order) < len(t.splits) {
+		return nil, invalid("no root leads to %d of the %d branches: they belong to no tree", len(t.splits)-len(order), len(t.splits))
+	}
+	size := 0
+	for _, i := range order {
+		s := &t.splits[i]
+		if s.feature < 0 || s.feature >= math.MaxInt32 {
+			return nil, invalid("a node reads feature %d", s.feature)
+		}
+		f.features = max(f.features, int(s.feature)+1)
+		at[i] = int32(size)
+		if size += s.size(); size > maxNodes {
+			return nil, invalid("more than %d nodes", maxNodes)
+		}
+	}
+	entry := func(i int32) int32 {
+		if i < 0 {
+			return i
+		}
+		return at[i]
+	}
+	w := &nodes[T]{all: make([]node[T], size), nanToYes: make([]bool, size)}
+	for _, i := range order {
+		s := &t.splits[i]
+		s.write(w, entry(s.yes), entry(s.no))
+	}
+	f.nodes, f.nanToYes = w.all, w.nanToYes
+	for _, b := range w.nanToYes {
+		f.nan = f.nan || b
+	}
+	for _, root := range t.roots {
+		f.roots = append(f.roots, entry(root))
+	}
+	return f, nil
+}
+
+// checkShape refuses what is not a tree: a branch with two parents, or a root with one. In what
+// passes no root leads to a cycle.
+func checkShape[T Float](t trees[T]) error {
+	child := make([]bool, len(t.splits))
+	for i := range t.splits {
+		s := &t.splits[i]
+		for k, c := range []int32{s.yes, s.no} {
+			if c < 0 || k == 1 && c == s.yes {
+				continue
+			}
+			if child[c] {
+				return invalid("node %d of the trees is the child of two nodes", c)
+			}
+			child[c] = true
+		}
+	}
+	root := make([]bool, len(t.splits))
+	for _, r := range t.roots {
+		if r < 0 {
+			continue
+		}
+		if child[r] || root[r] {
+			return invalid("node %d of the trees is a root and also part of another tree", r)
+		}
+		root[r] = true
+	}
+	return nil
+}
+
+// depthFirst returns the splits that roots lead to, and room for a number for each split.
+func depthFirst[T Float](t trees[T]) (order, at []int32) {
+	var stack []int32
+	for _, root := range t.roots {
+		stack = append(stack, root)
+		for len(stack) > 0 {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if i < 0 {
+				continue
+			}
+			order = append(order, i)
+			s := &t.splits[i]
+			if s.no != s.yes {
+				stack = append(stack, s.no)
+			}
+			stack = append(stack, s.yes)
+		}
+	}
+	return order, make([]int32, len(t.splits))
+}
+
+// keepLeaves takes over the weights of t.
+func (f *Forest[T]) keepLeaves(t trees[T]) error {
+	single := t.targets == 1
+	for _, leaf := range t.leaves {
+		single = single && len(leaf) == 1
+		f.weights = append(f.weights, leaf...)
+		if len(f.weights) > maxNodes {
+			return invalid("more than %d weights", maxNodes)
+		}
+		f.ends = append(f.ends, int32(len(f.weights)))
+	}
+	if single {
+		for _, w := range f.weights {
+			f.single = append(f.single, w.value)
+		}
+	}
+	return nil
+}
+
+// leafWeights returns what a leaf adds to the scores.
+func (f *Forest[T]) leafWeights(leaf int32) []weight[T] {
+	from := int32(0)
+	if leaf > 0 {
+		from = f.ends[leaf-1]
+	}
+	return f.weights[from:f.ends[leaf]]
+}
+
+// blockRows is how many rows go down a tree while its nodes are in the cache.
+const blockRows = 64
+
+// rows are some rows of a matrix, at most blockRows.
+type rows[T Float] struct {
+	x       []T
+	columns int
+	nan     bool // one of them has a NaN that a node may send to yes
+}
+
+func (r rows[T]) len() int { return len(r.x) / r.columns }
+
+func (r rows[T]) row(i int) []T { return r.x[i*r.columns : (i+1)*r.columns] }
+
+// block returns rows from to to of x.
+func (f *Forest[T]) block(x []T, columns, from, to int) rows[T] {
+	r := rows[T]{x: x[from*columns : to*columns], columns: columns}
+	if f.nan {
+		for _, v := range r.x {
+			if v != v {
+				r.nan = true
+				break
+			}
+		}
+	}
+	return r
+}
+
+// descend writes to leaves the leaf of the tree at root that each row ends in.
+func (f *Forest[T]) descend(root int32, r rows[T], leaves []int32) {
+	for i := range leaves {
+		if r.nan {
+			leaves[i] = f.leafOfMissing(root, r.row(i))
+		} else {
+			leaves[i] = f.leafOf(root, r.row(i))
+		}
+	}
+}
+
+func (f *Forest[T]) leafOf(at int32, row []T) int32 {
+	nodes := f.nodes
+	for at >= 0 {
+		n := &nodes[at]
+		at = n.no
+		if row[n.feature] <= n.limit {
+			at = n.yes
+		}
+	}
+	return ^at
+}
+
+func (f *Forest[T]) leafOfMissing(at int32, row []T) int32 {
+	for at >= 0 {
+		n := &f.nodes[at]
+		x := row[n.feature]
+		if x <= n.limit || x != x && f.nanToYes[at] {
+			at = n.yes
+		} else {
+			at = n.no
+		}
+	}
+	return ^at
+}
+
+// check refuses rows that are too narrow for f, and an x that is not whole rows.
+func (f *Forest[T]) check(x []T, columns int) error {
+	if columns < f.features {
+		return invalid("rows of %d features: the trees read %d", columns, f.features)
+	}
+	if columns < 1 || len(x)%columns != 0 {
+		return invalid("%d numbers are not rows of %d features", len(x), columns)
+	}
+	return nil
+}

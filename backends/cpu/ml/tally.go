@@ -1,0 +1,94 @@
+package ml
+
+import "slices"
+
+// Aggregate is how the weights that the trees give to a target become its score.
+type Aggregate uint8
+
+// The aggregates, numbered as TreeEnsemble numbers them.
+const (
+	Average Aggregate = iota
+	Sum
+	Min
+	Max
+)
+
+var aggregates = []string{"AVERAGE", "SUM", "MIN", "MAX"}
+
+// ParseAggregate returns the aggregate of that name.
+func ParseAggregate(name string) (Aggregate, error) {
+	i := slices.Index(aggregates, name)
+	if i < 0 {
+		return 0, invalid("aggregate_function %q is none of %v", name, aggregates)
+	}
+	return Aggregate(i), nil
+}
+
+// NumberedAggregate returns the aggregate with that number.
+func NumberedAggregate(n int64) (Aggregate, error) {
+	if n < 0 || n >= int64(len(aggregates)) {
+		return 0, invalid("aggregate_function %d: there are 0 to %d", n, len(aggregates)-1)
+	}
+	return Aggregate(n), nil
+}
+
+// tally is the state of counting: a score for each row and target, and whether any tree has
+// given that target a weight.
+type tally[T Float] struct {
+	aggregate Aggregate
+	scores    []T
+	seen      []bool
+}
+
+// add counts a weight for the score at i.
+func (t *tally[T]) add(i int, w T) {
+	switch {
+	case t.aggregate == Sum || t.aggregate == Average:
+		t.scores[i] += w
+	case !t.seen[i], t.aggregate == Min && w < t.scores[i], t.aggregate == Max && w > t.scores[i]:
+		t.scores[i] = w
+	}
+	t.seen[i] = true
+}
+
+// count sends rows down every tree, in order, and counts what they find. Trees are outside and
+// rows inside, so that a tree's nodes are read from memory once for a block of rows.
+func (f *Forest[T]) count(r rows[T], t *tally[T]) {
+	clear(t.scores)
+	clear(t.seen)
+	var room [blockRows]int32
+	leaves := room[:r.len()]
+	for _, root := range f.roots {
+		f.descend(root, r, leaves)
+		if f.single != nil && t.aggregate == Sum {
+			for i, leaf := range leaves {
+				t.scores[i] += f.single[leaf]
+			}
+			continue
+		}
+		for i, leaf := range leaves {
+			for _, w := range f.leafWeights(leaf) {
+				t.add(i*f.targets+int(w.target), w.value)
+			}
+		}
+	}
+}
+
+// treeGrain is how many steps from node to node are worth handing to another thread.
+const treeGrain = 4096
+
+// eachBlock calls finish for blocks of rows of x whose scores are counted, split over threads.
+// The scores of a block are a part of scores.
+func (f *Forest[T]) eachBlock(x []T, columns int, a Aggregate, scores []T, run For, finish func(from int, t *tally[T])) {
+	const depth = 8 // about what a row walks down a tree
+	grain := 1 + treeGrain/(1+depth*len(f.roots))
+	run(len(x)/columns, grain, func(from, to int) {
+		seen := make([]bool, min(blockRows, to-from)*f.targets)
+		for ; from < to; from += blockRows {
+			end := min(from+blockRows, to)
+			t := &tally[T]{a, scores[from*f.targets : end*f.targets], seen[:(end-from)*f.targets]}
+			f.count(f.block(x, columns, from, end), t)
+			finish(from, t)
+		}
+	})
+}
