@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // conns is a listener that bounds how many of its connections are open and can close those
@@ -98,6 +100,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// lingers makes the connection of ctx close gently after the reply.
+func lingers(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.linger = true
+	}
+}
+
 // maxLinger bounds how long a refused client may take to stop sending.
 const maxLinger = 2 * time.Second
 
@@ -105,7 +114,7 @@ const maxLinger = 2 * time.Second
 // end, closing at once would reset the connection and could take the reply with it, so what
 // the client is still sending is read and dropped first.
 func (c *conn) Close() error {
-	c.conns.remove(c)
+	defer c.conns.remove(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
 		c.SetReadDeadline(time.Now().Add(maxLinger))
 		io.Copy(io.Discard, c.Conn)

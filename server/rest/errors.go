@@ -50,7 +50,7 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 	case status == statusGone && s.base.Err() != nil:
 		status, text = fasthttp.StatusServiceUnavailable, "the server is shutting down"
 	case status == fasthttp.StatusGatewayTimeout:
-		text = "the deadline passed before the answer was there: " + text
+		text = "Request timeout expired: " + text // these words are what clients look for
 	case status == fasthttp.StatusInternalServerError:
 		id := strconv.FormatUint(ctx.ID(), 16)
 		s.o.Log.Error("request failed", "path", string(ctx.Path()), "request", id, "error", err)
@@ -93,9 +93,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	default:
 		refuse(ctx, fasthttp.StatusBadRequest, "malformed HTTP request")
 	}
-	if c, ok := ctx.Conn().(*conn); ok {
-		c.linger = true
-	}
+	lingers(ctx)
 }
 
 func (s *Server) tooLarge() string {

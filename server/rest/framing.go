@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,25 +15,30 @@ func framed(ctx *fasthttp.RequestCtx) bool {
 	switch {
 	case string(header.Method()) == "PRI":
 		refuse(ctx, fasthttp.StatusHTTPVersionNotSupported, "HTTP/2 is not served on this port: use HTTP/1.1")
-	case len(header.Peek(fasthttp.HeaderTransferEncoding)) > 0 && hasContentLength(header.RawHeaders()):
+	case ambiguous(header.RawHeaders()):
 		refuse(ctx, fasthttp.StatusBadRequest, "Content-Length and Transfer-Encoding are both given: send one of them")
 	default:
 		return true
 	}
 	ctx.SetConnectionClose()
+	lingers(ctx)
 	return false
 }
 
-// hasContentLength looks into the header as it came, because fasthttp drops a Content-Length
-// beside a Transfer-Encoding.
-func hasContentLength(raw []byte) bool {
-	const name = "content-length"
+// ambiguous reports whether a header gives the body's length in two ways. It looks into the
+// header as it came, because fasthttp forgets the one when it believes the other.
+func ambiguous(raw []byte) bool {
+	length, chunks := false, false
 	for line := range bytes.Lines(raw) {
-		if len(line) > len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
-			return true
-		}
+		length = length || hasName(line, "content-length:")
+		chunks = chunks || hasName(line, "transfer-encoding:")
 	}
-	return false
+	return length && chunks
+}
+
+// hasName reports whether a header line begins with name, which is in lower case.
+func hasName(line []byte, name string) bool {
+	return len(line) >= len(name) && line[0]|0x20 == name[0] && strings.EqualFold(string(line[:len(name)]), name)
 }
 
 // expect answers "Expect: 100-continue": a body over the limit is refused before it is sent.
@@ -41,5 +47,6 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 		return fasthttp.StatusContinue
 	}
 	refuse(ctx, fasthttp.StatusRequestEntityTooLarge, s.tooLarge())
+	lingers(ctx)
 	return fasthttp.StatusRequestEntityTooLarge
 }

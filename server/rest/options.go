@@ -15,7 +15,7 @@ type Options struct {
 	Version string // in the server's metadata; "dev"
 
 	MaxBodyBytes   int           // of a request, also after decompression; 64 MiB
-	MaxConnections int           // open at once, further ones get a 503; 10,000
+	MaxConnections int           // open at once on a listener, further ones get a 503; 10,000
 	ReadTimeout    time.Duration // for one request to come in whole, and for a new connection's first byte; 30 s
 	WriteTimeout   time.Duration // for one reply to go out; 30 s
 	IdleTimeout    time.Duration // between two requests of a connection; 90 s

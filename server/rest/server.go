@@ -46,7 +46,7 @@ func New(cat catalog.Catalog, o Options) (*Server, error) {
 		ErrorHandler:                 s.unreadable,
 		ExpectHandler:                s.expect,
 		Name:                         s.o.Name,
-		Concurrency:                  s.o.MaxConnections + 1, // conns refuses first, in JSON
+		Concurrency:                  2 * s.o.MaxConnections, // never reached: conns refuses first, in JSON
 		ReadBufferSize:               headerBytes,
 		ReadTimeout:                  s.o.ReadTimeout,
 		WriteTimeout:                 s.o.WriteTimeout,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -39,12 +38,11 @@ type fake struct {
 	control  error
 	deadline time.Duration
 
-	mu        sync.Mutex
-	down      bool // not ready
-	held      int
-	loaded    []string
-	unloaded  []string
-	predicted chan context.Context // of each call, if not nil
+	mu       sync.Mutex
+	down     bool // not ready
+	held     int  // versions acquired and not released
+	loaded   []string
+	unloaded []string
 }
 
 func (f *fake) Ready() bool {
@@ -113,6 +111,9 @@ func start(t *testing.T, f *fake, o Options) (*Server, string) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
 	t.Cleanup(func() {
+		if f.held != 0 {
+			t.Errorf("%d versions were acquired and not released", f.held)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
@@ -188,5 +189,3 @@ func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
 		}
 	}
 }
-
-var errBoom = errors.New("boom")

@@ -1,0 +1,262 @@
+package rest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thrumserve/thrum/backends"
+)
+
+// dial opens a connection that fails the test rather than hang.
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// replies reads whatever the server sends until it closes the connection.
+func replies(t *testing.T, c net.Conn) (all []answer) {
+	t.Helper()
+	r := bufio.NewReader(c)
+	for {
+		if _, err := r.Peek(1); err == io.EOF {
+			return all
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("after %d replies: %v", len(all), err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("after %d replies: %v", len(all), err)
+		}
+		all = append(all, answer{resp.StatusCode, resp.Header, body})
+	}
+}
+
+func TestHostileBytes(t *testing.T) {
+	_, addr := start(t, newFake(), Options{MaxBodyBytes: 4096, ReadTimeout: 200 * time.Millisecond})
+	post := func(headers, body string) string {
+		return "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\n" + headers + "\r\n" + body
+	}
+	const smuggled = "GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+	chunks := ""
+	for _, ch := range healthyBody {
+		chunks += fmt.Sprintf("1\r\n%c\r\n", ch)
+	}
+	closing := "Connection: close\r\n"
+	for _, row := range []struct {
+		situation, bytes string
+		status           int
+		want             string
+	}{
+		{"silence", "", 408, "did not arrive within 200ms"},
+		{"slow header", "POST /v2/models/m/infer HT", 408, "did not arrive within 200ms"},
+		{"slow body", post("Content-Length: 100\r\n", `{"inputs"`), 408, "did not arrive within 200ms"},
+		{"slow chunks", post("Transfer-Encoding: chunked\r\n", "5\r\n{\"inp"), 408, "did not arrive within 200ms"},
+		{"no HTTP", "hello\r\n\r\n", 400, "malformed HTTP"},
+		{"no host", "GET /v2 HTTP/1.1\r\n\r\n", 400, "malformed HTTP"},
+		{"negative length", post("Content-Length: -1\r\n", ""), 400, "malformed HTTP"},
+		{"two lengths", post("Content-Length: 1\r\nContent-Length: 2\r\n", "{}"), 400, "malformed HTTP"},
+		{"bad chunk", post("Transfer-Encoding: chunked\r\n", "zz\r\n"), 400, "malformed HTTP"},
+		{"space before colon", "GET /v2 HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400, "malformed HTTP"},
+		{"length and chunks", post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"+smuggled), 400, "send one of them"},
+		{"chunks and length", post("Transfer-Encoding: chunked\r\ncontent-length: 5\r\n", "0\r\n\r\n"+smuggled), 400, "send one of them"},
+		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + smuggled, 505, "HTTP/2 is not served"},
+		{"HTTP/2 preface with a host", "PRI * HTTP/2.0\r\nHost: a\r\n\r\nSM\r\n\r\n" + smuggled, 505, "HTTP/2 is not served"},
+		{"header without end", "GET /v2 HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", headerBytes), 431, "larger than 8192 bytes"},
+		{"announced body over the limit", post("Content-Length: 4097\r\n", ""), 413, "limit of 4096 bytes"},
+		{"huge announced body", post("Content-Length: 9223372036854775807\r\n", ""), 413, "limit of 4096 bytes"},
+		{"chunked body over the limit", post("Transfer-Encoding: chunked\r\n", "1001\r\n"+strings.Repeat("x", 0x1001)+"\r\n0\r\n\r\n"), 413, "limit of 4096 bytes"},
+		{"body over the limit that is asked about", post("Content-Length: 4097\r\nExpect: 100-continue\r\n", ""), 413, "limit of 4096 bytes"},
+		{"binary data in chunks", post(closing+"Transfer-Encoding: chunked\r\n"+headerLength+": 0\r\n", "8\r\n12345678\r\n0\r\n\r\n"), 400, "needs a Content-Length"},
+		{"chunks of one byte", post(closing+"Transfer-Encoding: chunked\r\n", chunks+"0\r\n\r\n"), 200, ""},
+		{"bad percent encoding", "GET /v2/models/%zz HTTP/1.1\r\nHost: a\r\n" + closing + "\r\n", 404, `unknown model "%zz"`},
+		{"absolute path", "GET http://a/v2/models/z HTTP/1.1\r\nHost: a\r\n" + closing + "\r\n", 404, `unknown model "z"`},
+	} {
+		t.Run(row.situation, func(t *testing.T) {
+			c := dial(t, addr)
+			if _, err := io.WriteString(c, row.bytes); err != nil {
+				t.Fatal(err)
+			}
+			all := replies(t, c)
+			if len(all) != 1 {
+				t.Fatalf("%d replies %+v, want 1 and then the connection closed", len(all), all)
+			}
+			if a := all[0]; a.status != row.status || row.want != "" && !strings.Contains(a.text(), row.want) {
+				t.Errorf("reply %d %s, want %d with %q", a.status, a.body, row.status, row.want)
+			}
+			healthy(t, addr)
+		})
+	}
+}
+
+func TestClientThatIsRefusedWhileItSendsGetsTheReply(t *testing.T) {
+	_, addr := start(t, newFake(), Options{MaxBodyBytes: 1 << 20})
+	c := dial(t, addr)
+	const size = 32 << 20
+	sent := make(chan error, 1)
+	go func() {
+		_, err := fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, make([]byte, size))
+		c.(*net.TCPConn).CloseWrite()
+		sent <- err
+	}()
+	if err := <-sent; err != nil {
+		t.Errorf("sending: %v", err)
+	}
+	if all := replies(t, c); len(all) != 1 || all[0].status != 413 {
+		t.Errorf("replies %+v, want a 413", all)
+	}
+}
+
+func TestClientThatLeavesInTheMiddle(t *testing.T) {
+	_, addr := start(t, newFake(), Options{})
+	c := dial(t, addr)
+	io.WriteString(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+	c.Close()
+	healthy(t, addr)
+}
+
+func TestConnectionsBeyondTheLimitAreRefusedInJSON(t *testing.T) {
+	_, addr := start(t, newFake(), Options{MaxConnections: 2})
+	first, second := dial(t, addr), dial(t, addr)
+	for _, c := range []net.Conn{first, second} { // served, hence counted
+		io.WriteString(c, "GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := replies(t, dial(t, addr))
+	if len(all) != 1 || all[0].status != 503 || !strings.Contains(all[0].text(), "too many connections") || all[0].header.Get("Retry-After") != "1" {
+		t.Errorf("replies %+v, want a 503", all)
+	}
+	io.WriteString(first, "GET /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if all := replies(t, first); len(all) != 1 || all[0].status != 200 {
+		t.Errorf("replies %+v to a connection that was there before, want a 200", all)
+	}
+	healthy(t, addr) // there is room again
+}
+
+func TestKeepAliveServesManyRequests(t *testing.T) {
+	_, addr := start(t, newFake(), Options{})
+	c := dial(t, addr)
+	get := "GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+	io.WriteString(c, strings.Repeat(get, 9)+"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if all := replies(t, c); len(all) != 10 {
+		t.Errorf("%d replies to 10 requests in one packet", len(all))
+	}
+}
+
+func TestIdleConnectionIsClosed(t *testing.T) {
+	_, addr := start(t, newFake(), Options{IdleTimeout: 50 * time.Millisecond})
+	c := dial(t, addr)
+	io.WriteString(c, "GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+	if all := replies(t, c); len(all) != 1 {
+		t.Errorf("%d replies, want 1 and then the connection closed", len(all))
+	}
+}
+
+// serve starts s, which the test shuts down itself.
+func serve(t *testing.T, s *Server) (addr string, served chan error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served = make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	return ln.Addr().String(), served
+}
+
+func TestShutdownLetsRequestsUnderWayFinish(t *testing.T) {
+	f, gate := gated()
+	s, err := New(f, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, served := serve(t, s)
+	silent, idle, busy := dial(t, addr), dial(t, addr), dial(t, addr)
+	fmt.Fprint(idle, "GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+	if _, err := http.ReadResponse(bufio.NewReader(idle), nil); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(busy, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(healthyBody), healthyBody)
+	<-gate // the request is in Predict
+
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(t.Context()) }()
+	if all := replies(t, silent); len(all) != 0 {
+		t.Errorf("replies %+v to silence, want the connection closed", all)
+	}
+	select {
+	case err := <-down:
+		t.Fatalf("Shutdown = %v with a request under way", err)
+	default:
+	}
+	gate <- struct{}{}
+	if all := replies(t, busy); len(all) != 1 || string(all[0].body) != healthyReply {
+		t.Errorf("replies %+v to the request under way, want %s", all, healthyReply)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+	if _, err := net.Dial("tcp", addr); err == nil {
+		t.Error("a connection is accepted after the shutdown")
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("second Shutdown = %v", err)
+	}
+}
+
+func TestShutdownIsBounded(t *testing.T) {
+	f, gate := gated()
+	s, err := New(f, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, served := serve(t, s)
+	c := dial(t, addr)
+	fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(healthyBody), healthyBody)
+	<-gate
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Shutdown(ctx); err == nil {
+		t.Error("Shutdown succeeds with a request that does not end")
+	}
+	<-gate // Predict has seen the end of its context
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+// gated returns a catalog whose model says on the channel when a call begins, and then waits
+// for a word on it or for the end of the call's context, which it says as well.
+func gated() (*fake, chan struct{}) {
+	f, gate := newFake(), make(chan struct{})
+	f.predict = func(ctx context.Context, in backends.Batch) (backends.Batch, error) {
+		gate <- struct{}{}
+		select {
+		case <-gate:
+			return echo(ctx, in)
+		case <-ctx.Done():
+			gate <- struct{}{}
+			return backends.Batch{}, ctx.Err()
+		}
+	}
+	return f, gate
+}
