@@ -82,7 +82,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/go-plugin":      {"plugins"},
 	"github.com/valyala/fasthttp":         {"server/rest", "bench", "examples/demo"},
 	"go.yaml.in/yaml/v3":                  {"server/config"},
-	"github.com/klauspost/cpuid/v2":       {"backends/cpu/kernels"},
+	"github.com/klauspost/cpuid/v2":       {"backends/cpu", "backends/cpu/kernels"},
 	"github.com/spf13/cobra":              {""},
 }
 
