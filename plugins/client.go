@@ -137,14 +137,15 @@ func call[Request, Reply any](ctx context.Context, c *client, rpc func(context.C
 	if err == nil {
 		return reply, nil
 	}
-	if ctx.Err() == nil {
-		if gone := c.gone(); gone != nil {
-			return nil, gone
-		}
-		switch status.Code(err) {
-		case codes.Unavailable, codes.Canceled: // Canceled without our context having ended: the connection closed
-			return nil, backends.Errorf(backends.ErrUnavailable, "plugin %s: %s", c.name, status.Convert(err).Message())
-		}
+	if ended := ctx.Err(); ended != nil {
+		return nil, fmt.Errorf("plugin %s: %w", c.name, ended)
+	}
+	if gone := c.gone(); gone != nil {
+		return nil, gone
+	}
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled: // Canceled, but not by us: the connection closed
+		return nil, backends.Errorf(backends.ErrUnavailable, "plugin %s: %s", c.name, status.Convert(err).Message())
 	}
 	return nil, fromStatus(err)
 }

@@ -1,6 +1,7 @@
 package null
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -22,13 +23,36 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformanceInItsProcess(t *testing.T) {
-	open := func(t *testing.T) backends.Backend {
-		self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
-		p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "null", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
+	open := func(t *testing.T) backends.Backend { return openProcess(t) }
 	backendtest.Run(t, open, backendtest.Fixture{Spec: backends.Spec{Model: "null", Version: "1"}})
+}
+
+func openProcess(t testing.TB) backends.Backend {
+	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
+	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "null", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// BenchmarkPredict measures what crossing the process boundary costs, there and back.
+func BenchmarkPredict(b *testing.B) {
+	p := openProcess(b)
+	defer func() { _ = p.Close() }()
+	m, err := p.Load(b.Context(), backends.Spec{Model: "null"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, rows := range []int{1, 192} { // 3 KB, 602 KB
+		in := backendtest.Example(m.Signature(), rows)
+		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+			b.SetBytes(int64(len(in.Tensors[0].Data)))
+			for b.Loop() {
+				if _, err := m.Predict(b.Context(), in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
