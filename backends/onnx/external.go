@@ -118,7 +118,7 @@ func (e *externalFiles) file(location string) (*externalFile, error) {
 	if f, ok := e.open[location]; ok {
 		return f, nil
 	}
-	if len(e.open) == maxExternalFiles {
+	if len(e.open) >= maxExternalFiles {
 		return nil, backends.Errorf(backends.ErrInvalid, "more than %d files", maxExternalFiles)
 	}
 	f, size, err := openRegular(e.root, location)

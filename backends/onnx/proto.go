@@ -14,7 +14,7 @@ const (
 	maxRank  = 64        // dimensions of a tensor
 	maxNodes = 1 << 18   // nodes, subgraphs and inlined functions included
 	maxDepth = 8         // subgraphs within subgraphs
-	maxLinks = 1 << 22   // inputs, outputs and values that a file declares, together
+	maxLinks = 1 << 20   // inputs, outputs, attributes, tensors and values, together
 )
 
 // The messages of onnx.proto, as far as this importer reads them. The numbers are onnx.proto's.
