@@ -113,7 +113,7 @@ func (e *engine) prepare(g *onnx.Graph) (*model, error) {
 		return nil, err
 	}
 	signature := g.Signature()
-	fuse(g)
+	fuse(g, allFusions)
 	p, err := newPlan(g, e)
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ func buildGemm(n *node) (kernel, error) {
 	}
 	switch n.input(0) {
 	case backends.FP32:
-		if k := g.weighted(n); k != nil {
-			return k, nil
+		if isLinear(n.Node) {
+			return buildLinear(n)
 		}
 		return gemmOf[float32](g), nil
 	case backends.FP64:
@@ -37,35 +37,6 @@ func buildGemm(n *node) (kernel, error) {
 type gemm struct {
 	transA, transB bool
 	alpha, beta    float32
-}
-
-// weighted returns the kernel of a layer: constant weights and bias. It returns nil if the
-// node is something else.
-func (g gemm) weighted(n *node) kernel {
-	w, bias := n.constant(1), n.constant(2)
-	if w == nil || w.rank() != 2 || g.transA || n.given(2) && bias == nil {
-		return nil
-	}
-	layer := weighted{}
-	width := w.shape[1]
-	if g.transB {
-		width = w.shape[0]
-	}
-	if bias != nil {
-		if shape, err := broadcast(bias.shape, []int{width}); err != nil || !slices.Equal(shape, []int{width}) {
-			return nil
-		}
-		n.take(2)
-		layer.bias = make([]float32, width)
-		addLoop(layer.bias, view[float32](bias), layer.bias)
-		mulLoop(layer.bias, layer.bias, []float32{g.beta})
-	}
-	if g.alpha != 1 {
-		w = scaledTensor(w, g.alpha)
-	}
-	n.take(1)
-	layer.packed = packMatrix(w, g.transB)
-	return layer.kernel
 }
 
 // scaledTensor returns a copy of an FP32 tensor times v.

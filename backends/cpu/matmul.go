@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
-	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
 // buildMatMul builds MatMul: matrix products of the last two dimensions, all others
@@ -13,9 +12,9 @@ func buildMatMul(n *node) (kernel, error) {
 	switch d := n.input(0); d {
 	case backends.FP32:
 		if n.given(1) && n.Inputs[1].Const != nil && len(n.Inputs[1].Const.Shape) == 2 {
-			return weighted{packed: packMatrix(n.take(1), false)}.kernel, nil
+			return buildLinear(n)
 		}
-		return batched{}.kernel, nil
+		return buildProduct(n)
 	case backends.FP64:
 		return matMul[float64](d), nil
 	case backends.Int32:
@@ -28,91 +27,6 @@ func buildMatMul(n *node) (kernel, error) {
 		return matMul[uint64](d), nil
 	}
 	return nil, n.unsupported("inputs of %v", n.input(0))
-}
-
-// weighted is a product with a constant matrix.
-type weighted struct {
-	packed     *kernels.Packed
-	bias       []float32          // one per column, or nil
-	residual   bool               // the last input is added to the product
-	activation kernels.Activation // of the sum
-}
-
-// packMatrix packs a constant matrix.
-func packMatrix(t *tensor, transposed bool) *kernels.Packed {
-	k, n := t.shape[0], t.shape[1]
-	if transposed {
-		k, n = n, k
-	}
-	return kernels.PackB(view[float32](t), k, n, t.shape[1], transposed)
-}
-
-func (w weighted) kernel(r *run, in, out []*tensor) error {
-	a, k, n := in[0], w.packed.K(), w.packed.N()
-	last := a.rank() - 1
-	if last < 0 || a.shape[last] != k {
-		return backends.Errorf(backends.ErrInvalid, "a matrix product of shape %v with %d rows", a.shape, k)
-	}
-	shape := slices.Clone(a.shape)
-	shape[last] = n
-	if err := r.makeTensor(out[0], a.dtype, shape); err != nil {
-		return err
-	}
-	ep := kernels.Epilogue{Bias: w.bias, Activation: w.activation}
-	if w.residual {
-		added := in[len(in)-1]
-		if !slices.Equal(added.shape, shape) {
-			return backends.Errorf(backends.ErrInvalid, "a sum of shapes %v and %v", shape, added.shape)
-		}
-		ep.Residual = view[float32](added)
-	}
-	kernels.Gemm(r.engine.pool, product(shape[:last]), view[float32](a), k, w.packed, view[float32](out[0]), n, ep)
-	return nil
-}
-
-// batched is a product of two values of the run, of which transposeB says that the second has
-// rows and columns exchanged.
-type batched struct {
-	transposeA, transposeB bool
-	alpha                  float32 // 0 stands for 1
-}
-
-func (b batched) kernel(r *run, in, out []*tensor) error {
-	x, y := in[0], in[1]
-	shapeX, shapeY := b.logical(x.shape, b.transposeA), b.logical(y.shape, b.transposeB)
-	s, err := matMulShape(shapeX, shapeY)
-	if err != nil {
-		return err
-	}
-	if err := r.makeTensor(out[0], x.dtype, s.out); err != nil {
-		return err
-	}
-	s.joinRows(b.transposeA)
-	g := kernels.BatchGemm{
-		M: s.m, N: s.n, K: s.k, Alpha: b.alpha,
-		A: kernels.Operand{Data: view[float32](x), Stride: s.k, Transposed: b.transposeA},
-		B: kernels.Operand{Data: view[float32](y), Stride: s.n, Transposed: b.transposeB},
-		C: kernels.Operand{Data: view[float32](out[0]), Stride: s.n},
-	}
-	if b.transposeA {
-		g.A.Stride = s.m
-	}
-	if b.transposeB {
-		g.B.Stride = s.k
-	}
-	s.eachPair(&g, func() { g.Run(r.engine.pool) })
-	return nil
-}
-
-// logical returns shape with its last dimensions exchanged if that is how it is stored.
-func (batched) logical(shape []int, transposed bool) []int {
-	if !transposed || len(shape) < 2 {
-		return shape
-	}
-	s := slices.Clone(shape)
-	last := len(s) - 1
-	s[last], s[last-1] = s[last-1], s[last]
-	return s
 }
 
 // matMulSizes says which products a MatMul of two shapes consists of.
@@ -159,53 +73,6 @@ func scaled(steps []int, by int) []int {
 		steps[i] *= by
 	}
 	return steps
-}
-
-// joinRows makes one product of all where the second matrix is the same for all batches.
-func (s *matMulSizes) joinRows(transposedA bool) {
-	one := !transposedA
-	for d, n := range s.batch {
-		one = one && (n == 1 || s.stepsB[d] == 0 && s.stepsA[d] != 0)
-	}
-	if one {
-		s.m *= product(s.batch)
-		s.batch, s.stepsA, s.stepsB = nil, nil, nil
-	}
-}
-
-// eachPair sets the matrices of g to two batch dimensions at a time and calls f.
-func (s *matMulSizes) eachPair(g *kernels.BatchGemm, f func()) {
-	o := newOdometer(s.batch, scaled(strides(s.batch), s.m*s.n), s.stepsA, s.stepsB)
-	if o.run() == 0 || s.m == 0 || s.n == 0 {
-		return
-	}
-	// The walk stops before the last dimension; the one before it becomes part of each call too.
-	inner := len(o.dims) - 2
-	g.Batch = [2]int{1, o.run()}
-	operands := [...]*kernels.Operand{&g.C, &g.A, &g.B}
-	for k, p := range operands {
-		p.Batch = [2]int{0, o.step(k)}
-		if inner >= 0 {
-			p.Batch[0] = o.steps[k][inner]
-		}
-	}
-	if inner >= 0 {
-		g.Batch[0] = o.dims[inner]
-		o.dims = slices.Delete(o.dims, inner, inner+1)
-		for k := range o.steps {
-			o.steps[k] = slices.Delete(o.steps[k], inner, inner+1)
-		}
-	}
-	var whole [3][]float32
-	for k, p := range operands {
-		whole[k] = p.Data
-	}
-	o.each(func(at []int) {
-		for k, p := range operands {
-			p.Data = whole[k][at[k]:]
-		}
-		f()
-	})
 }
 
 // matMul is the plain product, for the types that kernels has none for.

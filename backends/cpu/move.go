@@ -57,15 +57,15 @@ func (r *run) transpose(out, src *tensor, perm []int) error {
 	for i, p := range perm {
 		shape[i], steps[i] = src.shape[p], all[p]
 	}
-	if ordered(shape, perm) {
+	if unmoved(shape, perm) {
 		out.share(src, shape)
 		return nil
 	}
 	return r.rearrange(out, src, shape, steps, 0)
 }
 
-// ordered says that perm moves nothing but dimensions of size 1.
-func ordered(shape, perm []int) bool {
+// unmoved says that perm moves nothing but dimensions of size 1.
+func unmoved(shape, perm []int) bool {
 	last := -1
 	for i, p := range perm {
 		if shape[i] == 1 {

@@ -19,7 +19,8 @@ type domain map[string]operator
 
 // domains lists what this engine runs.
 var domains = map[string]domain{
-	"": standard,
+	"":      standard,
+	fusions: fused,
 }
 
 // standard is the domain ai.onnx.

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 NAMES = {"bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
          "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16",
          "float32": "FP32", "float64": "FP64", "bfloat16": "BF16", "object": "BYTES"}
-MAX_BYTES = 1500  # of a small case, compressed
+MAX_BYTES = 4000  # of a small case, compressed
 
 
 def tensor(name, path):
