@@ -244,6 +244,32 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
+func TestShutdownClosesTheConnectionOfACallThatDoesNotEnd(t *testing.T) {
+	f, gate := newFake(), make(chan struct{})
+	f.predict = func(ctx context.Context, in backends.Batch) (backends.Batch, error) {
+		gate <- struct{}{}
+		<-gate
+		return echo(ctx, in)
+	}
+	s, err := New(f, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := serve(t, s)
+	c := dial(t, addr)
+	fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(healthyBody), healthyBody)
+	<-gate
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Shutdown(ctx); err == nil {
+		t.Error("Shutdown succeeds with a request that does not end")
+	}
+	if all := replies(t, c); len(all) != 0 {
+		t.Errorf("replies %+v, want the connection closed", all)
+	}
+	gate <- struct{}{}
+}
+
 // gated returns a catalog whose model says on the channel when a call begins, and then waits
 // for a word on it or for the end of the call's context, which it says as well.
 func gated() (*fake, chan struct{}) {
