@@ -15,12 +15,12 @@ type Forest[T Float] struct {
 	nan      bool // some node sends NaN to yes
 }
 
-// node sends x to yes if x <= limit, else to no: both are nodes, or the complements of leaves.
+// node sends x to next[1] if x <= limit, else to next[0]: a node, or the complement of a leaf.
 // 16 bytes with float32 limits, four to a cache line.
 type node[T Float] struct {
 	limit   T
 	feature int32
-	yes, no int32
+	next    [2]int32
 }
 
 type weight[T Float] struct {
@@ -183,13 +183,11 @@ type rows[T Float] struct {
 	nan     bool // one of them has a NaN that a node may send to yes
 }
 
-func (r rows[T]) len() int { return len(r.x) / r.columns }
-
-func (r rows[T]) row(i int) []T { return r.x[i*r.columns : (i+1)*r.columns] }
+func (r *rows[T]) len() int { return len(r.x) / r.columns }
 
 // block returns rows from to to of x.
-func (f *Forest[T]) block(x []T, columns, from, to int) rows[T] {
-	r := rows[T]{x: x[from*columns : to*columns], columns: columns}
+func (f *Forest[T]) block(x []T, columns, from, to int) *rows[T] {
+	r := &rows[T]{x: x[from*columns : to*columns], columns: columns}
 	if f.nan {
 		for _, v := range r.x {
 			if v != v {
@@ -202,37 +200,81 @@ func (f *Forest[T]) block(x []T, columns, from, to int) rows[T] {
 }
 
 // descend writes to leaves the leaf of the tree at root that each row ends in.
-func (f *Forest[T]) descend(root int32, r rows[T], leaves []int32) {
-	for i := range leaves {
-		if r.nan {
-			leaves[i] = f.leafOfMissing(root, r.row(i))
-		} else {
-			leaves[i] = f.leafOf(root, r.row(i))
+func (f *Forest[T]) descend(root int32, r *rows[T], leaves []int32) {
+	if r.nan {
+		for i := range leaves {
+			leaves[i] = f.leafOfMissing(root, r.x[i*r.columns:])
 		}
+		return
+	}
+	i, columns := 0, r.columns
+	for ; i+4 <= len(leaves); i += 4 {
+		from := i * columns
+		at := f.walk(r.x, [4]int32{root, root, root, root}, [4]int{from, from + columns, from + 2*columns, from + 3*columns})
+		copy(leaves[i:], at[:])
+	}
+	for ; i < len(leaves); i++ {
+		leaves[i] = f.leafOf(root, r.x[i*columns:])
 	}
 }
 
-func (f *Forest[T]) leafOf(at int32, row []T) int32 {
+// visit writes to leaves the leaf that row i of r ends in of each of the trees at roots.
+func (f *Forest[T]) visit(roots []int32, r *rows[T], i int, leaves []int32) {
+	from, k := i*r.columns, 0
+	for ; k+4 <= len(roots) && !r.nan; k += 4 {
+		at := f.walk(r.x, [4]int32(roots[k:]), [4]int{from, from, from, from})
+		copy(leaves[k:], at[:])
+	}
+	for ; k < len(roots); k++ {
+		leaves[k] = f.leafOfMissing(roots[k], r.x[from:])
+	}
+}
+
+// walk returns the leaves that four rows end in: row k begins at from[k] of x and at node at[k].
+// Each step waits for memory, and four can wait at once.
+func (f *Forest[T]) walk(x []T, at [4]int32, from [4]int) [4]int32 {
 	nodes := f.nodes
+	if len(nodes) == 0 {
+		return [4]int32{^at[0], ^at[1], ^at[2], ^at[3]}
+	}
+	a, b, c, d := at[0], at[1], at[2], at[3]
+	for a&b&c&d >= 0 {
+		a = step(nodes, a, x, from[0])
+		b = step(nodes, b, x, from[1])
+		c = step(nodes, c, x, from[2])
+		d = step(nodes, d, x, from[3])
+	}
+	return [4]int32{^a, ^b, ^c, ^d}
+}
+
+func (f *Forest[T]) leafOf(at int32, row []T) int32 {
 	for at >= 0 {
-		n := &nodes[at]
-		at = n.no
-		if row[n.feature] <= n.limit {
-			at = n.yes
-		}
+		at = step(f.nodes, at, row, 0)
 	}
 	return ^at
+}
+
+// step returns where the row that begins at from goes from at, which is at itself where that is a
+// leaf. It has no branches, which no processor could foresee.
+func step[T Float](nodes []node[T], at int32, x []T, from int) int32 {
+	ended := at >> 31 // all ones where at is a leaf
+	n := &nodes[at&^ended]
+	side := 0
+	if x[from+int(n.feature)] <= n.limit {
+		side = 1
+	}
+	return n.next[side]&^ended | at&ended
 }
 
 func (f *Forest[T]) leafOfMissing(at int32, row []T) int32 {
 	for at >= 0 {
 		n := &f.nodes[at]
 		x := row[n.feature]
+		side := 0
 		if x <= n.limit || x != x && f.nanToYes[at] {
-			at = n.yes
-		} else {
-			at = n.no
+			side = 1
 		}
+		at = n.next[side]
 	}
 	return ^at
 }

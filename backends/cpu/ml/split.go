@@ -56,7 +56,7 @@ type nodes[T Float] struct {
 
 // add appends a node that sends x to yes if x <= limit and to no otherwise, and NaN where nanToYes says.
 func (w *nodes[T]) add(feature int64, limit T, yes, no int32, nanToYes bool) {
-	w.all[w.at] = node[T]{limit: limit, feature: int32(feature), yes: yes, no: no}
+	w.all[w.at] = node[T]{limit: limit, feature: int32(feature), next: [2]int32{no, yes}}
 	w.nanToYes[w.at] = nanToYes
 	w.at++
 }

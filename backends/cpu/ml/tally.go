@@ -51,26 +51,40 @@ func (t *tally[T]) add(i int, w T) {
 	t.seen[i] = true
 }
 
-// count sends rows down every tree, in order, and counts what they find. Trees are outside and
-// rows inside, so that a tree's nodes are read from memory once for a block of rows.
-func (f *Forest[T]) count(r rows[T], t *tally[T]) {
+// count sends rows down every tree and counts what they find, for each row in the order of the
+// trees. Trees are outside and rows inside, so that a tree's nodes are read from memory once for
+// a block of rows; a few rows alone take several trees at a time.
+func (f *Forest[T]) count(r *rows[T], t *tally[T]) {
 	clear(t.scores)
 	clear(t.seen)
-	var room [blockRows]int32
-	leaves := room[:r.len()]
-	for _, root := range f.roots {
-		f.descend(root, r, leaves)
-		if f.single != nil && t.aggregate == Sum {
-			for i, leaf := range leaves {
-				t.scores[i] += f.single[leaf]
-			}
-			continue
-		}
-		for i, leaf := range leaves {
-			for _, w := range f.leafWeights(leaf) {
-				t.add(i*f.targets+int(w.target), w.value)
+	var leaves [blockRows]int32
+	if r.len() >= 4 {
+		for _, root := range f.roots {
+			f.descend(root, r, leaves[:r.len()])
+			for i, leaf := range leaves[:r.len()] {
+				f.add(t, i, leaf)
 			}
 		}
+		return
+	}
+	for i := range r.len() {
+		for roots := range slices.Chunk(f.roots, blockRows) {
+			f.visit(roots, r, i, leaves[:len(roots)])
+			for _, leaf := range leaves[:len(roots)] {
+				f.add(t, i, leaf)
+			}
+		}
+	}
+}
+
+// add counts for row i what a leaf holds.
+func (f *Forest[T]) add(t *tally[T], i int, leaf int32) {
+	if f.single != nil && t.aggregate == Sum {
+		t.scores[i] += f.single[leaf]
+		return
+	}
+	for _, w := range f.leafWeights(leaf) {
+		t.add(i*f.targets+int(w.target), w.value)
 	}
 }
 
