@@ -148,7 +148,9 @@ func (r *convolution) group(image, group int) {
 	defer s.giveBack()
 	r.pool.For(channels, 1+taskSize/(8*(r.lattice.size+1)), func(lo, hi int) {
 		for c := lo; c < hi; c++ {
-			r.lattice.fill(s.data[c*r.lattice.size:][:r.lattice.size], r.x.plane(planes+c), 0)
+			lattice := s.data[c*r.lattice.size:][:r.lattice.size]
+			clear(lattice)
+			r.lattice.fill(lattice, r.x.plane(planes+c))
 		}
 	})
 	switch {
@@ -246,23 +248,19 @@ func (r *convolution) sweepAll() {
 	planes := r.y.N * r.y.C
 	work := r.y.H * r.y.W * (r.conv.depth + 2)
 	r.pool.For(planes, 1+taskSize/(4*work), func(lo, hi int) {
-		s := borrow(r.lattice.size+slack, 0)
-		defer s.giveBack()
+		w := newSweeper(r.lattice, 0)
+		defer w.scratch.giveBack()
 		for i := lo; i < hi; i++ {
-			r.sweepPlane(i, s.data)
+			r.sweepPlane(i, w)
 		}
 	})
 }
 
-func (r *convolution) sweepPlane(plane int, lattice []float32) {
+func (r *convolution) sweepPlane(plane int, w sweeper) {
 	image, filter := plane/r.y.C, plane%r.y.C
 	channel := filter / (r.conv.conv.Filters / r.conv.conv.Groups)
-	r.lattice.fill(lattice, r.x.plane(image*r.x.C+channel), 0)
 	dst := r.y.plane(plane)
-	s := sweep{
-		src: lattice, dst: dst, offsets: r.lattice.offsets, weights: r.conv.weights[filter*r.conv.row:][:r.conv.depth],
-		srcRow: r.lattice.cols, rows: r.y.H, cols: r.y.W,
-	}
+	s := sweep{dst: dst, rows: r.y.H, cols: r.y.W, weights: r.conv.weights[filter*r.conv.row:][:r.conv.depth]}
 	if r.ep.RowBias != nil {
 		s.start = r.ep.RowBias[filter]
 	}
@@ -272,7 +270,7 @@ func (r *convolution) sweepPlane(plane int, lattice []float32) {
 		lo, hi, _ = Activation{}.clamp()
 	}
 	s.lo, s.hi = lo, hi
-	s.run(CurrentLevel())
+	w.run(s, r.x.plane(image*r.x.C+channel))
 	if fused {
 		return
 	}

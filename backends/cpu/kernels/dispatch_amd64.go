@@ -235,14 +235,23 @@ func transposePanel(panel, b []float32, cols int, p packing) int {
 	return p.k / 8 * 8
 }
 
-// everySecond sets dst[i] = src[2*i] for as many i as it returns.
-func everySecond(dst, src []float32) int {
-	if CurrentLevel() == Portable {
-		return 0
+// run moves the block.
+func (b block) run(dst, src []float32) {
+	level := CurrentLevel()
+	if level == Portable || b.step > 2 {
+		b.portable(dst, src)
+		return
 	}
-	n := min(len(dst)/8, len(src)/16)
-	every2(unsafe.SliceData(dst), unsafe.SliceData(src), n)
-	return 8 * n
+	_, _ = dst[(b.rows-1)*b.dstRow+b.cols-1], src[(b.rows-1)*b.srcRow+(b.cols-1)*b.step]
+	to, from := unsafe.SliceData(dst), unsafe.SliceData(src)
+	switch {
+	case b.step == 2:
+		everySecond(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
+	case level == AVX512:
+		copyBlockAVX512(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
+	default:
+		copyBlockAVX2(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
+	}
 }
 
 // gatherPanel sets dst[k*16+i] = src[offsets[k]+positions[i]].

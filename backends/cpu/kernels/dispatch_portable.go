@@ -18,7 +18,7 @@ func expSum(dst, src []float32, shift float32) float32        { return expSumPor
 func normalize(dst, src []float32, n Norm, m moments)         { normalizePortable(dst, src, n, m) }
 func copyPanel(panel, b []float32, p packing)                 { packTail(panel, b, panelWidth, p) }
 func transposePanel([]float32, []float32, int, packing) int   { return 0 }
-func everySecond([]float32, []float32) int                    { return 0 }
+func (b block) run(dst, src []float32)                        { b.portable(dst, src) }
 
 func gatherPanel(dst, src []float32, offsets []int, positions []int32) {
 	gatherPortable(dst, src, offsets, positions)

@@ -108,53 +108,60 @@ func (l *lattice) phases(dim int, used *[]int) map[int]int {
 	return place
 }
 
-// fill copies a plane to dst, with the value pad around it.
-func (l *lattice) fill(dst, plane []float32, pad float32) {
-	stride, pads := l.window.Stride, l.window.Pads
-	for _, rowPhase := range l.rowPhases {
-		for _, colPhase := range l.colPhases {
-			for i := range l.rows {
-				row := dst[:l.cols]
-				dst = dst[l.cols:]
-				y := i*stride[0] + rowPhase - pads[0]
-				if y < 0 || y >= l.height {
-					fill(row, pad)
-					continue
-				}
-				l.fillRow(row, plane[y*l.width:][:l.width], colPhase, pad)
+// fill copies a plane into dst, whose padding is left as it is.
+func (l *lattice) fill(dst, plane []float32) {
+	for i, rowPhase := range l.rowPhases {
+		firstRow, rows, y := l.inside(0, rowPhase)
+		for j, colPhase := range l.colPhases {
+			firstCol, cols, x := l.inside(1, colPhase)
+			if rows == 0 || cols == 0 {
+				continue
 			}
+			phase := (i*len(l.colPhases) + j) * l.rows * l.cols
+			move := block{
+				rows: rows, cols: cols, step: l.window.Stride[1],
+				dstRow: l.cols, srcRow: l.window.Stride[0] * l.width,
+			}
+			move.run(dst[phase+firstRow*l.cols+firstCol:], plane[y*l.width+x:])
 		}
 	}
 }
 
-// fillRow copies every stride-th value of src, the first at column colPhase of the padded row.
-func (l *lattice) fillRow(row, src []float32, colPhase int, pad float32) {
-	step, first := l.window.Stride[1], colPhase-l.window.Pads[1]
-	left := 0
-	if first < 0 {
-		left = min((-first+step-1)/step, len(row))
+// inside returns which part of a phase, in one dimension, comes from the plane: the first place
+// and how many, and which place of the plane the first one is.
+func (l *lattice) inside(dim, phase int) (first, n, from int) {
+	sizes, lengths := [2]int{l.height, l.width}, [2]int{l.rows, l.cols}
+	step := l.window.Stride[dim]
+	from = phase - l.window.Pads[dim]
+	if from < 0 {
+		first = (-from + step - 1) / step
+		from += first * step
 	}
-	inside := 0
-	if at := left*step + first; at < len(src) {
-		inside = min((len(src)-1-at)/step+1, len(row)-left)
-		every(row[left:left+inside], src[at:], step)
+	if from >= sizes[dim] || first >= lengths[dim] {
+		return 0, 0, 0
 	}
-	fill(row[:left], pad)
-	fill(row[left+inside:], pad)
+	return first, min((sizes[dim]-1-from)/step+1, lengths[dim]-first), from
 }
 
-// every sets dst[i] = src[i*step].
-func every(dst, src []float32, step int) {
-	if step == 1 {
-		copy(dst, src)
-		return
-	}
-	done := 0
-	if step == 2 {
-		done = everySecond(dst, src)
-	}
-	for i := done; i < len(dst); i++ {
-		dst[i] = src[i*step]
+// block is a part of rows and columns that is moved.
+//
+//	for r in rows, i in cols: dst[r*dstRow+i] = src[r*srcRow+i*step]
+type block struct {
+	rows, cols     int
+	step           int
+	dstRow, srcRow int
+}
+
+func (b block) portable(dst, src []float32) {
+	for r := range b.rows {
+		from := src[r*b.srcRow:]
+		if b.step == 1 {
+			copy(dst[r*b.dstRow:][:b.cols], from)
+			continue
+		}
+		for i := range b.cols {
+			dst[r*b.dstRow+i] = from[i*b.step]
+		}
 	}
 }
 

@@ -14,17 +14,27 @@ func copyRows(dst *float32, src *float32, step int, n int)
 //go:noescape
 func transpose8(dst *float32, src *float32, step int, n int)
 
-// every2 sets dst[i] = src[2*i] for 8*n i; it reads 16*n values.
+// everySecond sets dst[r*dstRow+i] = src[r*srcRow+2*i] for cols i and some rows r; rows are that many bytes apart.
 //
 //go:noescape
-func every2(dst *float32, src *float32, n int)
+func everySecond(dst *float32, src *float32, rows int, cols int, dstRow int, srcRow int)
 
 // gatherAVX2 sets dst[k*16+i] = src[offsets[k]+positions[i]] for 16 i and n k.
 //
 //go:noescape
 func gatherAVX2(dst *float32, src *float32, offsets *int, positions *int32, n int)
 
+// copyBlockAVX2 sets dst[r*dstRow+i] = src[r*srcRow+i] for cols i and some rows r; rows are that many bytes apart.
+//
+//go:noescape
+func copyBlockAVX2(dst *float32, src *float32, rows int, cols int, dstRow int, srcRow int)
+
 // gatherAVX512 sets dst[k*16+i] = src[offsets[k]+positions[i]] for 16 i and n k.
 //
 //go:noescape
 func gatherAVX512(dst *float32, src *float32, offsets *int, positions *int32, n int)
+
+// copyBlockAVX512 sets dst[r*dstRow+i] = src[r*srcRow+i] for cols i and some rows r; rows are that many bytes apart.
+//
+//go:noescape
+func copyBlockAVX512(dst *float32, src *float32, rows int, cols int, dstRow int, srcRow int)

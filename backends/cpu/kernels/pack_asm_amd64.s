@@ -4,6 +4,40 @@
 
 #include "textflag.h"
 
+DATA packMask<>+0(SB)/4, $-1
+DATA packMask<>+4(SB)/4, $-1
+DATA packMask<>+8(SB)/4, $-1
+DATA packMask<>+12(SB)/4, $-1
+DATA packMask<>+16(SB)/4, $-1
+DATA packMask<>+20(SB)/4, $-1
+DATA packMask<>+24(SB)/4, $-1
+DATA packMask<>+28(SB)/4, $-1
+DATA packMask<>+32(SB)/4, $-1
+DATA packMask<>+36(SB)/4, $-1
+DATA packMask<>+40(SB)/4, $-1
+DATA packMask<>+44(SB)/4, $-1
+DATA packMask<>+48(SB)/4, $-1
+DATA packMask<>+52(SB)/4, $-1
+DATA packMask<>+56(SB)/4, $-1
+DATA packMask<>+60(SB)/4, $-1
+DATA packMask<>+64(SB)/4, $0
+DATA packMask<>+68(SB)/4, $0
+DATA packMask<>+72(SB)/4, $0
+DATA packMask<>+76(SB)/4, $0
+DATA packMask<>+80(SB)/4, $0
+DATA packMask<>+84(SB)/4, $0
+DATA packMask<>+88(SB)/4, $0
+DATA packMask<>+92(SB)/4, $0
+DATA packMask<>+96(SB)/4, $0
+DATA packMask<>+100(SB)/4, $0
+DATA packMask<>+104(SB)/4, $0
+DATA packMask<>+108(SB)/4, $0
+DATA packMask<>+112(SB)/4, $0
+DATA packMask<>+116(SB)/4, $0
+DATA packMask<>+120(SB)/4, $0
+DATA packMask<>+124(SB)/4, $0
+GLOBL packMask<>(SB), RODATA|NOPTR, $128
+
 TEXT ·copyRows(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -82,22 +116,61 @@ done4:
 	VZEROUPPER 
 	RET 
 
-TEXT ·every2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-	TESTQ CX, CX
-	JLE done6
-loop5:
+TEXT ·everySecond(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ cols+24(FP), R11
+	MOVQ dstRow+32(FP), R12
+	MOVQ srcRow+40(FP), R13
+	TESTQ R10, R10
+	JLE rows6
+row5:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ R11, CX
+	SUBQ $9, CX
+	JLT rest8
+loop7:
 	VMOVUPS (SI), Y0
-	VSHUFPS $136, 32(SI), Y0, Y0
+	VMOVUPS 32(SI), Y1
+	VSHUFPS $136, Y1, Y0, Y0
 	VPERMQ $216, Y0, Y0
 	VMOVUPS Y0, (DI)
 	ADDQ $64, SI
 	ADDQ $32, DI
-	DECQ CX
-	JNZ loop5
-done6:
+	SUBQ $8, CX
+	JGE loop7
+rest8:
+	ADDQ $9, CX
+	JLE done9
+	LEAQ packMask<>+64(SB), AX
+	LEAQ -1(CX)(CX*1), DX
+	MOVQ $8, BX
+	CMPQ DX, BX
+	CMOVQLT DX, BX
+	SUBQ BX, DX
+	SHLQ $2, BX
+	NEGQ BX
+	VMOVUPS (AX)(BX*1), Y2
+	VMASKMOVPS 0(SI), Y2, Y0
+	SHLQ $2, DX
+	NEGQ DX
+	VMOVUPS (AX)(DX*1), Y2
+	VMASKMOVPS 32(SI), Y2, Y1
+	VSHUFPS $136, Y1, Y0, Y0
+	VPERMQ $216, Y0, Y0
+	LEAQ packMask<>+64(SB), AX
+	SHLQ $2, CX
+	SUBQ CX, AX
+	VMOVUPS (AX), Y15
+	VMASKMOVPS Y0, Y15, (DI)
+done9:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	DECQ R10
+	JNZ row5
+rows6:
 	VZEROUPPER 
 	RET 
 
@@ -110,8 +183,8 @@ TEXT ·gatherAVX2(SB), NOSPLIT, $0-40
 	VMOVUPS 0(BX), Y0
 	VMOVUPS 32(BX), Y1
 	TESTQ CX, CX
-	JLE done8
-loop7:
+	JLE done11
+loop10:
 	MOVQ (DX), AX
 	LEAQ (SI)(AX*4), R8
 	VXORPS Y4, Y4, Y4
@@ -125,8 +198,48 @@ loop7:
 	ADDQ $8, DX
 	ADDQ $64, DI
 	DECQ CX
-	JNZ loop7
-done8:
+	JNZ loop10
+done11:
+	VZEROUPPER 
+	RET 
+
+TEXT ·copyBlockAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ cols+24(FP), R11
+	MOVQ dstRow+32(FP), R12
+	MOVQ srcRow+40(FP), R13
+	TESTQ R10, R10
+	JLE rows13
+row12:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ R11, CX
+	SUBQ $8, CX
+	JLT rest15
+loop14:
+	VMOVUPS 0(SI), Y0
+	VMOVUPS Y0, 0(DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JGE loop14
+rest15:
+	ADDQ $8, CX
+	JZ done16
+	LEAQ packMask<>+64(SB), AX
+	SHLQ $2, CX
+	SUBQ CX, AX
+	VMOVUPS (AX), Y15
+	VMASKMOVPS 0(SI), Y15, Y0
+	VMASKMOVPS Y0, Y15, 0(DI)
+done16:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	DECQ R10
+	JNZ row12
+rows13:
 	VZEROUPPER 
 	RET 
 
@@ -138,8 +251,8 @@ TEXT ·gatherAVX512(SB), NOSPLIT, $0-40
 	MOVQ n+32(FP), CX
 	VMOVUPS 0(BX), Z0
 	TESTQ CX, CX
-	JLE done10
-loop9:
+	JLE done18
+loop17:
 	MOVQ (DX), AX
 	LEAQ (SI)(AX*4), R8
 	VPXORD Z4, Z4, Z4
@@ -149,7 +262,47 @@ loop9:
 	ADDQ $8, DX
 	ADDQ $64, DI
 	DECQ CX
-	JNZ loop9
-done10:
+	JNZ loop17
+done18:
+	VZEROUPPER 
+	RET 
+
+TEXT ·copyBlockAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), R8
+	MOVQ src+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ cols+24(FP), R11
+	MOVQ dstRow+32(FP), R12
+	MOVQ srcRow+40(FP), R13
+	TESTQ R10, R10
+	JLE rows20
+row19:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ R11, CX
+	SUBQ $16, CX
+	JLT rest22
+loop21:
+	VMOVUPS 0(SI), Z0
+	VMOVUPS Z0, 0(DI)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGE loop21
+rest22:
+	ADDQ $16, CX
+	JZ done23
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VMOVUPS.Z 0(SI), K1, Z0
+	VMOVUPS Z0, K1, 0(DI)
+done23:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	DECQ R10
+	JNZ row19
+rows20:
 	VZEROUPPER 
 	RET 

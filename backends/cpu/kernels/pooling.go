@@ -7,10 +7,7 @@ import "math"
 // positions are computed, so that a last window may reach past the padding.
 func MaxPool2D(p *Pool, w Window, x, y Images) {
 	none := float32(math.Inf(-1))
-	poolPlanes(p, w, poolImages{x, y, none}, func(s *sweep, _ []float32) {
-		s.largest = true
-		s.run(CurrentLevel())
-	})
+	poolPlanes(p, w, poolImages{x, y, none}, sweep{start: none, largest: true}, nil)
 }
 
 // AveragePool2D sets each value of y to the mean of x under the window. Padding counts as zeros if
@@ -20,12 +17,9 @@ func AveragePool2D(p *Pool, w Window, countPadding bool, x, y Images) {
 	shares := w.shares(countPadding, [2]int{x.H, x.W}, [2]int{y.H, y.W})
 	ones := make([]float32, w.Kernel[0]*w.Kernel[1])
 	fill(ones, 1)
-	poolPlanes(p, w, poolImages{x, y, 0}, func(s *sweep, dst []float32) {
-		s.weights = ones
-		s.lo, s.hi, _ = Activation{}.clamp()
-		s.run(CurrentLevel())
-		Combine(Div, dst, dst, shares)
-	})
+	lo, hi, _ := Activation{}.clamp()
+	sums := sweep{weights: ones, lo: lo, hi: hi}
+	poolPlanes(p, w, poolImages{x, y, 0}, sums, func(dst []float32) { Combine(Div, dst, dst, shares) })
 }
 
 // GlobalAveragePool sets means[i] to the mean of the i-th plane, counted through all images. The
@@ -41,7 +35,8 @@ type poolImages struct {
 	pad  float32
 }
 
-func poolPlanes(p *Pool, w Window, io poolImages, run func(s *sweep, dst []float32)) {
+// poolPlanes computes the sweep over every plane, then finish, if any, on the result.
+func poolPlanes(p *Pool, w Window, io poolImages, setup sweep, finish func(dst []float32)) {
 	w = w.normal()
 	w.check("pooling")
 	x, y := io.x, io.y
@@ -55,12 +50,15 @@ func poolPlanes(p *Pool, w Window, io poolImages, run func(s *sweep, dst []float
 	}
 	l := newLattice(w, [2]int{x.H, x.W}, [2]int{y.H, y.W})
 	p.For(x.N*x.C, 1+taskSize/(4*l.size), func(lo, hi int) {
-		s := borrow(l.size+slack, 0)
-		defer s.giveBack()
+		w := newSweeper(l, io.pad)
+		defer w.scratch.giveBack()
 		for i := lo; i < hi; i++ {
-			l.fill(s.data, x.plane(i), io.pad)
-			dst := y.plane(i)
-			run(&sweep{src: s.data, dst: dst, offsets: l.offsets, srcRow: l.cols, rows: y.H, cols: y.W, start: io.pad}, dst)
+			s := setup
+			s.dst, s.rows, s.cols = y.plane(i), y.H, y.W
+			w.run(s, x.plane(i))
+			if finish != nil {
+				finish(s.dst)
+			}
 		}
 	})
 }

@@ -21,6 +21,38 @@ type sweep struct {
 	largest    bool
 }
 
+// sweeper computes sweeps over planes of one size, one after the other.
+type sweeper struct {
+	lattice *lattice
+	scratch *scratch // one lattice, then the result before the gaps between its rows are taken out
+	flat    bool
+}
+
+// newSweeper borrows its scratch, which the caller gives back. Padding has the value pad.
+func newSweeper(l *lattice, pad float32) sweeper {
+	s := borrow(2*(l.size+slack), 0)
+	fill(s.data, pad)
+	// Rows of few vectors are computed as one long row, with what lies between them.
+	const short = 4 * panelWidth
+	return sweeper{lattice: l, scratch: s, flat: l.cols < short}
+}
+
+// run computes a sweep over a plane; it sets src and offsets.
+func (w sweeper) run(s sweep, plane []float32) {
+	w.lattice.fill(w.scratch.data, plane)
+	s.src, s.offsets, s.srcRow = w.scratch.data, w.lattice.offsets, w.lattice.cols
+	if !w.flat || CurrentLevel() == Portable {
+		s.run(CurrentLevel())
+		return
+	}
+	gaps := block{rows: s.rows, cols: s.cols, step: 1, dstRow: s.cols, srcRow: s.srcRow}
+	dst := s.dst
+	s.dst = w.scratch.data[w.lattice.size+slack:]
+	s.rows, s.cols = 1, (s.rows-1)*s.srcRow+s.cols
+	s.run(CurrentLevel())
+	gaps.run(dst, s.dst)
+}
+
 func (s *sweep) portable() {
 	if s.largest {
 		s.largestPortable()

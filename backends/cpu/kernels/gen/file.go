@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path"
 	"slices"
 	"strings"
 )
@@ -22,10 +23,16 @@ type file struct {
 	constants  map[uint32]bool
 }
 
-func newFile() *file {
+// newFile starts the files at a path of package kernels.
+func newFile(at string) *file {
+	name := "kernels"
+	if folder := path.Dir(at); folder != "." {
+		name = path.Base(folder)
+	}
+
 	f := &file{constants: map[uint32]bool{}}
 	f.asm.WriteString(header + "#include \"textflag.h\"\n")
-	f.stubs.WriteString(header + "package kernels\n")
+	f.stubs.WriteString(header + "package " + name + "\n")
 	return f
 }
 

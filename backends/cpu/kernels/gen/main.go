@@ -21,25 +21,31 @@ func main() {
 	}
 }
 
-// subjects are the generated file pairs.
-var subjects = map[string]func(f *file){
-	"tile":        tiles,
-	"elementwise": elementwise,
-	"row":         rowKernels,
-	"sweep":       sweeps,
-	"pack":        packs,
+// subject is a generated pair of files.
+type subject struct {
+	path     string // without _asm_amd64
+	describe func(f *file)
+}
+
+var subjects = []subject{
+	{"tile", tiles},
+	{"elementwise", elementwise},
+	{"row", rowKernels},
+	{"sweep", sweeps},
+	{"pack", packs},
+	{"internal/peak/peak", peaks},
 }
 
 func write(folder string) error {
-	for name, describe := range subjects {
-		f := newFile()
-		describe(f)
+	for _, s := range subjects {
+		f := newFile(s.path)
+		s.describe(f)
 		f.writeConstants()
 		code, err := format.Source(f.stubs.Bytes())
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", s.path, err)
 		}
-		path := filepath.Join(folder, name+"_asm_amd64")
+		path := filepath.Join(folder, s.path+"_asm_amd64")
 		if err := os.WriteFile(path+".s", f.asm.Bytes(), 0o644); err != nil {
 			return err
 		}

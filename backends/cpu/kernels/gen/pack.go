@@ -1,13 +1,15 @@
 package main
 
-// packs move values without computing. Half a cache line at a time is enough for them, so that
-// all but the gather are written for AVX2 alone.
+// packs move values without computing. Where half a cache line at a time is enough they are
+// written for AVX2 alone.
 func packs(f *file) {
+	f.maskTable("packMask")
 	copyRows(f)
 	transpose8(f)
-	every2(f)
+	everySecond(f)
 	for _, i := range []isa{avx2, avx512} {
 		gather(vector{f, i})
+		copyBlock(vector{f, i})
 	}
 }
 
@@ -81,26 +83,91 @@ func transpose8(f *file) {
 	f.ret()
 }
 
-// every2 takes every second value.
-func every2(f *file) {
-	f.function("every2", "sets dst[i] = src[2*i] for 8*n i; it reads 16*n values.", "dst *float32", "src *float32", "n int")
-	f.op("MOVQ", "dst+0(FP)", "DI")
-	f.op("MOVQ", "src+8(FP)", "SI")
-	f.op("MOVQ", "n+16(FP)", "CX")
-	loop, done := f.label("loop"), f.label("done")
-	f.op("TESTQ", "CX", "CX")
-	f.op("JLE", done)
-	f.place(loop)
-	f.op("VMOVUPS", "(SI)", "Y0")
-	f.op("VSHUFPS", 0x88, "32(SI)", "Y0", "Y0")
-	f.op("VPERMQ", 0xd8, "Y0", "Y0")
-	f.op("VMOVUPS", "Y0", "(DI)")
-	f.op("ADDQ", 64, "SI")
-	f.op("ADDQ", 32, "DI")
-	f.op("DECQ", "CX")
-	f.op("JNZ", loop)
-	f.place(done)
+// everySecond takes every second value of the rows of a block.
+func everySecond(f *file) {
+	v := vector{f, avx2}
+	f.function("everySecond", "sets dst[r*dstRow+i] = src[r*srcRow+2*i] for cols i and some rows r; rows are that many bytes apart.",
+		"dst *float32", "src *float32", "rows int", "cols int", "dstRow int", "srcRow int")
+	v.blockRows(func() {
+		// The 16th value after the 8 last ones of a row need not exist.
+		loop, rest, done := f.label("loop"), f.label("rest"), f.label("done")
+		f.op("SUBQ", 9, "CX")
+		f.op("JLT", rest)
+		f.place(loop)
+		f.op("VMOVUPS", "(SI)", "Y0")
+		f.op("VMOVUPS", "32(SI)", "Y1")
+		pickSecond(f)
+		f.op("VMOVUPS", "Y0", "(DI)")
+		f.op("ADDQ", 64, "SI")
+		f.op("ADDQ", 32, "DI")
+		f.op("SUBQ", 8, "CX")
+		f.op("JGE", loop)
+		f.place(rest)
+		f.op("ADDQ", 9, "CX")
+		f.op("JLE", done)
+		// n values more are every second of 2n-1: up to 8 in one register and those beyond in the other.
+		f.op("LEAQ", "packMask<>+64(SB)", "AX")
+		f.op("LEAQ", "-1(CX)(CX*1)", "DX")
+		f.op("MOVQ", 8, "BX")
+		f.op("CMPQ", "DX", "BX")
+		f.op("CMOVQLT", "DX", "BX")
+		f.op("SUBQ", "BX", "DX")
+		for i, n := range []string{"BX", "DX"} {
+			f.op("SHLQ", 2, n)
+			f.op("NEGQ", n)
+			f.op("VMOVUPS", "(AX)("+n+"*1)", avx2.reg(2))
+			f.op("VMASKMOVPS", at(32*i, "SI"), avx2.reg(2), avx2.reg(i))
+		}
+		pickSecond(f)
+		v.tailMask("packMask")
+		f.op("VMASKMOVPS", "Y0", "Y15", "(DI)")
+		f.place(done)
+	})
 	f.ret()
+}
+
+// pickSecond sets Y0 to every second value of Y0 and Y1.
+func pickSecond(f *file) {
+	f.op("VSHUFPS", 0x88, "Y1", "Y0", "Y0")
+	f.op("VPERMQ", 0xd8, "Y0", "Y0")
+}
+
+// copyBlock copies the rows of a block.
+func copyBlock(v vector) {
+	v.function("copyBlock"+v.isa.name, "sets dst[r*dstRow+i] = src[r*srcRow+i] for cols i and some rows r; rows are that many bytes apart.",
+		"dst *float32", "src *float32", "rows int", "cols int", "dstRow int", "srcRow int")
+	v.blockRows(func() {
+		v.loop("packMask", func(l lanes) {
+			l.load("SI", v.r(0))
+			l.store(v.r(0), "DI")
+			l.advance("SI", "DI")
+		})
+	})
+	v.ret()
+}
+
+// blockRows writes what is done for each row of a block: SI and DI are where it starts in src and
+// dst, CX is the number of columns.
+func (v vector) blockRows(row func()) {
+	v.op("MOVQ", "dst+0(FP)", "R8")
+	v.op("MOVQ", "src+8(FP)", "R9")
+	v.op("MOVQ", "rows+16(FP)", "R10")
+	v.op("MOVQ", "cols+24(FP)", "R11")
+	v.op("MOVQ", "dstRow+32(FP)", "R12")
+	v.op("MOVQ", "srcRow+40(FP)", "R13")
+	loop, done := v.label("row"), v.label("rows")
+	v.op("TESTQ", "R10", "R10")
+	v.op("JLE", done)
+	v.place(loop)
+	v.op("MOVQ", "R8", "DI")
+	v.op("MOVQ", "R9", "SI")
+	v.op("MOVQ", "R11", "CX")
+	row()
+	v.op("ADDQ", "R12", "R8")
+	v.op("ADDQ", "R13", "R9")
+	v.op("DECQ", "R10")
+	v.op("JNZ", loop)
+	v.place(done)
 }
 
 // gather collects a panel.

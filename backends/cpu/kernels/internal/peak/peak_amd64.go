@@ -1,0 +1,15 @@
+//go:build !purego
+
+package peak
+
+func loop(wide bool, n int) int {
+	if wide {
+		fmaAVX512(n)
+		return n * operations * 16
+	}
+	fmaAVX2(n)
+	return n * operations * 8
+}
+
+// operations is how many a lane does in a round: 12 registers, a multiplication and an addition.
+const operations = 2 * 12
