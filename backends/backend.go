@@ -11,7 +11,8 @@ import "context"
 // For a batched signature every tensor of the answer has in.Rows() rows, row i of the answer
 // belonging to row i of in. The answer holds the outputs that in.Outputs asks for, in its
 // order, or all in the order of the signature. An error wraps one of this package's sentinels
-// or the context's error; Predict returns soon after ctx ends.
+// or the context's error; Predict returns soon after ctx ends. Who gets the answer calls its
+// Release once when done with it.
 type Predictor interface {
 	Predict(ctx context.Context, in Batch) (Batch, error)
 }
@@ -21,6 +22,15 @@ type PredictorFunc func(ctx context.Context, in Batch) (Batch, error)
 
 // Predict calls f.
 func (f PredictorFunc) Predict(ctx context.Context, in Batch) (Batch, error) { return f(ctx, in) }
+
+// Joiner is a Predictor that lays the rows of several batches together itself, where they are
+// to be computed, and so saves a copy. The parts have the same tensors, in the same order,
+// which differ in their first dimension alone; everything else of the first part holds for
+// all. The answer is as Predict's on the batch of all rows in the order of the parts.
+type Joiner interface {
+	Predictor
+	PredictJoined(ctx context.Context, parts []Batch) (Batch, error)
+}
 
 // Model is a loaded version of a model. Close frees what it holds after calls under way have
 // returned; it may be called twice. Predict after Close fails with ErrUnavailable.

@@ -3,6 +3,7 @@ package backends
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Every error on the path of a request wraps one of these, context.Canceled or
@@ -14,6 +15,7 @@ var (
 	ErrOverloaded  = errors.New("overloaded")  // a bounded queue is full, try later: 429
 	ErrUnsupported = errors.New("unsupported") // understood, but not offered by this server or backend: 501
 	ErrUnavailable = errors.New("unavailable") // no live instance can answer now: 503
+	ErrCrashed     = errors.New("crashed")     // the instance died, or had to be killed, over this batch: retry once, then 500
 )
 
 // Errorf returns an error that wraps kind and whose text is the formatted message alone,
@@ -29,3 +31,25 @@ type kindError struct {
 
 func (e *kindError) Error() string   { return e.err.Error() }
 func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }
+
+// WithRetryAfter returns err with advice on when to try again, for RetryAfter to find.
+func WithRetryAfter(err error, wait time.Duration) error {
+	return &retryError{err: err, wait: wait}
+}
+
+// RetryAfter returns the advice that err or an error it wraps carries.
+func RetryAfter(err error) (wait time.Duration, ok bool) {
+	var r *retryError
+	if !errors.As(err, &r) {
+		return 0, false
+	}
+	return r.wait, true
+}
+
+type retryError struct {
+	err  error
+	wait time.Duration
+}
+
+func (e *retryError) Error() string { return e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }

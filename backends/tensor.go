@@ -29,7 +29,8 @@ type Parameter struct {
 }
 
 // Batch is what crosses a Predict in either direction. It is immutable once handed over:
-// neither caller nor callee writes to Data again, so both may keep and share it.
+// neither caller nor callee writes to Data again, so both may keep and share it, but for an
+// answer with a Lease, which may be read until it is released.
 type Batch struct {
 	Tensors []Tensor
 
@@ -40,7 +41,12 @@ type Batch struct {
 
 	// Set by who answers Predict.
 	Trace Trace
+	Lease *Lease // what keeps Data readable; nil if it is the garbage collector's
 }
+
+// Release says that the caller has read what it needs of an answer. It does nothing for a
+// batch without a Lease.
+func (b Batch) Release() { b.Lease.Release() }
 
 // Trace says what happened to one call on its way; each stage fills what it knows.
 type Trace struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
-// call is one Predict. Its first fields never change; batch belongs to the Batcher's mutex,
-// out and err to whoever executes the call until done is closed.
+// call is one Predict. Its first fields never change; batch, gone and ended belong to the
+// Batcher's mutex, out and err to whoever executes the call until done is closed.
 type call struct {
 	ctx     context.Context
 	in      backends.Batch
@@ -19,6 +19,8 @@ type call struct {
 	entered time.Time
 
 	batch *batch // nil while the call waits
+	gone  bool   // nobody waits for the answer any more
+	ended bool   // the answer is there
 
 	done chan struct{}
 	out  backends.Batch
@@ -76,9 +78,11 @@ func (b *Batcher) execute(t *batch) {
 	}
 	defer t.cancel()
 	sent := time.Now()
-	out, err := b.compute(t.ctx, stack(t.calls, t.rows), BatchInfo{Rows: t.rows, Calls: len(t.calls)})
-	if errors.Is(err, backends.ErrInvalid) {
-		b.executeApart(t.calls)
+	out, err := b.compute(t.ctx, t.calls, t.rows)
+	if err != nil && isolates(err) {
+		for _, c := range t.calls {
+			b.executeAlone(c)
+		}
 		return
 	}
 	if err == nil {
@@ -86,55 +90,98 @@ func (b *Batcher) execute(t *batch) {
 	}
 	for _, c := range t.calls {
 		c.out.Trace.Queue, c.err = sent.Sub(c.entered), err
-		close(c.done)
+		b.finish(c)
 	}
 }
 
-// executeApart runs the calls of a batch that was refused one by one, so that a bad request
-// fails alone. A batch of n calls costs at most n more executions, and none of those is
-// repeated.
-func (b *Batcher) executeApart(calls []*call) {
-	for _, c := range calls {
-		b.executeAlone(c)
+// isolates reports whether a batch that failed with err is to be run again call by call,
+// since one of them may be the only one at fault: refused, failed, or the end of its instance.
+// What is wrong with no call in particular, or will be again, goes to all.
+func isolates(err error) bool {
+	if errors.Is(err, backends.ErrInvalid) || errors.Is(err, backends.ErrCrashed) {
+		return true
 	}
+	for _, shared := range []error{
+		context.Canceled, context.DeadlineExceeded, backends.ErrUnavailable, backends.ErrOverloaded,
+		backends.ErrUnsupported, backends.ErrTooLarge, errRows,
+	} {
+		if errors.Is(err, shared) {
+			return false
+		}
+	}
+	return true
 }
 
+// executeAlone runs a call that is a batch of its own.
 func (b *Batcher) executeAlone(c *call) {
-	defer close(c.done)
-	if c.err = c.ctx.Err(); c.err != nil {
-		return
-	}
 	sent := time.Now()
-	c.out, c.err = b.compute(c.ctx, c.in, BatchInfo{Rows: c.rows, Calls: 1})
+	if c.err = c.ctx.Err(); c.err == nil {
+		c.out, c.err = b.computeAlone(c)
+	}
 	c.out.Trace.Queue = sent.Sub(c.entered)
+	b.finish(c)
 }
 
-// compute runs one batch, checks the answer and fills its Trace but for the Queue.
-func (b *Batcher) compute(ctx context.Context, in backends.Batch, info BatchInfo) (backends.Batch, error) {
-	sent := time.Now()
-	out, err := b.predict(ctx, in)
-	info.Compute = time.Since(sent)
-	if err == nil && b.sig.Batched {
-		err = checkRows(out, info.Rows)
+// computeAlone tries a call twice if its instance dies over it: the first death may be an
+// accident, the second is the call's own doing.
+func (b *Batcher) computeAlone(c *call) (backends.Batch, error) {
+	alone := []*call{c}
+	out, err := b.compute(c.ctx, alone, c.rows)
+	if errors.Is(err, backends.ErrCrashed) {
+		out, err = b.compute(c.ctx, alone, c.rows)
 	}
-	info.Err = err
+	return out, err
+}
+
+// finish hands c its answer, or gives it back where nobody waits for it any more.
+func (b *Batcher) finish(c *call) {
+	b.mu.Lock()
+	c.ended = true
+	gone := c.gone
+	b.mu.Unlock()
+	if gone {
+		c.out.Release()
+	}
+	close(c.done)
+}
+
+// compute runs calls as one batch, checks the answer and fills its Trace but for the Queue.
+func (b *Batcher) compute(ctx context.Context, calls []*call, rows int) (backends.Batch, error) {
+	sent := time.Now()
+	out, err := b.predict(ctx, calls, rows)
+	took := time.Since(sent)
+	if err == nil && b.sig.Batched {
+		if err = checkRows(out, rows); err != nil {
+			out.Release()
+		}
+	}
 	b.batches.Add(1)
-	b.rows.Add(uint64(info.Rows))
+	b.rows.Add(uint64(rows))
 	if b.options.OnBatch != nil {
-		b.options.OnBatch(info)
+		b.options.OnBatch(BatchInfo{Rows: rows, Calls: len(calls), Compute: took, Err: err})
 	}
 	if err != nil {
 		return backends.Batch{}, err
 	}
-	out.Trace.Compute, out.Trace.BatchRows = info.Compute, info.Rows
+	out.Trace.Compute, out.Trace.BatchRows = took, rows
 	return out, nil
 }
 
-func (b *Batcher) predict(ctx context.Context, in backends.Batch) (out backends.Batch, err error) {
+func (b *Batcher) predict(ctx context.Context, calls []*call, rows int) (out backends.Batch, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the model panicked: %v", p)
 		}
 	}()
-	return b.next.Predict(ctx, in)
+	if len(calls) == 1 {
+		return b.next.Predict(ctx, calls[0].in)
+	}
+	if b.joiner == nil {
+		return b.next.Predict(ctx, stack(calls, rows))
+	}
+	parts := make([]backends.Batch, len(calls))
+	for i, c := range calls {
+		parts[i] = c.in
+	}
+	return b.joiner.PredictJoined(ctx, parts)
 }

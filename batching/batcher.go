@@ -24,6 +24,7 @@ import (
 // concurrently.
 type Batcher struct {
 	next    backends.Predictor
+	joiner  backends.Joiner // next, if it is one
 	sig     backends.Signature
 	options Options
 	policy  Policy
@@ -60,6 +61,7 @@ func New(next backends.Predictor, sig backends.Signature, o Options) (*Batcher, 
 		return nil, err
 	}
 	b := &Batcher{next: next, sig: sig, options: o, policy: Policy{MaxRows: o.MaxRows}}
+	b.joiner, _ = next.(backends.Joiner)
 	if !sig.Batched {
 		b.policy.MaxRows = 1 // a call counts as one row, so each is a batch of its own
 		return b, nil
@@ -89,9 +91,11 @@ func checkBatched(sig backends.Signature) error {
 // If the context ends while the call waits or shares a batch, Predict returns at once; a call
 // that is executing alone runs under ctx itself and returns as soon as the predictor does.
 //
-// If the predictor refuses a batch of n calls with an ErrInvalid, each runs once more alone:
-// a bad request costs its neighbours at most n executions, never their answers. Any other
-// error goes to every call of the batch. So does an answer with a wrong number of rows.
+// If the predictor refuses or fails a batch of n calls, or its instance dies over it, each runs
+// again alone: a bad request costs its neighbours at most n executions, never their answers. A
+// call over which the instance dies twice when it is alone fails with that ErrCrashed. A
+// deadline, an instance that is not there and an answer with a wrong number of rows are nobody's
+// fault in particular and go to every call of the batch.
 func (b *Batcher) Predict(ctx context.Context, in backends.Batch) (backends.Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return backends.Batch{}, err
@@ -162,7 +166,7 @@ func (b *Batcher) enter(c *call) (alone bool, err error) {
 
 // lead executes c in the goroutine of its caller and passes the slot on.
 func (b *Batcher) lead(c *call) (backends.Batch, error) {
-	out, err := b.compute(c.ctx, c.in, BatchInfo{Rows: c.rows, Calls: 1})
+	out, err := b.computeAlone(c)
 	if t := b.take(); t != nil {
 		go b.work(t)
 	}
@@ -196,6 +200,11 @@ func (b *Batcher) take() *batch {
 func (b *Batcher) abandon(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c.ended {
+		c.out.Release()
+		return
+	}
+	c.gone = true
 	if c.batch == nil {
 		b.expired.Add(1)
 		b.queue.remove(c)

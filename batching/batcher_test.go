@@ -554,7 +554,6 @@ func TestBatcherFailsTogether(t *testing.T) {
 		want      string
 	}{
 		{"an error that is not the request's", func(backends.Batch) (backends.Batch, error) { return backends.Batch{}, down }, "down"},
-		{"a panic", func(backends.Batch) (backends.Batch, error) { panic("boom") }, "the model panicked: boom"},
 		{"a row too few", func(in backends.Batch) (backends.Batch, error) {
 			return backends.Batch{Tensors: []backends.Tensor{column("y", make([]int64, in.Rows()-1)...)}}, nil
 		}, `the model answered 2 rows with output "y" of shape [1 1]`},

@@ -3,6 +3,7 @@ package batching
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -83,23 +84,26 @@ func stack(calls []*call, rows int) backends.Batch {
 	}
 }
 
+var errRows = errors.New("the model answered")
+
 // checkRows reports an answer that cannot be cut into the rows that were asked. The error is
 // a fault of the predictor: it never wraps ErrInvalid, whatever is wrong with the tensor.
 func checkRows(out backends.Batch, rows int) error {
 	for _, t := range out.Tensors {
 		if len(t.Shape) == 0 || t.Shape[0] != int64(rows) {
-			return fmt.Errorf("the model answered %d rows with output %q of shape %v", rows, t.Name, t.Shape)
+			return fmt.Errorf("%w %d rows with output %q of shape %v", errRows, rows, t.Name, t.Shape)
 		}
 		if err := t.Check(); err != nil {
-			return fmt.Errorf("the model answered %d rows with a damaged output: %v", rows, err)
+			return fmt.Errorf("%w %d rows with a damaged output: %v", errRows, rows, err)
 		}
 	}
 	return nil
 }
 
 // split gives every call its rows of out, which passed checkRows. The answers share out's
-// memory, each limited to its own part.
+// memory, each limited to its own part, and its lease.
 func split(out backends.Batch, rows int, calls []*call) {
+	out.Lease.Retain(len(calls) - 1)
 	width := len(out.Tensors)
 	tensors := make([]backends.Tensor, width*len(calls))
 	for k, t := range out.Tensors {

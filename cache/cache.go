@@ -130,12 +130,24 @@ func (p *predictor) launch(ctx context.Context, f *flight, in backends.Batch) {
 	ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer p.cache.flights.land(f)
-		f.out, f.err = predict(ctx, p.next, in)
+		out, err := predict(ctx, p.next, in)
+		f.out, f.err = detach(out), err
 		close(f.done)
 		if f.err == nil {
 			p.cache.store.put(f.key, f.out)
 		}
 	}()
+}
+
+// detach returns an answer that many may read for as long as they like.
+func detach(answer backends.Batch) backends.Batch {
+	if answer.Lease == nil {
+		return answer
+	}
+	defer answer.Release()
+	own := clone(answer)
+	own.Trace = answer.Trace
+	return own
 }
 
 // wait returns the answer of f, or leaves it when ctx ends.

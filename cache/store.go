@@ -29,15 +29,18 @@ type entry struct {
 }
 
 func newEntry(k key, answer backends.Batch, cost int64) *entry {
-	e := &entry{key: k.bytes(), cost: cost}
-	e.answer.Parameters = slices.Clone(answer.Parameters)
-	e.answer.Tensors = slices.Clone(answer.Tensors)
-	for i := range e.answer.Tensors {
-		t := &e.answer.Tensors[i]
+	return &entry{key: k.bytes(), answer: clone(answer), cost: cost}
+}
+
+// clone returns what a caller reads of an answer, sharing no memory with it.
+func clone(answer backends.Batch) backends.Batch {
+	c := backends.Batch{Parameters: slices.Clone(answer.Parameters), Tensors: slices.Clone(answer.Tensors)}
+	for i := range c.Tensors {
+		t := &c.Tensors[i]
 		t.Shape = slices.Clone(t.Shape)
 		t.Data = bytes.Clone(t.Data)
 	}
-	return e
+	return c
 }
 
 // costOf returns the bytes that an entry takes.

@@ -147,9 +147,11 @@ func warmUp(ctx context.Context, dir string, model backends.Model) error {
 	if len(set.Cases) > 0 {
 		return set.Check(ctx, model.Signature(), model)
 	}
-	if _, err := model.Predict(ctx, zeros(model.Signature())); err != nil && !errors.Is(err, backends.ErrInvalid) {
+	answer, err := model.Predict(ctx, zeros(model.Signature()))
+	if err != nil && !errors.Is(err, backends.ErrInvalid) {
 		return fmt.Errorf("warm-up: %w", err)
 	}
+	answer.Release()
 	return nil
 }
 

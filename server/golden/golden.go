@@ -96,6 +96,7 @@ func (s Set) check(ctx context.Context, c Case, sig backends.Signature, p backen
 	if err != nil {
 		return err
 	}
+	defer have.Release()
 	for _, w := range want.Tensors {
 		h, ok := have.Tensor(w.Name)
 		if !ok {
