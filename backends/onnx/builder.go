@@ -14,6 +14,7 @@ type builder struct {
 	opsets map[string]int64
 	files  *externalFiles
 	names  map[string]bool // of nodes, in the graph and its subgraphs
+	serial int             // that made-up names end in
 }
 
 // scope holds the values that a graph's nodes may read.
@@ -247,8 +248,9 @@ func (b *builder) nodes(p *graphProto, g *partial) error {
 
 func (b *builder) uniqueName(np *nodeProto) string {
 	name := cmpOr(np.name, np.op)
-	for i := len(b.names); b.names[name]; i++ {
-		name = fmt.Sprintf("%s_%d", cmpOr(np.name, np.op), i)
+	for b.names[name] {
+		b.serial++
+		name = fmt.Sprintf("%s_%d", cmpOr(np.name, np.op), b.serial)
 	}
 	b.names[name] = true
 	return name
@@ -354,14 +356,16 @@ func (b *builder) outputs(p *graphProto, g *partial) error {
 	if len(p.outputs) == 0 {
 		return backends.Errorf(backends.ErrInvalid, "graph %q has no outputs", p.name)
 	}
+	seen := map[*Value]bool{}
 	for _, out := range p.outputs {
 		v := g.find(out.name)
 		if v == nil {
 			return backends.Errorf(backends.ErrInvalid, "output %q is produced by nothing", out.name)
 		}
-		if slices.Contains(g.Outputs, v) {
+		if seen[v] {
 			return backends.Errorf(backends.ErrInvalid, "output %q is declared twice", out.name)
 		}
+		seen[v] = true
 		g.Outputs = append(g.Outputs, v)
 		if v.Producer != nil {
 			g.hints[v] = out

@@ -93,6 +93,17 @@ func symbolic(name string) Dim {
 	return Dim{Size: -1, Symbol: name}
 }
 
+// atMost is the smaller of a size and a symbol: how far positions in a table of that size
+// are used by a sequence of that length.
+func atMost(size int64, symbol string) Dim {
+	return symbolic("min(" + formatInt(size) + "," + symbol + ")")
+}
+
+// isAtMost reports whether d is atMost of some size and the symbol of whole.
+func (d Dim) isAtMost(whole Dim) bool {
+	return whole.Symbol != "" && strings.HasPrefix(d.Symbol, "min(") && strings.HasSuffix(d.Symbol, ","+whole.Symbol+")")
+}
+
 // unify returns what is known of a dimension that is both a and b, and false if it cannot be.
 func unify(a, b Dim) (Dim, bool) {
 	switch {
@@ -135,6 +146,10 @@ func broadcastDim(a, b Dim) (Dim, bool) {
 		return a, true
 	case b.known():
 		return b, true
+	case a.isAtMost(b):
+		return b, true // anything shorter than b, other than 1, is an error at run time
+	case b.isAtMost(a):
+		return a, true
 	}
 	return unknown, true
 }

@@ -32,8 +32,12 @@ type Value struct {
 
 // Dim is one dimension: a size, or a name for a size that is not known before the run.
 type Dim struct {
-	Size   int64  // -1 if not known
-	Symbol string // equal symbols are equal sizes; may be empty
+	Size int64 // -1 if not known
+
+	// Equal symbols are equal sizes wherever the model's inputs keep what the file says of
+	// them; what depends on that for safety checks it at run time. One with a question mark
+	// was made up and means nothing to people. May be empty.
+	Symbol string
 }
 
 // Node is one application of an operator.
@@ -41,12 +45,13 @@ type Node struct {
 	Op      string
 	Domain  string   // "" is ai.onnx
 	Name    string   // unique in the graph, made up where the file has none
-	Opset   int64    // of the domain, as the model imports it
+	Opset   int64    // of the domain, as the model imports it, or the function that held the node
 	Inputs  []*Value // nil where an optional input is left out
 	Outputs []*Value // nil where an optional output is not wanted
 	Attrs   Attrs
 }
 
 // Attrs are a node's attributes by name. A value is an int64, float32, string,
-// *backends.Tensor, *Graph, or a slice of one of the first four.
+// *backends.Tensor, *Graph, or a slice of one of the first four. No node of a loaded graph has
+// a *Graph: an If has become its branch, and no other operator with a subgraph is known.
 type Attrs map[string]any

@@ -41,13 +41,16 @@ func (in *inference) nodes(all []*Node) error {
 type inference struct {
 	graph   *Graph
 	vectors map[*Value]*vector // contents of small integer values, as far as they are known
+	elems   int                // of all vectors
 	symbols int                // that were made up
 }
 
 func (in *inference) vector(v *Value) *vector {
 	known, ok := in.vectors[v]
-	if !ok && v.Const != nil {
-		known = vectorOf(v.Const)
+	if !ok && v.Const != nil && in.elems <= maxVectors {
+		if known = vectorOf(v.Const); known != nil {
+			in.elems += len(known.elems)
+		}
 		in.vectors[v] = known
 	}
 	return known
@@ -291,9 +294,10 @@ func (c *call) setType(i int, dt backends.Datatype) {
 // setVector says what is known of the content of output 0, and so its shape.
 func (c *call) setVector(v *vector) {
 	out := c.output(0)
-	if v == nil || out == nil || len(v.elems) > maxVector {
+	if v == nil || out == nil || len(v.elems) > maxVector || c.in.elems > maxVectors {
 		return
 	}
+	c.in.elems += len(v.elems)
 	switch out.Datatype {
 	case backends.Int64, backends.Bool:
 	case backends.Int32:

@@ -123,6 +123,7 @@ func shapeTests() []shapeTest {
 		{name: "squeeze by input", op: "Squeeze", inputs: x("N", 1, 4), consts: []msg{intTensor("a", 1)}, want: "N×4 FP32"},
 		{name: "squeeze by attribute", op: "Squeeze", opset: 11, inputs: x("N", 1, 4), attrs: []msg{attr("axes", ints(-2))}, want: "N×4 FP32"},
 		{name: "squeeze of 3", op: "Squeeze", inputs: x("N", 3), consts: []msg{intTensor("a", 1)}, want: "dimension 1 is 3 and cannot be removed"},
+		{name: "squeeze of all that is 1", op: "Squeeze", inputs: x(1, 3, 1), want: "3 FP32"},
 		{name: "squeeze of whatever is 1", op: "Squeeze", inputs: x("N", 1), want: "unranked FP32"},
 		{name: "unsqueeze", op: "Unsqueeze", inputs: x("N", 3), consts: []msg{intTensor("a", 1, -1)}, want: "N×1×3×1 FP32"},
 		{name: "transpose", op: "Transpose", inputs: x("N", "S", 8), attrs: []msg{attr("perm", ints(0, 2, 1))}, want: "N×8×S FP32"},
@@ -274,6 +275,24 @@ func TestShapeArithmeticValues(t *testing.T) {
 				t.Errorf("%s = %+v, want %v", describe(got), c, tt.want)
 			}
 		})
+	}
+}
+
+func TestPositionsOfASequenceHaveItsLength(t *testing.T) {
+	g := testGraph{
+		inputs:  []msg{value("x", float32Kind, "N", "S", 8)},
+		outputs: []msg{msg{}.text(1, "y"), msg{}.text(1, "range")},
+		inits:   []msg{floatTensor("table", 512, 8), intTensor("zero", 0), intTensor("one", 1), intScalar("start", 0), intScalar("step", 1)},
+		nodes: []msg{
+			node("Shape", "", names("x"), names("length"), attr("start", 1), attr("end", 2)),
+			node("Slice", "", names("table", "zero", "length", "zero", "one"), names("positions")),
+			node("Add", "", names("x", "positions"), names("y")),
+			node("Squeeze", "", names("length"), names("n")),
+			node("Range", "", names("start", "n", "step"), names("range")),
+		},
+	}
+	if got := describeAll(mustLoad(t, model(17, g)).Outputs); got != "N×S×8 FP32, S INT64" {
+		t.Errorf("outputs = %s", got)
 	}
 }
 

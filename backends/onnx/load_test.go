@@ -334,6 +334,21 @@ func TestHostileFilesCostLittleMemory(t *testing.T) {
 	}
 }
 
+// TestVectorsAreFollowedWithinABound adds a vector to itself again and again.
+func TestVectorsAreFollowedWithinABound(t *testing.T) {
+	g := testGraph{inits: []msg{rawTensor("v0", int64Kind, []int64{maxVector}, make([]byte, 8*maxVector))}, outputs: []msg{msg{}.text(1, "y")}}
+	const rounds = 2*maxVectors/maxVector + 1
+	for i := range rounds {
+		last, next := "v"+formatInt(int64(i)), "v"+formatInt(int64(i+1))
+		g.nodes = append(g.nodes, node("Add", "", names(last, last), names(next)))
+	}
+	g.nodes = append(g.nodes, node("Identity", "", names("v"+formatInt(rounds)), names("y")))
+	got, err := parse(model(17, g), nil)
+	if err != nil || got.Outputs[0].Const != nil || describeAll(got.Outputs) != formatInt(maxVector)+" INT64" {
+		t.Errorf("parse = %v, output %s known: %v, want it left to the run", err, describeAll(got.Outputs), got.Outputs[0].Const != nil)
+	}
+}
+
 func TestFileBounds(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Load(dir, "absent.onnx"); !errors.Is(err, backends.ErrInvalid) || !errors.Is(err, os.ErrNotExist) {

@@ -1,8 +1,6 @@
 package onnx
 
-import (
-	"slices"
-)
+import "slices"
 
 // reshape resolves 0 and -1, and keeps symbols: sizes that are the same on both sides cancel.
 func reshape(c *call) error {
@@ -135,25 +133,25 @@ func squeeze(c *call) error {
 		return nil
 	}
 	if !given {
-		if slices.ContainsFunc(in, func(d Dim) bool { return !d.known() }) {
-			return nil
+		for i, d := range in {
+			if !d.known() {
+				return nil // it is removed if it turns out to be 1
+			}
+			if d.Size == 1 {
+				all = append(all, int64(i))
+			}
 		}
-		c.set(0, slices.DeleteFunc(slices.Clone(in), func(d Dim) bool { return d.Size == 1 }))
-		return nil
 	}
 	axes, err := c.axes(all, len(in))
 	if err != nil {
 		return err
 	}
-	var out []Dim
-	for i, d := range in {
-		switch {
-		case !slices.Contains(axes, i):
-			out = append(out, d)
-		case d.known() && d.Size != 1:
-			return invalid(c.Node, "dimension %d is %d and cannot be removed", i, d.Size)
+	for _, i := range axes {
+		if in[i].known() && in[i].Size != 1 {
+			return invalid(c.Node, "dimension %d is %d and cannot be removed", i, in[i].Size)
 		}
 	}
+	out := without(in, axes, false)
 	c.set(0, out)
 	if v := c.vector(0); v != nil && len(out) == 0 && len(v.elems) == 1 {
 		c.setVector(&vector{elems: v.elems, isScalar: true})

@@ -91,6 +91,8 @@ func (k cut) size(d Dim) Dim {
 		return d
 	case k.start == number(0) && k.step == number(1) && k.end.symbol != "" && !d.known() && k.end.symbol == d.Symbol:
 		return d
+	case k.start == number(0) && k.step == number(1) && k.end.symbol != "" && d.known():
+		return atMost(d.Size, k.end.symbol)
 	case !k.start.known || !k.end.known || !k.step.known:
 		return unknown
 	case d.known():

@@ -52,9 +52,12 @@ type vector struct {
 	isScalar bool // rank 0
 }
 
-// maxVector bounds the vectors that are followed; a shape has at most maxRank elements, but
-// index ranges over positions are computed in the same way.
-const maxVector = 4096
+// The bounds of the vectors that are followed. A shape has at most maxRank elements, but index
+// ranges over positions are computed in the same way.
+const (
+	maxVector  = 1024
+	maxVectors = 1 << 22 // elements of all of them
+)
 
 func (v *vector) allKnown() bool {
 	for _, e := range v.elems {

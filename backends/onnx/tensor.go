@@ -80,8 +80,10 @@ func (t *tensorProto) convert(files *externalFiles) (*backends.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(data, func(b byte) bool { return b > 1 }); dt == backends.Bool && i >= 0 {
-		return nil, backends.Errorf(backends.ErrInvalid, "element %d is %d, which is no boolean", i, data[i])
+	if dt == backends.Bool {
+		if i := slices.IndexFunc(data, func(b byte) bool { return b > 1 }); i >= 0 {
+			return nil, backends.Errorf(backends.ErrInvalid, "element %d is %d, which is no boolean", i, data[i])
+		}
 	}
 	return &backends.Tensor{Name: t.name, Datatype: dt, Shape: append([]int64{}, t.dims...), Data: data}, nil
 }
