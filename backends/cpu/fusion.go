@@ -33,7 +33,8 @@ type fusion func(r *rewriting, n *onnx.Node) bool
 // what one kernel computes of several operators.
 var allFusions = []fusion{
 	fuseGelu, fuseGeluTanh, fuseSilu, fuseHardSigmoid, fuseHardSwish, fuseLayerNorm,
-	fuseBatchNorm, fuseLinear, fuseTransposedInput, fuseScaledInput, fuseScale, fuseTransposedOutput, fuseMask,
+	fuseBatchNorm, fuseLinear, fuseFlatTranspose, fuseTransposes,
+	fuseScaledInput, fuseTransposedInput, fuseScaledInput, fuseScale, fuseTransposedOutput, fuseMask,
 	fuseResidual, fuseActivation,
 }
 

@@ -63,9 +63,7 @@ func fuseResidual(r *rewriting, n *onnx.Node) bool {
 
 // sameShape says that a and b have the same shape in every run.
 func sameShape(a, b *onnx.Value) bool {
-	return a.HasShape && b.HasShape && slices.EqualFunc(a.Shape, b.Shape, func(x, y onnx.Dim) bool {
-		return x == y && (x.Size >= 0 || x.Symbol != "")
-	})
+	return a.HasShape && b.HasShape && slices.EqualFunc(a.Shape, b.Shape, sameDim)
 }
 
 // fuseTransposedInput lets a product read its operands as they were before a transposition.
@@ -79,7 +77,7 @@ func fuseTransposedInput(_ *rewriting, n *onnx.Node) bool {
 		if t == nil || n.Attrs[name] != nil {
 			continue
 		}
-		perm := (&node{Node: t}).ints("perm")
+		perm := permOf(t)
 		if perm == nil {
 			continue
 		}
@@ -95,7 +93,7 @@ func fuseTransposedOutput(r *rewriting, n *onnx.Node) bool {
 	if n.Op != "Transpose" || n.Domain != "" {
 		return false
 	}
-	p, perm := r.productBefore(n.Inputs[0]), (&node{Node: n}).ints("perm")
+	p, perm := r.productBefore(n.Inputs[0]), permOf(n)
 	if p == nil || perm == nil || p.Attrs[permOut] != nil {
 		return false
 	}
@@ -194,7 +192,7 @@ func stretchesTo(a, b *onnx.Value) bool {
 	}
 	skip := len(b.Shape) - len(a.Shape)
 	for i, d := range a.Shape {
-		if d.Size != 1 && (d != b.Shape[skip+i] || d.Size < 0 && d.Symbol == "") {
+		if d.Size != 1 && !sameDim(d, b.Shape[skip+i]) {
 			return false
 		}
 	}
