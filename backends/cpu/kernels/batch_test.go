@@ -1,6 +1,10 @@
 package kernels
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
 
 // naiveBatch is one matrix of a BatchGemm in float64.
 func naiveBatch(g BatchGemm, i, j int) []float64 {
@@ -41,30 +45,52 @@ func (s source) stored(batch [2]int, rows, cols int, transposed bool) Operand {
 	return o
 }
 
+// batchCase is a BatchGemm with the expected result of each matrix.
+type batchCase struct {
+	BatchGemm
+	want [][]float64
+}
+
+// batchCases are the test sizes with every combination of transposition and added values.
+func batchCases(t *testing.T) []batchCase {
+	var cases []batchCase
+	for i, size := range testSizes {
+		for variant := range 8 {
+			s := newSource(t, uint64(8*i+variant))
+			g := batchCase{BatchGemm: BatchGemm{Batch: [2]int{1 + variant%2, 1 + variant/2%3}, M: size.m, N: size.n, K: size.k}}
+			g.A = s.stored(g.Batch, g.M, g.K, variant&1 != 0)
+			g.B = s.stored(g.Batch, g.K, g.N, variant&2 != 0)
+			g.C = s.stored(g.Batch, g.M, g.N, false)
+			if variant&4 != 0 {
+				g.Alpha, g.Activation = 0.125, Activation{Function: Relu}
+				g.Added = s.stored(g.Batch, g.M, g.N, false)
+			}
+			for b := range g.Batch[0] * g.Batch[1] {
+				g.want = append(g.want, naiveBatch(g.BatchGemm, b/g.Batch[1], b%g.Batch[1]))
+			}
+			cases = append(cases, g)
+		}
+	}
+	return cases
+}
+
 func TestBatchGemmMatchesFloat64(t *testing.T) {
+	cases := batchCases(t)
 	eachLevel(t, func(t *testing.T) {
+		s := newSource(t, 1)
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
-			for i, size := range testSizes {
-				for variant := range 8 {
-					s := newSource(t, uint64(8*i+variant))
-					g := BatchGemm{Batch: [2]int{1 + variant%2, 1 + variant/2%3}, M: size.m, N: size.n, K: size.k}
-					g.A = s.stored(g.Batch, g.M, g.K, variant&1 != 0)
-					g.B = s.stored(g.Batch, g.K, g.N, variant&2 != 0)
-					g.C = s.stored(g.Batch, g.M, g.N, false)
-					if variant&4 != 0 {
-						g.Alpha, g.Activation = 0.125, Activation{Function: Relu}
-						g.Added = s.stored(g.Batch, g.M, g.N, false)
-					}
-					g.Run(pool)
-					for b := range g.Batch[0] * g.Batch[1] {
-						i, j := b/g.Batch[1], b%g.Batch[1]
-						var c []float32
-						if g.M*g.N > 0 {
-							c = rowsOf(append(g.C.Data[i*g.C.Batch[0]+j*g.C.Batch[1]:], make([]float32, g.C.Stride)...), g.M, g.N, g.C.Stride)
-						}
-						near(t, describe(size), c, naiveBatch(g, i, j), 1e-4)
-					}
+			for _, g := range cases {
+				before := slices.Clone(g.C.Data)
+				g.C.Data = s.copyOf(g.C.Data)
+				g.Run(pool)
+				padded := append(slices.Clone(g.C.Data), make([]float32, g.C.Stride)...)
+				before = append(before, make([]float32, g.C.Stride)...)
+				for b, want := range g.want {
+					name := fmt.Sprintf("%dx%dx%d", g.M, g.K, g.N)
+					at := b/g.Batch[1]*g.C.Batch[0] + b%g.Batch[1]*g.C.Batch[1]
+					near(t, name, rowsOf(padded[at:], g.M, g.N, g.C.Stride), want, 1e-4)
+					same(t, "gaps of "+name, gaps(padded[at:], g.M, g.N, g.C.Stride), gaps(before[at:], g.M, g.N, g.C.Stride))
 				}
 			}
 		}

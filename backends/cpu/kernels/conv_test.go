@@ -61,26 +61,49 @@ var testConvs = []struct {
 	{"deep", Conv{100, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 16},
 }
 
+// convCase is a convolution with its expected result.
+type convCase struct {
+	name    string
+	conv    Conv
+	weights []float32
+	x, y    Images
+	ep      Epilogue
+	want    []float64
+}
+
+func convCases(t *testing.T) []convCase {
+	var cases []convCase
+	for i, test := range testConvs {
+		s := newSource(t, uint64(i))
+		c := convCase{name: test.name, conv: test.conv}
+		h, w := c.conv.OutSize(test.h, test.w)
+		c.weights = s.values(c.conv.Filters * c.conv.Channels / c.conv.Groups * c.conv.Kernel[0] * c.conv.Kernel[1])
+		c.x = Images{s.values(test.n * c.conv.Channels * test.h * test.w), test.n, c.conv.Channels, test.h, test.w}
+		c.y = Images{nil, test.n, c.conv.Filters, h, w}
+		size := test.n * c.conv.Filters * h * w
+		for _, ep := range []Epilogue{
+			{},
+			{RowBias: s.values(c.conv.Filters), Activation: Activation{Function: Relu}},
+			{RowBias: s.values(c.conv.Filters), Residual: s.values(size), Activation: Activation{Function: HardSwish}},
+		} {
+			c.ep, c.want = ep, naiveConv(c.conv, c.weights, c.x, c.y, ep)
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
 func TestConvMatchesFloat64(t *testing.T) {
+	cases := convCases(t)
 	eachLevel(t, func(t *testing.T) {
+		s := newSource(t, 1)
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
-			for i, test := range testConvs {
-				s := newSource(t, uint64(i))
-				c := test.conv
-				h, w := c.OutSize(test.h, test.w)
-				weights := s.values(c.Filters * c.Channels / max(c.Groups, 1) * c.Kernel[0] * c.Kernel[1])
-				x := Images{s.values(test.n * c.Channels * test.h * test.w), test.n, c.Channels, test.h, test.w}
-				size := test.n * c.Filters * h * w
-				for _, ep := range []Epilogue{
-					{},
-					{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}},
-					{RowBias: s.values(c.Filters), Residual: s.values(size), Activation: Activation{Function: HardSwish}},
-				} {
-					y := Images{s.values(size), test.n, c.Filters, h, w}
-					Conv2D(pool, PackConv(c, weights), x, y, ep)
-					near(t, test.name, y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
-				}
+			for _, c := range cases {
+				y := c.y
+				y.Data = s.values(len(c.want))
+				Conv2D(pool, PackConv(c.conv, c.weights), c.x, y, c.ep)
+				near(t, c.name, y.Data, c.want, 1e-4)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -85,24 +86,41 @@ func testEpilogues(s source, m, n, ldc int) []Epilogue {
 	}
 }
 
+// gemmCase is a product with its expected result.
+type gemmCase struct {
+	naive
+	want []float64
+}
+
+// gemmCases are the test sizes, each with every epilogue. Rows are some values apart.
+func gemmCases(t *testing.T) []gemmCase {
+	var cases []gemmCase
+	for i, size := range testSizes {
+		s := newSource(t, uint64(i))
+		g := naive{m: size.m, n: size.n, k: size.k, lda: size.k + i%3, ldb: size.n, ldc: size.n + i%4}
+		g.a, g.b = s.values(g.m*g.lda), s.values(g.k*g.n)
+		for _, ep := range testEpilogues(s, g.m, g.n, g.ldc) {
+			g.ep = ep
+			cases = append(cases, gemmCase{g, g.compute()})
+		}
+	}
+	return cases
+}
+
 func TestGemmMatchesFloat64(t *testing.T) {
+	cases := gemmCases(t)
 	eachLevel(t, func(t *testing.T) {
+		s := newSource(t, 1)
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
-			for i, size := range testSizes {
-				s := newSource(t, uint64(i))
-				m, n, k := size.m, size.n, size.k
-				lda, ldc := k+i%3, n+i%4
-				a, b := s.values(m*lda), s.values(k*n)
-				for _, ep := range testEpilogues(s, m, n, ldc) {
-					want := naive{m: m, n: n, k: k, a: a, lda: lda, b: b, ldb: n, ldc: ldc, ep: ep}.compute()
-					for _, packed := range []*Packed{PackB(b, k, n, n, false), PackB(s.copyOf(transpose(b, k, n)), k, n, k, true)} {
-						c := s.values(m * ldc)
-						before := slices.Clone(c)
-						Gemm(pool, m, a, lda, packed, c, ldc, ep)
-						near(t, describe(size), rowsOf(c, m, n, ldc), want, 1e-4)
-						same(t, "gaps of "+describe(size), gaps(c, m, n, ldc), gaps(before, m, n, ldc))
-					}
+			for _, g := range cases {
+				name := fmt.Sprintf("%dx%dx%d", g.m, g.k, g.n)
+				for _, packed := range []*Packed{PackB(g.b, g.k, g.n, g.n, false), PackB(s.copyOf(transpose(g.b, g.k, g.n)), g.k, g.n, g.k, true)} {
+					c := s.values(g.m * g.ldc)
+					before := slices.Clone(c)
+					Gemm(pool, g.m, g.a, g.lda, packed, c, g.ldc, g.ep)
+					near(t, name, rowsOf(c, g.m, g.n, g.ldc), g.want, 1e-4)
+					same(t, "gaps of "+name, gaps(c, g.m, g.n, g.ldc), gaps(before, g.m, g.n, g.ldc))
 				}
 			}
 		}
@@ -122,7 +140,7 @@ func gaps(c []float32, m, n, ldc int) []float32 {
 // from packed and unpacked matrices.
 func TestGemmRowsDoNotDependOnTheirCompany(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
-		const m, n, k = 45, 300, 900
+		const m, n, k = 31, 150, 800
 		s := newSource(t, 1)
 		a, b, bias := s.values(m*k), s.values(k*n), s.values(n)
 		packed := PackB(b, k, n, n, false)

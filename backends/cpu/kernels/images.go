@@ -1,5 +1,7 @@
 package kernels
 
+import "math"
+
 // Images are N images of C planes (channels) of H rows of W values, without gaps, in this order.
 // One-dimensional data has H = 1.
 type Images struct {
@@ -166,6 +168,10 @@ func (b block) portable(dst, src []float32) {
 }
 
 func fill(x []float32, v float32) {
+	if math.Float32bits(v) == 0 {
+		clear(x)
+		return
+	}
 	for i := range x {
 		x[i] = v
 	}

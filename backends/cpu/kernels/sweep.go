@@ -31,7 +31,7 @@ type sweeper struct {
 // newSweeper borrows its scratch, which the caller gives back. Padding has the value pad.
 func newSweeper(l *lattice, pad float32) sweeper {
 	s := borrow(2*(l.size+slack), 0)
-	fill(s.data, pad)
+	fill(s.data[:l.size], pad)
 	// Rows of few vectors are computed as one long row, with what lies between them.
 	const short = 4 * panelWidth
 	return sweeper{lattice: l, scratch: s, flat: l.cols < short}
