@@ -105,18 +105,16 @@ func (a *array) nested(dim int) error {
 		return a.malformed("a '[' of " + strconv.Quote(a.tensor.Name) + "'s data")
 	}
 	for k := range shape[dim] {
-		if k > 0 && !a.take(',') {
-			if a.peek() == ']' {
-				return a.invalid("%d entries given in dimension %d before element %d, shape %v expects %d", k, dim, a.read, shape, shape[dim])
+		if k > 0 && a.take(',') || k == 0 && a.peek() != ']' {
+			if err := a.nested(dim + 1); err != nil {
+				return err
 			}
+			continue
+		}
+		if a.peek() != ']' {
 			return a.malformed("a ',' or ']'")
 		}
-		if a.peek() == ']' {
-			return a.invalid("%d entries given in dimension %d before element %d, shape %v expects %d", k, dim, a.read, shape, shape[dim])
-		}
-		if err := a.nested(dim + 1); err != nil {
-			return err
-		}
+		return a.invalid("%d entries given in dimension %d before element %d, shape %v expects %d", k, dim, a.read, shape, shape[dim])
 	}
 	if a.peek() == ',' {
 		return a.invalid("more than %d entries given in dimension %d at element %d, shape %v expects %d", shape[dim], dim, a.read, shape, shape[dim])
@@ -182,7 +180,7 @@ func (a *array) refuse(i int, why error) error {
 	case "NaN", "Infinity", "-Infinity", "nan", "inf", "-inf", "Inf", "-Inf":
 		return a.invalid("element %d is %s, which JSON does not have: send it as binary data", a.read, token)
 	}
-	if text := a.text[i]; text == '[' {
+	if a.text[i] == '[' {
 		return a.invalid("element %d is an array: the nesting does not match shape %v", a.read, a.tensor.Shape)
 	}
 	if errors.Is(why, errRange) {

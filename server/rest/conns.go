@@ -1,11 +1,13 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,37 +19,75 @@ type conns struct {
 	net.Listener
 	max int
 
-	mu   sync.Mutex // guards open
-	open map[*conn]struct{}
+	mu      sync.Mutex // guards what follows
+	open    map[*conn]struct{}
+	closing bool
 }
 
 func newConns(ln net.Listener, max int) *conns {
 	return &conns{Listener: ln, max: max, open: map[*conn]struct{}{}}
 }
 
-// Accept returns the next connection for which there is room.
+// acceptPause is how long Accept waits for others to give back what it lacks.
+const acceptPause = 10 * time.Millisecond
+
+// Accept returns the next connection for which there is room. An error means that there will
+// be no more: running out of file descriptors or memory for a moment is none.
 func (cs *conns) Accept() (net.Conn, error) {
 	for {
 		nc, err := cs.Listener.Accept()
+		if passing(err) {
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		c := &conn{Conn: nc, conns: cs}
-		if cs.add(c) {
+		switch cs.add(c) {
+		case added:
 			return c, nil
+		case full:
+			refuseConn(nc)
+		case closed:
+			nc.Close()
 		}
-		refuseConn(nc)
 	}
 }
 
-func (cs *conns) add(c *conn) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if len(cs.open) == cs.max {
+// passing reports whether an error of Accept says nothing about the next one.
+func passing(err error) bool {
+	var number syscall.Errno
+	if !errors.As(err, &number) {
 		return false
 	}
+	switch number {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR:
+		return true
+	}
+	return false
+}
+
+// room is whether there was any for a connection.
+type room byte
+
+const (
+	added room = iota
+	full
+	closed
+)
+
+func (cs *conns) add(c *conn) room {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	switch {
+	case cs.closing:
+		return closed
+	case len(cs.open) == cs.max:
+		return full
+	}
 	cs.open[c] = struct{}{}
-	return true
+	return added
 }
 
 func (cs *conns) remove(c *conn) {
@@ -56,8 +96,15 @@ func (cs *conns) remove(c *conn) {
 	delete(cs.open, c)
 }
 
-// closeSilent closes the connections that have not sent a byte.
-func (cs *conns) closeSilent() { cs.closeIf(func(c *conn) bool { return !c.spoke.Load() }) }
+// Close stops accepting connections and closes those that have not sent a byte. It may be
+// called again.
+func (cs *conns) Close() error {
+	cs.closeIf(func(c *conn) bool { return !c.spoke.Load() })
+	if err := cs.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // closeAll closes every connection.
 func (cs *conns) closeAll() { cs.closeIf(func(*conn) bool { return true }) }
@@ -65,6 +112,7 @@ func (cs *conns) closeAll() { cs.closeIf(func(*conn) bool { return true }) }
 func (cs *conns) closeIf(which func(*conn) bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	cs.closing = true
 	for c := range cs.open {
 		if which(c) {
 			c.Conn.Close() // the goroutine that serves it sees the end and calls Close

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,7 +49,7 @@ func replies(t *testing.T, c net.Conn) (all []answer) {
 }
 
 func TestHostileBytes(t *testing.T) {
-	_, addr := start(t, newFake(), Options{MaxBodyBytes: 4096, ReadTimeout: 200 * time.Millisecond})
+	_, addr := start(t, newFake(), Options{MaxBodyBytes: 4096, ReadTimeout: time.Second})
 	post := func(headers, body string) string {
 		return "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\n" + headers + "\r\n" + body
 	}
@@ -62,10 +64,10 @@ func TestHostileBytes(t *testing.T) {
 		status           int
 		want             string
 	}{
-		{"silence", "", 408, "did not arrive within 200ms"},
-		{"slow header", "POST /v2/models/m/infer HT", 408, "did not arrive within 200ms"},
-		{"slow body", post("Content-Length: 100\r\n", `{"inputs"`), 408, "did not arrive within 200ms"},
-		{"slow chunks", post("Transfer-Encoding: chunked\r\n", "5\r\n{\"inp"), 408, "did not arrive within 200ms"},
+		{"silence", "", 408, "did not arrive within 1s"},
+		{"slow header", "POST /v2/models/m/infer HT", 408, "did not arrive within 1s"},
+		{"slow body", post("Content-Length: 100\r\n", `{"inputs"`), 408, "did not arrive within 1s"},
+		{"slow chunks", post("Transfer-Encoding: chunked\r\n", "5\r\n{\"inp"), 408, "did not arrive within 1s"},
 		{"no HTTP", "hello\r\n\r\n", 400, "malformed HTTP"},
 		{"no host", "GET /v2 HTTP/1.1\r\n\r\n", 400, "malformed HTTP"},
 		{"negative length", post("Content-Length: -1\r\n", ""), 400, "malformed HTTP"},
@@ -87,6 +89,7 @@ func TestHostileBytes(t *testing.T) {
 		{"absolute path", "GET http://a/v2/models/z HTTP/1.1\r\nHost: a\r\n" + closing + "\r\n", 404, `unknown model "z"`},
 	} {
 		t.Run(row.situation, func(t *testing.T) {
+			t.Parallel()
 			c := dial(t, addr)
 			if _, err := io.WriteString(c, row.bytes); err != nil {
 				t.Fatal(err)
@@ -147,6 +150,40 @@ func TestConnectionsBeyondTheLimitAreRefusedInJSON(t *testing.T) {
 		t.Errorf("replies %+v to a connection that was there before, want a 200", all)
 	}
 	healthy(t, addr) // there is room again
+}
+
+// poor is a listener that runs out of file descriptors now and then.
+type poor struct {
+	net.Listener
+	rich bool
+}
+
+func (p *poor) Accept() (net.Conn, error) {
+	if p.rich = !p.rich; p.rich {
+		return p.Listener.Accept()
+	}
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+}
+
+func TestListenerOutlivesALackOfFileDescriptors(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(newFake(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(&poor{Listener: ln}) }()
+	healthy(t, ln.Addr().String())
+	healthy(t, ln.Addr().String())
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
 }
 
 func TestKeepAliveServesManyRequests(t *testing.T) {
@@ -268,6 +305,45 @@ func TestShutdownClosesTheConnectionOfACallThatDoesNotEnd(t *testing.T) {
 		t.Errorf("replies %+v, want the connection closed", all)
 	}
 	gate <- struct{}{}
+}
+
+func TestServeAfterShutdownReturns(t *testing.T) {
+	s, err := New(newFake(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	_, served := serve(t, s)
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+func TestConnectionThatComesDuringAShutdownIsClosed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs := newConns(ln, 10)
+	cs.closeIf(func(*conn) bool { return false }) // the shutdown has begun, the listener is still open
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := cs.Accept()
+		accepted <- err
+	}()
+	if all := replies(t, dial(t, ln.Addr().String())); len(all) != 0 {
+		t.Errorf("replies %+v, want the connection closed", all)
+	}
+	for range 2 {
+		if err := cs.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	if err := <-accepted; err == nil {
+		t.Error("Accept returns a connection")
+	}
 }
 
 // gated returns a catalog whose model says on the channel when a call begins, and then waits

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,9 @@ func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) err
 	o.BatchRows, o.Cache = answer.Trace.BatchRows, answer.Trace.Cache
 	if err != nil {
 		return err
+	}
+	if len(answer.Tensors) != len(req.Binary) {
+		return fmt.Errorf("the model answered with %d outputs, %d were asked for", len(answer.Tensors), len(req.Binary))
 	}
 	start = time.Now()
 	defer func() { o.Reply = time.Since(start) }()

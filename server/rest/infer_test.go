@@ -212,6 +212,15 @@ func TestAnswerThatJSONCannotHold(t *testing.T) {
 	}
 }
 
+func TestAnswerWithTooFewOutputsIsAFaultOfOurs(t *testing.T) {
+	f := newFake()
+	f.predict = func(context.Context, backends.Batch) (backends.Batch, error) { return backends.Batch{}, nil }
+	_, addr := start(t, f, Options{})
+	if a := send(t, "POST", addr, "/v2/models/m/infer", nil, []byte(healthyBody)); a.status != 500 {
+		t.Errorf("reply %d %s, want 500", a.status, a.body)
+	}
+}
+
 func TestDeadlineIsTheShorterOfModelAndClient(t *testing.T) {
 	for _, row := range []struct {
 		situation string

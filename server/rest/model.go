@@ -49,7 +49,7 @@ func (s *Server) model(ctx *fasthttp.RequestCtx, t target) {
 	defer release()
 	reply(ctx, fasthttp.StatusOK, oip.Model{
 		Name:     v.Model,
-		Versions: v.Versions,
+		Versions: append([]string{}, v.Versions...), // never null
 		Platform: v.Signature.Platform,
 		Inputs:   oip.Describe(v.Signature.Inputs),
 		Outputs:  oip.Describe(v.Signature.Outputs),

@@ -30,8 +30,9 @@ type Server struct {
 	base    context.Context // ends when a shutdown has run out of time
 	end     context.CancelFunc
 
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards what follows
 	conns []*conns
+	down  bool // Shutdown was called
 }
 
 // New returns a server of what cat holds.
@@ -61,20 +62,31 @@ func New(cat catalog.Catalog, o Options) (*Server, error) {
 }
 
 // Serve answers connections to ln until Shutdown, then returns nil. It may be called for
-// several listeners at once.
+// several listeners at once. After Shutdown it closes ln.
 func (s *Server) Serve(ln net.Listener) error {
 	cs := newConns(ln, s.o.MaxConnections)
-	s.mu.Lock()
-	s.conns = append(s.conns, cs)
-	s.mu.Unlock()
+	if !s.adopt(cs) {
+		return ln.Close()
+	}
 	return s.http.Serve(cs)
+}
+
+// adopt reports false when the server was shut down.
+func (s *Server) adopt(cs *conns) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, cs)
+	return !s.down
 }
 
 // Shutdown stops accepting connections, closes those without a request and waits for requests
 // under way. When ctx ends first, they are cancelled, every connection is closed and ctx's
 // error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.each((*conns).closeSilent)
+	s.mu.Lock()
+	s.down = true
+	s.mu.Unlock()
+	s.each(func(cs *conns) { cs.Close() }) // fasthttp closes it again and reports the error, if any
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
 	if err != nil {
