@@ -61,17 +61,17 @@ func (g *BatchGemm) check() {
 		if o.Transposed {
 			rows, cols = cols, rows
 		}
-		checkMatrix("BatchGemm: "+name, o.Data[min(last(o), len(o.Data)):], shape{rows, cols, o.Stride})
+		checkMatrix(name, o.Data[min(last(o), len(o.Data)):], shape{rows, cols, o.Stride})
 	}
-	check("A", g.A, g.M, g.K)
-	check("B", g.B, g.K, g.N)
-	check("C", g.C, g.M, g.N)
+	check("BatchGemm: A", g.A, g.M, g.K)
+	check("BatchGemm: B", g.B, g.K, g.N)
+	check("BatchGemm: C", g.C, g.M, g.N)
 	if g.Added.Data != nil {
 		rows := g.M
 		if g.Added.Stride == 0 {
 			rows = 1
 		}
-		check("Added", g.Added, rows, g.N)
+		check("BatchGemm: Added", g.Added, rows, g.N)
 	}
 }
 

@@ -181,22 +181,29 @@ func (r *convolution) grid(n int) grid {
 	return newGrid(r.pool, r.conv.conv.Filters/r.conv.conv.Groups, n, r.conv.depth)
 }
 
-// direct reads the rows of the lattices in place: each row of y is a segment.
+// direct reads the rows of the lattices in place: each row of y is a segment, or two where both
+// fit into a tile.
 func (r *convolution) direct(g product, lattices []float32) {
 	g.b, g.offsets, g.panel = lattices, r.offsets, panelWidth
-	segments := make([]segment, r.y.H)
-	for i := range segments {
-		segments[i] = segment{b: i * r.lattice.cols, c: i * r.y.W, cols: r.y.W}
+	level := CurrentLevel()
+	pair := r.y.W <= panelWidth && maxPanels(level, maxRows(level)) > 1
+	step := 1
+	if pair {
+		g.panel, step = r.lattice.cols, 2
 	}
-	// A task is whole rows of y, a number of columns as usual.
+	var segments []segment
+	for i := 0; i < r.y.H; i += step {
+		segments = append(segments, segment{b: i * r.lattice.cols, c: i * r.y.W, cols: r.y.W, paired: pair && i+1 < r.y.H})
+	}
+	// A task is whole segments, of as many columns together as usual.
 	grid := r.grid(r.y.H * r.y.W)
-	grid.cols = max(1, grid.cols/r.y.W)
-	grid.n = r.y.H
+	grid.cols = max(1, grid.cols/(step*r.y.W))
+	grid.n = len(segments)
 	grid = grid.normal()
 	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			rows, lines := grid.task(i)
-			g.multiply(rows, segments[lines.lo:lines.hi])
+			rows, part := grid.task(i)
+			g.multiply(rows, segments[part.lo:part.hi])
 		}
 	})
 }

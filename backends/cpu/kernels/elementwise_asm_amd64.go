@@ -24,6 +24,11 @@ func hardSigmoidAVX2(dst *float32, src *float32, n int, a *Activation)
 //go:noescape
 func hardSwishAVX2(dst *float32, src *float32, n int, a *Activation)
 
+// eluAVX2 sets dst[i] = x < 0 ? Alpha*(exp(x)-1) : x.
+//
+//go:noescape
+func eluAVX2(dst *float32, src *float32, n int, a *Activation)
+
 // expAVX2 sets dst[i] = exp(src[i]).
 //
 //go:noescape
@@ -125,6 +130,8 @@ func applyAVX2(dst, src *float32, n int, a *Activation) bool {
 		hardSigmoidAVX2(dst, src, n, a)
 	case HardSwish:
 		hardSwishAVX2(dst, src, n, a)
+	case Elu:
+		eluAVX2(dst, src, n, a)
 	case Exp:
 		expAVX2(dst, src, n, a)
 	case Sigmoid:
@@ -192,6 +199,11 @@ func hardSigmoidAVX512(dst *float32, src *float32, n int, a *Activation)
 //
 //go:noescape
 func hardSwishAVX512(dst *float32, src *float32, n int, a *Activation)
+
+// eluAVX512 sets dst[i] = x < 0 ? Alpha*(exp(x)-1) : x.
+//
+//go:noescape
+func eluAVX512(dst *float32, src *float32, n int, a *Activation)
 
 // expAVX512 sets dst[i] = exp(src[i]).
 //
@@ -294,6 +306,8 @@ func applyAVX512(dst, src *float32, n int, a *Activation) bool {
 		hardSigmoidAVX512(dst, src, n, a)
 	case HardSwish:
 		hardSwishAVX512(dst, src, n, a)
+	case Elu:
+		eluAVX512(dst, src, n, a)
 	case Exp:
 		expAVX512(dst, src, n, a)
 	case Sigmoid:

@@ -5,7 +5,7 @@ package kernels
 func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int, ep Epilogue) {
 	checkMatrix("Gemm: A", a, shape{m, b.k, lda})
 	checkMatrix("Gemm: C", c, shape{m, b.n, ldc})
-	ep.check("Gemm", shape{m, b.n, ldc})
+	ep.check(shape{m, b.n, ldc})
 	g := product{
 		a: a, aRow: lda, aStep: 1,
 		b: b.data, offsets: b.offsets, panel: b.k * panelWidth,
@@ -21,15 +21,15 @@ func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int,
 	})
 }
 
-func (ep *Epilogue) check(name string, s shape) {
+func (ep *Epilogue) check(s shape) {
 	if ep.Bias != nil && len(ep.Bias) < s.cols {
-		panic("kernels: " + name + ": bias is shorter than a row")
+		panic("kernels: Gemm: bias is shorter than a row")
 	}
 	if ep.RowBias != nil && len(ep.RowBias) < s.rows {
-		panic("kernels: " + name + ": row bias is shorter than a column")
+		panic("kernels: Gemm: row bias is shorter than a column")
 	}
 	if ep.Residual != nil {
-		checkMatrix(name+": residual", ep.Residual, s)
+		checkMatrix("Gemm: residual", ep.Residual, s)
 	}
 }
 
@@ -97,8 +97,12 @@ type product struct {
 }
 
 // segment is columns that stand together: from b[b:] into c[c:], which is also where they stand in
-// the bias and the residual.
-type segment struct{ b, c, cols int }
+// the bias and the residual. A paired segment is two rows of an image, one panel of cols values
+// each: in b they are as far apart as panels, in c they follow each other.
+type segment struct {
+	b, c, cols int
+	paired     bool
+}
 
 // blockDepth is how much of K is multiplied before the next rows: so much of A stays in the
 // first-level cache.
@@ -165,6 +169,10 @@ func (g *product) finishing() int {
 
 // strip computes the rows of t from row on in all columns of s.
 func (g *product) strip(level Level, t *tile, row int, s segment) {
+	if s.paired {
+		g.strip(level, t.paired(s.cols), row, segment{b: s.b, c: s.c, cols: panelWidth + s.cols})
+		return
+	}
 	width := maxPanels(level, t.rows)
 	for j := 0; j < s.cols; {
 		left := panels(s.cols - j)
@@ -180,6 +188,14 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 		t.run(level)
 		j += t.cols
 	}
+}
+
+// paired returns the tile for two panels of cols values each.
+func (t *tile) paired(cols int) *tile {
+	p := *t
+	p.flags |= tilePaired
+	p.pair = cols
+	return &p
 }
 
 // aim points the tile at what is added to row and column j and onwards.
@@ -198,7 +214,11 @@ func (t *tile) aim(ep *Epilogue, row, j int) {
 func (g *product) activate(rows span, segments []segment) {
 	for r := rows.lo; r < rows.hi; r++ {
 		for _, s := range segments {
-			c := g.c[r*g.cRow+s.c:][:s.cols]
+			cols := s.cols
+			if s.paired {
+				cols *= 2
+			}
+			c := g.c[r*g.cRow+s.c:][:cols]
 			Apply(c, c, g.ep.Activation)
 		}
 	}

@@ -10,6 +10,9 @@ package kernels
 //			x = x*alpha + bias[j] + rowBias[r] + residual[r*residualRow+j], then clamped
 //		c[r*cRow+j] = x
 //
+// With tilePaired there are two panels, both with the columns of the last one, and the second one
+// of c and residual stands pair after the first instead of 16. The portable tile has one panel.
+//
 // Multiplications and additions are fused in assembly. b may be read up to the end of the last
 // panel, all else only as far as rows and cols reach.
 type tile struct {
@@ -20,7 +23,7 @@ type tile struct {
 	residual    []float32 // nil or as c
 	aRow, aStep int
 	panel       int
-	cRow        int
+	cRow, pair  int
 	residualRow int
 	rows, cols  int
 	flags       int
@@ -33,6 +36,7 @@ const (
 	tileFinish             // the last block of k: apply what comes after the product
 	tileScale              // alpha is not 1
 	tileClamp              // lo and hi bound the result
+	tilePaired             // the panels are two rows of an image
 )
 
 func tilePortable(t *tile) {

@@ -10,8 +10,8 @@ const (
 	activationMax   = 16
 )
 
-// unary is a function of one value: it sets R0 from R1 and may use R2 to R7. Constants that depend
-// on the activation are loaded to R8 and onwards before the loop.
+// unary is a function of one value: it sets R0 from R1 and may use R2 to R7 and R10. Constants that
+// depend on the activation are loaded to R8 and onwards before the loop.
 type unary struct {
 	name, doc string
 	functions string // the cases of the switch
@@ -52,6 +52,15 @@ var unaries = []unary{
 			v.op("VMAXPS", v.r(3), v.r(10), v.r(3))
 			v.atMost(v.r(3), 1, v.r(2))
 			v.op("VMULPS", v.r(3), x, y)
+		}},
+	{"elu", "sets dst[i] = x < 0 ? Alpha*(exp(x)-1) : x.", "Elu",
+		func(v vector) { parameter(v, activationAlpha, 8); v.zeroReg(v.r(9)) },
+		func(v vector, y, x string) {
+			v.expMinus1(x, v.r(10), v.r(2), v.r(3), v.r(4), v.r(5), v.r(6), v.r(7))
+			v.op("VMULPS", v.r(8), v.r(10), v.r(10))
+			m := v.mask(2, v.r(3))
+			v.compare(less, x, v.r(9), m)
+			v.choose(m, v.r(10), x, y)
 		}},
 	{"exp", "sets dst[i] = exp(src[i]).", "Exp", nil,
 		func(v vector, y, x string) { v.exp(x, y, v.r(2), v.r(3), v.r(4)) }},

@@ -15,12 +15,13 @@ const (
 	tileAStep       = 176
 	tilePanel       = 184
 	tileCRow        = 192
-	tileResidualRow = 200
-	tileCols        = 216
-	tileFlags       = 224
-	tileAlpha       = 232
-	tileLo          = 236
-	tileHi          = 240
+	tilePair        = 200
+	tileResidualRow = 208
+	tileCols        = 224
+	tileFlags       = 232
+	tileAlpha       = 240
+	tileLo          = 244
+	tileHi          = 248
 )
 
 // The bits of tileFlags.
@@ -29,6 +30,7 @@ const (
 	flagFinish
 	flagScale
 	flagClamp
+	flagPaired
 )
 
 // General registers of a tile kernel. Rows of A are reached from a base for every three rows.
@@ -43,6 +45,7 @@ const (
 	regAStep  = "R13"
 	regRow    = "SI" // walks over rows of C
 	regStride = "R8"
+	regPair   = "R9" // the distance of paired panels, reloaded after the product
 )
 
 var aBases = []string{"SI", "R8", "R9", "R10", "R11"}
@@ -125,6 +128,7 @@ func (k tileKernel) loadMasks() {
 		k.op("SHLL", "CX", "AX")
 		k.op("DECL", "AX")
 		k.op("KMOVW", "AX", "K1")
+		k.loadPair()
 		return
 	}
 	k.op("LEAQ", "tileMask<>+64(SB)", "AX")
@@ -134,16 +138,37 @@ func (k tileKernel) loadMasks() {
 	k.op("VMOVUPS", "32(AX)", k.mask(1))
 }
 
+// paired reports whether the kernel knows paired panels.
+func (k tileKernel) paired() bool { return k.isa == avx512 && k.panels == 2 }
+
+// loadPair prepares what paired panels need: the mask of the first one in K2 and the distance of
+// the second one.
+func (k tileKernel) loadPair() {
+	if !k.paired() {
+		return
+	}
+	side := k.label("side")
+	k.op("KXNORW", "K2", "K2", "K2")
+	k.op("MOVQ", 64, regPair)
+	k.op("TESTQ", flagPaired, at(tileFlags, regTile))
+	k.op("JZ", side)
+	k.op("KMOVW", "K1", "K2")
+	k.op("MOVQ", at(tilePair, regTile), regPair)
+	k.op("SHLQ", 2, regPair)
+	k.place(side)
+}
+
 // mask is the register of a half panel's mask in AVX2. The product overwrites it.
 func (k tileKernel) mask(half int) string { return k.isa.reg(12 + half) }
 
 // tail reports whether a vector stands in the last panel.
 func (k tileKernel) tail(v int) bool { return v*k.isa.width >= 16*(k.panels-1) }
 
-// load reads the v-th vector of a row as far as the columns reach, zeros beyond.
-func (k tileKernel) load(base string, v int, reg string) {
-	from := at(v*k.isa.width*4, base)
+// load reads the v-th vector from an operand as far as the columns reach, zeros beyond.
+func (k tileKernel) load(from string, v int, reg string) {
 	switch {
+	case k.paired() && v == 0:
+		k.op("VMOVUPS.Z", from, "K2", reg)
 	case !k.tail(v):
 		k.op("VMOVUPS", from, reg)
 	case k.isa == avx512:
@@ -152,6 +177,17 @@ func (k tileKernel) load(base string, v int, reg string) {
 		k.op("VMASKMOVPS", from, k.mask(v-(k.vectors()-2)), reg)
 	}
 }
+
+// inRow is the operand of the v-th vector of the row that walk stands at.
+func (k tileKernel) inRow(v int) string {
+	if k.paired() && v == 1 {
+		return indexed(0, regRow, regPair, 1)
+	}
+	return k.inPanels(regRow, v)
+}
+
+// inPanels is the operand of the v-th vector where panels stand side by side.
+func (k tileKernel) inPanels(base string, v int) string { return at(v*k.isa.width*4, base) }
 
 // walk does something for each row of a matrix.
 func (k tileKernel) walk(data, stride int, do func(row int)) {
@@ -186,7 +222,7 @@ func (k tileKernel) start() {
 	k.op("TESTQ", flagAdd, at(tileFlags, regTile))
 	k.op("JZ", fresh)
 	k.walk(tileC, tileCRow, func(row int) {
-		k.eachVector(func(v int) { k.load(regRow, v, k.acc(row, v)) })
+		k.eachVector(func(v int) { k.load(k.inRow(v), v, k.acc(row, v)) })
 	})
 	k.op("JMP", started)
 	k.place(fresh)
@@ -292,6 +328,7 @@ func (k tileKernel) finish() {
 	if k.isa == avx2 {
 		k.loadMasks()
 	}
+	k.loadPair()
 	k.when(flagFinish, func() {
 		k.when(flagScale, func() {
 			k.op("VBROADCASTSS", at(tileAlpha, regTile), k.temp(0))
@@ -299,7 +336,7 @@ func (k tileKernel) finish() {
 		})
 		k.ifGiven(tileBias, func() {
 			k.eachVector(func(v int) {
-				k.load("AX", v, k.temp(v%2))
+				k.load(k.inPanels("AX", v), v, k.temp(v%2))
 				for row := range k.rows {
 					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
 				}
@@ -314,7 +351,7 @@ func (k tileKernel) finish() {
 		k.ifGiven(tileResidual, func() {
 			k.walk(tileResidual, tileResidualRow, func(row int) {
 				k.eachVector(func(v int) {
-					k.load(regRow, v, k.temp(v%2))
+					k.load(k.inRow(v), v, k.temp(v%2))
 					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
 				})
 			})
@@ -371,8 +408,10 @@ func (k tileKernel) store() {
 func (k tileKernel) storeRows(mask string) {
 	k.walk(tileC, tileCRow, func(row int) {
 		k.eachVector(func(v int) {
-			to := at(v*k.isa.width*4, regRow)
+			to := k.inRow(v)
 			switch {
+			case k.paired() && v == 0:
+				k.op("VMOVUPS", k.acc(row, v), "K2", to)
 			case mask == "" || !k.tail(v):
 				k.op("VMOVUPS", k.acc(row, v), to)
 			case k.isa == avx512:

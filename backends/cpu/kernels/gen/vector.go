@@ -16,10 +16,15 @@ func (v vector) r(n int) string { return v.isa.reg(n) }
 
 // do writes an instruction whose first operand may be a constant.
 func (v vector) do(name string, operands ...any) {
-	if c, ok := operands[0].(string); ok && strings.HasPrefix(c, "constant") && v.isa == avx512 && name != "VBROADCASTSS" {
+	if c, ok := operands[0].(string); ok && v.replicated(c) {
 		name += ".BCST"
 	}
 	v.op(name, operands...)
+}
+
+// replicated reports whether an operand is a constant that is shorter than a register.
+func (v vector) replicated(operand string) bool {
+	return v.isa == avx512 && strings.HasPrefix(operand, "constant")
 }
 
 // set fills a register with a value.
@@ -35,22 +40,17 @@ func (v vector) mask(n int, reg string) string {
 
 // The comparisons.
 const (
-	less         = 17 // false for NaN
-	greaterEqual = 29 // false for NaN
-	unordered    = 3
+	less      = 17 // false for NaN
+	unordered = 3
 )
 
 // compare sets mask where a (a register) compares to b.
 func (v vector) compare(how int, a string, b any, mask string) {
-	v.do2("VCMPPS", how, b, a, mask)
-}
-
-// do2 is do with an immediate before the operand that may be a constant.
-func (v vector) do2(name string, immediate int, operands ...any) {
-	if c, ok := operands[0].(string); ok && strings.HasPrefix(c, "constant") && v.isa == avx512 {
+	name := "VCMPPS"
+	if c, ok := b.(string); ok && v.replicated(c) {
 		name += ".BCST"
 	}
-	v.op(name, append([]any{immediate}, operands...)...)
+	v.op(name, how, b, a, mask)
 }
 
 // choose sets dst to yes where mask is set, to no elsewhere. no is a register.
@@ -156,6 +156,17 @@ func (v vector) tanh(x, y, a, b, c, d, e string) {
 	m := v.mask(2, c)
 	v.compare(less, d, v.constant(0.625), m)
 	v.choose(m, b, y, y)
+}
+
+// expMinus1 sets y to exp(x)-1 for negative x and uses a to f: with t = tanh(x/2) it is 2t/(1-t),
+// which does not cancel near zero.
+func (v vector) expMinus1(x, y, a, b, c, d, e, f string) {
+	v.do("VMULPS", v.constant(0.5), x, f)
+	v.tanh(f, y, a, b, c, d, e)
+	v.set(1, a)
+	v.op("VSUBPS", y, a, a)
+	v.op("VADDPS", y, y, y)
+	v.op("VDIVPS", a, y, y)
 }
 
 // copySign gives y, which is not negative, the sign of x.
