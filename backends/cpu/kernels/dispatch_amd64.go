@@ -211,14 +211,21 @@ func normalize(dst, src []float32, n Norm, m moments) {
 	}
 }
 
+// rowChunk is how many rows assembly is given at a time where each is up to a cache line.
+const rowChunk = 2048
+
 // copyPanel copies rows of a whole panel.
 func copyPanel(panel, b []float32, p packing) {
-	if CurrentLevel() == Portable || p.k == 0 {
+	if CurrentLevel() == Portable {
 		packTail(panel, b, panelWidth, p)
 		return
 	}
-	_ = b[(p.k-1)*p.row+panelWidth-1]
-	copyRows(unsafe.SliceData(panel), unsafe.SliceData(b), 4*p.row, p.k)
+	for k := 0; k < p.k; k += rowChunk {
+		n := min(rowChunk, p.k-k)
+		to, from := panel[k*panelWidth:][:n*panelWidth], b[k*p.row:]
+		_ = from[(n-1)*p.row+panelWidth-1]
+		copyRows(unsafe.SliceData(to), unsafe.SliceData(from), 4*p.row, n)
+	}
 }
 
 // transposePanel writes what of the panel comes from whole blocks of 8 x 8 values, and returns how
@@ -228,9 +235,12 @@ func transposePanel(panel, b []float32, cols int, p packing) int {
 		return 0
 	}
 	for c := 0; c+8 <= cols; c += 8 {
-		rows := b[c*p.row:]
-		_ = rows[7*p.row+p.k-1]
-		transpose8(unsafe.SliceData(panel[c:]), unsafe.SliceData(rows), 4*p.row, p.k/8)
+		for k := 0; k+8 <= p.k; k += rowChunk {
+			n := min(rowChunk, p.k-k) / 8
+			to, from := panel[k*panelWidth+c:], b[c*p.row+k:]
+			_, _ = to[(8*n-1)*panelWidth+7], from[7*p.row+8*n-1]
+			transpose8(unsafe.SliceData(to), unsafe.SliceData(from), 4*p.row, n)
+		}
 	}
 	return p.k / 8 * 8
 }
@@ -242,6 +252,17 @@ func (b block) run(dst, src []float32) {
 		b.portable(dst, src)
 		return
 	}
+	for rows := max(1, 4*chunk/b.cols); b.rows > 0; b.rows -= rows {
+		part := b
+		part.rows = min(rows, b.rows)
+		part.assembly(level, dst, src)
+		if b.rows > rows {
+			dst, src = dst[rows*b.dstRow:], src[rows*b.srcRow:]
+		}
+	}
+}
+
+func (b block) assembly(level Level, dst, src []float32) {
 	_, _ = dst[(b.rows-1)*b.dstRow+b.cols-1], src[(b.rows-1)*b.srcRow+(b.cols-1)*b.step]
 	to, from := unsafe.SliceData(dst), unsafe.SliceData(src)
 	switch {
@@ -256,13 +277,20 @@ func (b block) run(dst, src []float32) {
 
 // gatherPanel sets dst[k*16+i] = src[offsets[k]+positions[i]].
 func gatherPanel(dst, src []float32, offsets []int, positions []int32) {
-	_, _ = dst[:len(offsets)*panelWidth], positions[:panelWidth]
-	switch CurrentLevel() {
-	case AVX512:
-		gatherAVX512(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(offsets), unsafe.SliceData(positions), len(offsets))
-	case AVX2:
-		gatherAVX2(unsafe.SliceData(dst), unsafe.SliceData(src), unsafe.SliceData(offsets), unsafe.SliceData(positions), len(offsets))
-	default:
+	level := CurrentLevel()
+	if level == Portable {
 		gatherPortable(dst, src, offsets, positions)
+		return
+	}
+	at := unsafe.SliceData(positions[:panelWidth])
+	for len(offsets) > 0 {
+		n := min(len(offsets), rowChunk)
+		to := unsafe.SliceData(dst[:n*panelWidth])
+		if level == AVX512 {
+			gatherAVX512(to, unsafe.SliceData(src), unsafe.SliceData(offsets), at, n)
+		} else {
+			gatherAVX2(to, unsafe.SliceData(src), unsafe.SliceData(offsets), at, n)
+		}
+		dst, offsets = dst[n*panelWidth:], offsets[n:]
 	}
 }
