@@ -19,8 +19,9 @@ type domain map[string]operator
 
 // domains lists what this engine runs.
 var domains = map[string]domain{
-	"":      standard,
-	fusions: fused,
+	"":           standard,
+	"ai.onnx.ml": pipelines,
+	fusions:      fused,
 }
 
 // standard is the domain ai.onnx.

@@ -133,19 +133,13 @@ func (m *Classifier[T]) positiveClass(scores []T, seen []bool) int32 {
 	return 0
 }
 
-// oppose makes two scores of the one in scores[0]: of a probability its complement, of any
-// other number its negative.
+// oppose makes two scores of the one in scores[0]: of a probability, or what becomes one, its
+// complement and itself, of any other number its negative and itself.
 func (m *Classifier[T]) oppose(scores []T) {
 	s := scores[0]
-	switch {
-	case m.transform == Probit:
-		p := T(probit(float32(s)))
-		scores[0], scores[1] = 1-p, p
-	case m.oneClass && m.positive:
-		scores[0], scores[1] = 1-s, s
-	case m.transform == Logistic:
-		scores[0], scores[1] = T(logistic(float32(-s))), T(logistic(float32(s)))
-	default:
-		scores[0], scores[1] = -s, s
+	if m.oneClass && m.positive || m.transform == Logistic || m.transform == Probit {
+		scores[0], scores[1] = complement(m.transform, s)
+		return
 	}
+	scores[0], scores[1] = -s, s
 }

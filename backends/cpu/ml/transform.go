@@ -61,6 +61,17 @@ func finishSeen[T Float](t Transform, scores []T, seen []bool) {
 	apply(t, scores)
 }
 
+// complement makes the scores of two classes of that of the second, which is a probability or becomes one.
+func complement[T Float](t Transform, score T) (T, T) {
+	switch t {
+	case Logistic:
+		score = T(logistic(float32(score)))
+	case Probit:
+		score = T(probit(float32(score)))
+	}
+	return 1 - score, score
+}
+
 func each[T Float](scores []T, f func(float32) float32) {
 	for i, s := range scores {
 		scores[i] = T(f(float32(s)))

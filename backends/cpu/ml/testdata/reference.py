@@ -147,6 +147,10 @@ def classifiers():
         transform = {"post_transform": TRANSFORMS[(0, 2, 1, 3)[i % 4]]}
         record("TreeEnsembleClassifier", a | labels(2) | base | transform, features(5, np.float32, True),
                outputs=("INT64", "FLOAT"))
+    for i in range(8):  # one weighted class of two, every transform, with weights of one sign and of both
+        a = ensemble(mode(i), [0], None, True, positive=i < 4)
+        record("TreeEnsembleClassifier", a | labels(2) | {"post_transform": TRANSFORMS[i % 4]},
+               features(5, np.float32, True), outputs=("INT64", "FLOAT"))
     for i in range(10):  # both classes weighted; labels 0 and 1, which is what the reference answers whatever they are
         a = ensemble(mode(i + 3), [0, 1], None, True, positive=i % 2 > 0)
         base = {"base_values": [[], [0.25, -0.5]][i % 2]}
