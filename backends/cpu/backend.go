@@ -128,7 +128,14 @@ func (b *backend) add(m *model) error {
 		return backends.Errorf(backends.ErrUnavailable, "the backend is closed")
 	}
 	b.models[m] = true
+	m.gone = func() { b.forget(m) }
 	return nil
+}
+
+func (b *backend) forget(m *model) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.models, m)
 }
 
 // choose sets the instruction set, which the process has one of.
@@ -173,11 +180,10 @@ func (o Options) with(settings map[string]string) (Options, error) {
 func (b *backend) Close() error {
 	b.mu.Lock()
 	b.closed = true
-	all := b.models
-	b.models = map[*model]bool{}
+	all := slices.Collect(maps.Keys(b.models))
 	b.mu.Unlock()
 	var err error
-	for m := range all {
+	for _, m := range all {
 		err = errors.Join(err, m.Close())
 	}
 	return err

@@ -40,7 +40,7 @@ type conformanceTensor struct {
 	Data           []byte
 }
 
-func (c conformanceTensor) tensor(t *testing.T) backends.Tensor {
+func (c conformanceTensor) tensor(t testing.TB) backends.Tensor {
 	d, err := backends.ParseDatatype(c.Datatype)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-func readCases(t *testing.T, name string) []conformanceCase {
+func readCases(t testing.TB, name string) []conformanceCase {
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
@@ -104,28 +104,45 @@ func readCases(t *testing.T, name string) []conformanceCase {
 // runCase loads and runs a case and compares the outputs. Then it does so with all inputs but
 // the first made constants, as weights are.
 func runCase(t *testing.T, c conformanceCase) error {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), c.Model, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var given []backends.Tensor
-	for _, i := range c.Inputs {
-		given = append(given, i.tensor(t))
-	}
-	for _, constants := range [][]backends.Tensor{nil, given[min(1, len(given)):]} {
-		g, err := onnx.Load(dir, "model.onnx")
+	for _, frozen := range []bool{false, true} {
+		g, given, err := c.load(t)
 		if err != nil {
 			return err
 		}
 		if c.Inputs == nil && c.Outputs == nil {
 			return fmt.Errorf("a model of values that the protocol lacks was loaded")
 		}
-		freeze(g, constants)
+		if frozen {
+			freeze(g, given[min(1, len(given)):])
+		}
 		if err := runGraph(t, g, given, c.Outputs); err != nil {
-			return fmt.Errorf("with %d constants: %w", len(constants), err)
+			return fmt.Errorf("constants %v: %w", frozen, err)
 		}
 	}
 	return nil
+}
+
+// load returns the case's graph and inputs.
+func (c conformanceCase) load(t testing.TB) (*onnx.Graph, []backends.Tensor, error) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), c.Model, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := onnx.Load(dir, "model.onnx")
+	var given []backends.Tensor
+	for _, i := range c.Inputs {
+		given = append(given, i.tensor(t))
+	}
+	return g, given, err
+}
+
+// graph is load of a case that must load.
+func (c conformanceCase) graph(t testing.TB) (*onnx.Graph, []backends.Tensor) {
+	g, given, err := c.load(t)
+	if err != nil {
+		t.Fatalf("%s: %v", c.Name, err)
+	}
+	return g, given
 }
 
 // freeze makes constants of the inputs that are among values.

@@ -13,8 +13,8 @@ func buildConstant(n *node) (kernel, error) {
 	if value == nil {
 		return nil, n.unsupported("a value that is no tensor")
 	}
-	t := new(tensor)
-	if err := t.importTensor(value); err != nil {
+	t, err := copied(value)
+	if err != nil {
 		return nil, err
 	}
 	return func(_ *run, _, out []*tensor) error {
@@ -27,7 +27,8 @@ func buildConstant(n *node) (kernel, error) {
 func buildConstantOfShape(n *node) (kernel, error) {
 	value := &tensor{dtype: backends.FP32, raw: make([]byte, 4)}
 	if v := n.tensor("value"); v != nil {
-		if err := value.importTensor(v); err != nil {
+		var err error
+		if value, err = copied(v); err != nil {
 			return nil, err
 		}
 	}

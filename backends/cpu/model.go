@@ -14,12 +14,14 @@ type model struct {
 	engine    *engine
 	runs      sync.Pool // of *run
 
+	gone func() // called by the first Close, when nothing runs any more
+
 	life   sync.RWMutex // held for reading by every call under way, for writing by Close
 	closed bool         // guarded by life
 }
 
 func newModel(s backends.Signature, p *plan, e *engine) *model {
-	m := &model{signature: s, plan: p, engine: e}
+	m := &model{signature: s, plan: p, engine: e, gone: func() {}}
 	m.runs.New = func() any { return p.newRun(e) }
 	return m
 }
@@ -50,6 +52,7 @@ func (m *model) Close() error {
 	if !m.closed {
 		m.closed = true
 		m.engine.pool.Close()
+		m.gone()
 	}
 	return nil
 }

@@ -193,7 +193,10 @@ func join[T element](dst *tensor, parts []*tensor, rows int) {
 }
 
 func buildSplit(n *node) (kernel, error) {
-	at, count := n.int("axis", 0), n.int("num_outputs", len(n.Outputs))
+	at := n.int("axis", 0)
+	if count := n.int("num_outputs", len(n.Outputs)); count != len(n.Outputs) {
+		return nil, backends.Errorf(backends.ErrInvalid, "num_outputs %d with %d outputs", count, len(n.Outputs))
+	}
 	sizes := n.list("split", 1)
 	return func(r *run, in, out []*tensor) error {
 		t := in[0]
@@ -206,9 +209,9 @@ func buildSplit(n *node) (kernel, error) {
 			return err
 		}
 		if parts == nil {
-			parts = evenParts(t.shape[a], count)
+			parts = evenParts(t.shape[a], len(out))
 		}
-		if len(parts) < len(out) || slices.ContainsFunc(parts, negative) || total(parts) != t.shape[a] {
+		if len(parts) != len(out) || slices.ContainsFunc(parts, negative) || total(parts) != t.shape[a] {
 			return backends.Errorf(backends.ErrInvalid, "parts %v of dimension %d of shape %v for %d outputs", parts, a, t.shape, len(out))
 		}
 		from := 0
@@ -227,7 +230,7 @@ func buildSplit(n *node) (kernel, error) {
 // evenParts splits n into count parts, all of one size but the last, which may be smaller.
 func evenParts(n, count int) []int {
 	parts := make([]int, count)
-	size := (n + count - 1) / max(count, 1)
+	size := (n + count - 1) / count
 	for i := range parts {
 		parts[i] = min(size, max(n-i*size, 0))
 	}

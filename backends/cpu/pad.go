@@ -16,8 +16,12 @@ func buildPad(n *node) (kernel, error) {
 	}
 	amounts, axes := n.list("pads", 1), n.list("", 3)
 	f := byWidth(n.input(0), padded[uint8], padded[uint16], padded[uint32], padded[uint64], padded[string])
-	value := &tensor{dtype: backends.FP32, raw: make([]byte, 4)}
-	view[float32](value)[0] = n.float("value", 0)
+	value := &tensor{dtype: n.input(0), raw: make([]byte, 8), strings: []string{""}}
+	if v := n.float("value", 0); n.input(0) == backends.FP32 {
+		view[float32](value)[0] = v
+	} else if v != 0 {
+		return nil, n.unsupported("a pad value of %v for an input of %v", v, n.input(0))
+	}
 	return func(r *run, in, out []*tensor) error {
 		pads, err := padsOf(in, amounts, axes)
 		if err != nil {
@@ -36,12 +40,9 @@ func buildPad(n *node) (kernel, error) {
 		}
 		v := value
 		if len(in) > 2 && in[2] != nil {
-			v = in[2]
-		} else if n.Opset >= 11 {
-			v = &tensor{dtype: in[0].dtype, raw: make([]byte, in[0].dtype.Size()), strings: []string{""}}
-		}
-		if v.len() != 1 {
-			return backends.Errorf(backends.ErrInvalid, "a pad value of shape %v", v.shape)
+			if v = in[2]; v.len() != 1 {
+				return backends.Errorf(backends.ErrInvalid, "a pad value of shape %v", v.shape)
+			}
 		}
 		f(out[0], in[0], v, sources(in[0].shape, shape, pads, mode))
 		return nil

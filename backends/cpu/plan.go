@@ -88,20 +88,15 @@ func slots(values []*onnx.Value) []int {
 	return all
 }
 
-// keepConstants fills the slots of constants that a step or an output reads. It copies them:
-// one that stayed in the file's memory would keep all of it.
+// keepConstants fills the slots of constants that a step or an output reads.
 func (p *plan) keepConstants(g *onnx.Graph) error {
 	keep := func(slot int) error {
 		if slot < 0 || g.Values[slot].Const == nil || p.constants[slot] != nil {
 			return nil
 		}
-		t := new(tensor)
+		t, err := copied(g.Values[slot].Const)
 		p.constants[slot] = t
-		if err := t.importTensor(g.Values[slot].Const); err != nil {
-			return err
-		}
-		t.raw = append(newMemory(len(t.raw))[:0], t.raw...)
-		return nil
+		return err
 	}
 	for i := range p.steps {
 		for _, slot := range p.steps[i].in {

@@ -1,73 +1,21 @@
 package cpu
 
 import (
-	"encoding/binary"
-	"math"
+	"context"
+	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"weak"
 
 	"github.com/thrumserve/thrum/backends"
-	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
-// sketch makes small graphs for tests.
-type sketch struct{ onnx.Graph }
-
-func (s *sketch) value(name string, d backends.Datatype) *onnx.Value {
-	v := &onnx.Value{ID: len(s.Values), Name: name, Datatype: d}
-	s.Values = append(s.Values, v)
-	return v
-}
-
-func (s *sketch) input(name string, d backends.Datatype) *onnx.Value {
-	v := s.value(name, d)
-	s.Inputs = append(s.Inputs, v)
-	return v
-}
-
-func (s *sketch) constant(t backends.Tensor) *onnx.Value {
-	v := s.value(t.Name, t.Datatype)
-	v.Const = &t
-	return v
-}
-
-func (s *sketch) node(op string, attrs onnx.Attrs, in ...*onnx.Value) *onnx.Value {
-	out := s.value(op, in[0].Datatype)
-	n := &onnx.Node{Op: op, Name: op, Opset: 17, Inputs: in, Outputs: []*onnx.Value{out}, Attrs: attrs}
-	out.Producer = n
-	s.Nodes = append(s.Nodes, n)
-	return out
-}
-
-func (s *sketch) output(v *onnx.Value) { s.Outputs = append(s.Outputs, v) }
-
-func floats(name string, shape []int64, v ...float32) backends.Tensor {
-	t := backends.Tensor{Name: name, Datatype: backends.FP32, Shape: shape}
-	for _, f := range v {
-		t.Data = binary.LittleEndian.AppendUint32(t.Data, math.Float32bits(f))
-	}
-	return t
-}
-
-func floatsOf(t backends.Tensor) []float32 {
-	var all []float32
-	for i := 0; i < len(t.Data); i += 4 {
-		all = append(all, math.Float32frombits(binary.LittleEndian.Uint32(t.Data[i:])))
-	}
-	return all
-}
-
-// testEngine returns an engine of two threads, closed with the test.
-func testEngine(t testing.TB) *engine {
-	e := &engine{pool: kernels.NewPool(2), limit: MaxTensorBytes}
-	t.Cleanup(e.pool.Close)
-	return e
-}
-
 func TestPlanRunsAPerceptron(t *testing.T) {
 	var s sketch
-	x := s.input("x", backends.FP32)
+	x := s.input("x", backends.FP32, -1, 2)
 	w := s.constant(floats("w", []int64{2, 3}, 1, 0, -1, 0, 1, -1))
 	b := s.constant(floats("b", []int64{3}, 10, 20, 3))
 	y := s.node("Identity", nil, s.node("Relu", nil, s.node("Add", nil, s.node("MatMul", nil, x, w), b)))
@@ -88,4 +36,133 @@ func TestPlanRunsAPerceptron(t *testing.T) {
 			t.Errorf("execute = %v %v, want %v", got[0].Shape, floatsOf(got[0]), want)
 		}
 	}
+}
+
+// planOf makes a plan of a sketch and a run of it.
+func planOf(t *testing.T, s *sketch) (*plan, *run) {
+	t.Helper()
+	e := testEngine(t)
+	p, err := newPlan(&s.Graph, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, p.newRun(e)
+}
+
+func TestPlanFreesEachValueAfterItsLastUse(t *testing.T) {
+	var s sketch
+	v := s.input("x", backends.FP32, -1)
+	for range 10 {
+		v = s.node("Neg", nil, v)
+	}
+	s.output(v)
+	p, r := planOf(t, &s)
+	for range 3 {
+		got, err := p.execute(t.Context(), r, []backends.Tensor{wave("x", 1, 5000)}, p.outputs)
+		if err != nil || !slices.Equal(got[0].Data, wave("x", 1, 5000).Data) {
+			t.Fatalf("execute = %v, %v, want the input", got, err)
+		}
+		if len(r.spare) > 2 {
+			t.Errorf("%d spare buffers for ten steps in a row, want at most 2", len(r.spare))
+		}
+	}
+}
+
+func TestViewsKeepTheMemoryTheyShare(t *testing.T) {
+	var s sketch
+	x := s.input("x", backends.FP32, -1)
+	doubled := s.node("Add", nil, x, x)
+	view := s.node("Reshape", nil, doubled, s.constant(integers64("shape", []int64{2}, 2, -1)))
+	noise := s.node("Neg", nil, s.node("Neg", nil, s.node("Neg", nil, doubled)))
+	s.output(s.node("Identity", nil, view))
+	s.output(noise)
+	p, r := planOf(t, &s)
+	var first []backends.Tensor
+	for i := range 5 {
+		in := wave("x", float64(i), 4000)
+		got, err := p.execute(t.Context(), r, []backends.Tensor{in}, p.outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = got
+		}
+		for j, v := range floatsOf(in) {
+			if have := floatsOf(got[0])[j]; have != 2*v {
+				t.Fatalf("run %d: element %d is %v, want %v", i, j, have, 2*v)
+			}
+		}
+	}
+	// What left the engine first has not been written to since.
+	if want := floatsOf(wave("x", 0, 4000)); floatsOf(first[0])[7] != 2*want[7] || floatsOf(first[1])[7] != -2*want[7] {
+		t.Errorf("the first answer changed: %v %v, want %v %v", floatsOf(first[0])[7], floatsOf(first[1])[7], 2*want[7], -2*want[7])
+	}
+}
+
+func TestOnlyStepsThatTheWantedOutputsNeedRun(t *testing.T) {
+	var s sketch
+	x := s.input("x", backends.FP32, -1)
+	y := s.node("Neg", nil, x)
+	s.output(y)
+	s.output(s.node("Gather", nil, x, s.constant(integers64("far", []int64{1}, 99)))) // fails
+	p, r := planOf(t, &s)
+	in := []backends.Tensor{floats("x", []int64{1}, 3)}
+	if got, err := p.execute(t.Context(), r, in, p.wanted([]string{y.Name})); err != nil || floatsOf(got[0])[0] != -3 {
+		t.Errorf("execute of one output = %v, %v, want -3", got, err)
+	}
+	if _, err := p.execute(t.Context(), r, in, p.wanted(nil)); !errors.Is(err, backends.ErrInvalid) {
+		t.Errorf("execute of all outputs = %v, want ErrInvalid", err)
+	}
+}
+
+func TestPanicInAStepNamesTheNode(t *testing.T) {
+	var s sketch
+	x := s.input("x", backends.FP32, -1)
+	s.output(s.node("Neg", nil, x))
+	p, r := planOf(t, &s)
+	p.steps[0].kernel = func(*run, []*tensor, []*tensor) error { panic("broken") }
+	_, err := p.execute(t.Context(), r, []backends.Tensor{floats("x", []int64{1}, 3)}, p.outputs)
+	if err == nil || !strings.Contains(err.Error(), p.steps[0].name) || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("execute = %v, want an error that names node %q", err, p.steps[0].name)
+	}
+}
+
+func TestCancelledRunStopsBeforeTheNextStep(t *testing.T) {
+	var s sketch
+	x := s.input("x", backends.FP32, -1)
+	s.output(s.node("Neg", nil, s.node("Neg", nil, x)))
+	p, r := planOf(t, &s)
+	ctx, cancel := context.WithCancel(t.Context())
+	p.steps[0].kernel = func(r *run, in, out []*tensor) error {
+		cancel()
+		out[0].share(in[0], in[0].shape)
+		return nil
+	}
+	p.steps[1].kernel = func(*run, []*tensor, []*tensor) error { panic("ran") }
+	if _, err := p.execute(ctx, r, []backends.Tensor{floats("x", []int64{1}, 3)}, p.outputs); !errors.Is(err, context.Canceled) {
+		t.Errorf("execute = %v, want context.Canceled", err)
+	}
+}
+
+// TestPlanLetsTheGraphGo guards against a kernel that holds on to its node and by that to the
+// bytes of the whole file.
+func TestPlanLetsTheGraphGo(t *testing.T) {
+	e := testEngine(t)
+	plans, graphs := []*plan{}, []weak.Pointer[onnx.Value]{}
+	for _, c := range readCases(t, "testdata/cases.jsonl.gz") {
+		g, given := c.graph(t)
+		freeze(g, given[min(1, len(given)):])
+		p, err := newPlan(g, e)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		plans, graphs = append(plans, p), append(graphs, weak.Make(g.Outputs[0]))
+	}
+	runtime.GC()
+	for i, g := range graphs {
+		if g.Value() != nil {
+			t.Errorf("a plan of %s keeps the graph", plans[i].steps[0].op)
+		}
+	}
+	runtime.KeepAlive(plans)
 }

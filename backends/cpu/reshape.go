@@ -34,15 +34,16 @@ func buildDropout(n *node) (kernel, error) {
 			return nil, n.unsupported("training_mode")
 		}
 	}
+	mask := n.output(1)
 	return func(r *run, in, out []*tensor) error {
 		out[0].share(in[0], in[0].shape)
 		if len(out) < 2 || out[1] == nil {
 			return nil
 		}
-		if err := r.makeTensor(out[1], n.output(1), in[0].shape); err != nil {
+		if err := r.makeTensor(out[1], mask, in[0].shape); err != nil {
 			return err
 		}
-		if n.output(1) == backends.Bool {
+		if mask == backends.Bool {
 			fill(view[bool](out[1]), true)
 			return nil
 		}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"runtime/debug"
+	"slices"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -28,11 +28,13 @@ type buffer struct {
 type run struct {
 	engine *engine
 	values []tensor  // by slot
-	spare  []*buffer // not used by any value
+	spare  []*buffer // not used by any value, the oldest first
 	temps  []*tensor // scratch of the step under way
 	in     []*tensor // arguments of the step under way
 	out    []*tensor
 	limit  int // bytes of the largest value allowed
+
+	spareBytes int // of all in spare
 }
 
 // makeTensor makes t a new tensor whose elements have no particular value yet. It refuses
@@ -75,9 +77,8 @@ func (r *run) take(n int) *buffer {
 		return &buffer{mem: newMemory(n), uses: 1}
 	}
 	b := r.spare[best]
-	last := len(r.spare) - 1
-	r.spare[best], r.spare[last] = r.spare[last], nil
-	r.spare = r.spare[:last]
+	r.spare = slices.Delete(r.spare, best, best+1)
+	r.spareBytes -= len(b.mem)
 	b.uses = 1
 	return b
 }
@@ -85,18 +86,32 @@ func (r *run) take(n int) *buffer {
 // drop ends t's use of its memory.
 func (r *run) drop(t *tensor) {
 	if b := t.buf; b != nil {
-		if b.uses--; b.uses == 0 && len(r.spare) < maxSpare {
-			r.spare = append(r.spare, b)
+		if b.uses--; b.uses == 0 {
+			r.keep(b)
 		}
 	}
 	t.raw, t.strings, t.buf = nil, nil, nil
 }
 
+// keep makes b spare. Beyond the bounds it lets the oldest go, so that buffers of sizes that
+// are not asked for any more make room.
+func (r *run) keep(b *buffer) {
+	r.spare = append(r.spare, b)
+	r.spareBytes += len(b.mem)
+	for len(r.spare) > maxSpare || r.spareBytes > maxSpareBytes {
+		r.spareBytes -= len(r.spare[0].mem)
+		r.spare = slices.Delete(r.spare, 0, 1)
+	}
+}
+
 // stringBytes is what an empty string takes in memory.
 const stringBytes = 16
 
-// maxSpare bounds the buffers that a run keeps for later.
-const maxSpare = 64
+// maxSpare and maxSpareBytes bound the buffers that a run keeps for later.
+const (
+	maxSpare      = 64
+	maxSpareBytes = 256 << 20
+)
 
 // newMemory returns n bytes whose capacity is a whole number of cache lines.
 func newMemory(n int) []byte { return make([]byte, n, (n+63)&^63) }
@@ -105,7 +120,7 @@ func newMemory(n int) []byte { return make([]byte, n, (n+63)&^63) }
 func (r *run) do(s *step) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node %q (%s) failed: %v\n%s", s.name, s.op, p, debug.Stack())
+			err = fmt.Errorf("node %q (%s) failed: %v", s.name, s.op, p)
 		}
 	}()
 	r.in, r.out = r.in[:0], r.out[:0]
