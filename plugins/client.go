@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,16 +29,8 @@ type client struct {
 	control proto.ControlClient
 	tensors proto.TensorsClient
 	name    string
-	gone    func() error // an ErrUnavailable once the plugin has ended or is being closed
-}
-
-func newClient(conn *grpc.ClientConn, name string, gone func() error) *client {
-	return &client{
-		control: proto.NewControlClient(conn),
-		tensors: proto.NewTensorsClient(conn),
-		name:    name,
-		gone:    gone,
-	}
+	gone    func() error           // an ErrUnavailable once the plugin has ended or is being closed
+	lost    func(how string) error // why a call under way has lost its connection
 }
 
 func (c *client) info(ctx context.Context) (backends.Info, error) {
@@ -140,12 +133,11 @@ func call[Request, Reply any](ctx context.Context, c *client, rpc func(context.C
 	if ended := ctx.Err(); ended != nil {
 		return nil, fmt.Errorf("plugin %s: %w", c.name, ended)
 	}
-	if gone := c.gone(); gone != nil {
-		return nil, gone
-	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.Canceled: // Canceled, but not by us: the connection closed
-		return nil, backends.Errorf(backends.ErrUnavailable, "plugin %s: %s", c.name, status.Convert(err).Message())
+	switch text := status.Convert(err).Message(); status.Code(err) {
+	case codes.Unavailable:
+		return nil, c.lost(text)
+	case codes.Canceled: // but not by us: the connection is being closed, or the plugin gave up
+		return nil, cmp.Or(c.gone(), backends.Errorf(backends.ErrUnavailable, "plugin %s: %s", c.name, text))
 	}
 	return nil, fromStatus(err)
 }

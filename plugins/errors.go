@@ -12,8 +12,8 @@ import (
 )
 
 // kinds pairs what an error may be with the code that carries it. Too large takes the code
-// with which gRPC itself refuses a message over its limit, and unavailable the one with which
-// it reports a dead peer, so that those come out right too.
+// with which gRPC itself refuses a message over its limit, and crashed the one with which it
+// reports that the peer is gone, so that those come out right too.
 var kinds = []struct {
 	kind error
 	code codes.Code
@@ -23,7 +23,8 @@ var kinds = []struct {
 	{backends.ErrTooLarge, codes.ResourceExhausted},
 	{backends.ErrOverloaded, codes.Aborted},
 	{backends.ErrUnsupported, codes.Unimplemented},
-	{backends.ErrUnavailable, codes.Unavailable},
+	{backends.ErrUnavailable, codes.FailedPrecondition},
+	{backends.ErrCrashed, codes.Unavailable},
 	{context.Canceled, codes.Canceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded},
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/plugins/proto"
 )
 
 // Command says which program is a plugin.
@@ -61,8 +62,9 @@ func (o Options) withDefaults(cmd Command) Options {
 // system call cannot be interrupted, as in a driver that hangs.
 const killTimeout = 5 * time.Second
 
-// Process is a backend in a process of its own. Once the process has ended every call fails
-// with an ErrUnavailable that says why; a Process is not started again.
+// Process is a backend in a process of its own. Calls under way when the process dies fail at
+// once with an error that is ErrCrashed and ErrUnavailable; later ones fail with an
+// ErrUnavailable that says why it died. A Process is not started again.
 type Process struct {
 	*client
 	options Options
@@ -130,7 +132,13 @@ func (p *Process) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.client = newClient(conn, p.options.Name, p.gone)
+	p.client = &client{
+		control: proto.NewControlClient(conn),
+		tensors: proto.NewTensorsClient(conn),
+		name:    p.options.Name,
+		gone:    p.gone,
+		lost:    p.lost,
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.options.StartTimeout)
 	defer cancel()
 	_, err = p.info(ctx)
@@ -211,6 +219,19 @@ func (p *Process) gone() error {
 	default:
 		return nil
 	}
+}
+
+// lost says why a call under way has lost its connection: the plugin was closed, or it died
+// over the call. The latter is an ErrUnavailable, too, for who cares about that alone.
+func (p *Process) lost(how string) error {
+	gone := p.gone()
+	if p.isClosing() {
+		return gone
+	}
+	if gone == nil { // the connection ends a moment before the process does
+		gone = backends.Errorf(backends.ErrUnavailable, "plugin %s died: %s", p.options.Name, how)
+	}
+	return backends.Errorf(backends.ErrCrashed, "%w", gone)
 }
 
 func (p *Process) isClosing() bool {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/backendtest"
@@ -352,11 +353,13 @@ func TestSocketPathTooLong(t *testing.T) {
 func TestErrorsKeepTheirIdentity(t *testing.T) {
 	m := load(t, start(t, command("fake"), Options{}), 1)
 	for i, k := range kinds {
-		if _, err := m.Predict(t.Context(), doing(fmt.Sprintf("error %d", i))); !errors.Is(err, k.kind) || !strings.Contains(err.Error(), fmt.Sprintf("error %d", i)) {
-			// A cancellation that this side did not ask for is the plugin's failure.
-			if k.kind != context.Canceled || !errors.Is(err, backends.ErrUnavailable) {
-				t.Errorf("%v came back as %v", k.kind, err)
-			}
+		want := k.kind
+		if want == context.Canceled { // not by this side: the plugin's failure
+			want = backends.ErrUnavailable
+		}
+		_, err := m.Predict(t.Context(), doing(fmt.Sprintf("error %d", i)))
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), fmt.Sprintf("error %d", i)) {
+			t.Errorf("%v came back as %v, want %v", k.kind, err, want)
 		}
 	}
 }
@@ -410,11 +413,11 @@ func TestCrashFailsCallsUnderWay(t *testing.T) {
 		result <- err
 	}()
 	log.next(t, "waiting")
-	if _, err := m.Predict(t.Context(), doing("crash")); !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), "cpu") {
-		t.Errorf("Predict that crashes = %v, want an ErrUnavailable that names the plugin", err)
+	if _, err := m.Predict(t.Context(), doing("crash")); !isCrash(err) || !strings.Contains(err.Error(), "cpu") {
+		t.Errorf("Predict that crashes = %v, want an ErrCrashed and ErrUnavailable that names the plugin", err)
 	}
-	if err := <-result; !errors.Is(err, backends.ErrUnavailable) {
-		t.Errorf("Predict beside a crash = %v, want ErrUnavailable", err)
+	if err := <-result; !isCrash(err) {
+		t.Errorf("Predict beside a crash = %v, want ErrCrashed and ErrUnavailable", err)
 	}
 	within(t, "Done after a crash", p.Done())
 	if r := log.next(t, "plugin died"); !strings.Contains(attrsOf(r)["reason"], "asked to crash") {
@@ -429,13 +432,17 @@ func TestCrashFailsCallsUnderWay(t *testing.T) {
 		"Load":    func() error { _, err := p.Load(t.Context(), backends.Spec{}); return err },
 	}
 	for name, call := range later {
-		if err := call(); !errors.Is(err, backends.ErrUnavailable) {
-			t.Errorf("%s after a crash = %v, want ErrUnavailable", name, err)
+		if err := call(); !errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrCrashed) {
+			t.Errorf("%s after a crash = %v, want ErrUnavailable alone", name, err)
 		}
 	}
 	if err := m.Close(); err != nil {
 		t.Errorf("Close of a model after a crash = %v", err)
 	}
+}
+
+func isCrash(err error) bool {
+	return errors.Is(err, backends.ErrCrashed) && errors.Is(err, backends.ErrUnavailable)
 }
 
 func TestDeathIsSeenWhileOutputStaysOpen(t *testing.T) {
@@ -455,7 +462,7 @@ func TestDeathIsSeenWhileOutputStaysOpen(t *testing.T) {
 
 func TestStoppedPluginBlocksNobody(t *testing.T) {
 	p := start(t, command("fake"), Options{InfoTimeout: 50 * time.Millisecond, CloseTimeout: 50 * time.Millisecond})
-	kill(t, p.PID(), syscall.SIGSTOP)
+	stop(t, p.PID())
 	if _, err := p.Info(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Info of a stopped plugin = %v, want context.DeadlineExceeded", err)
 	}
@@ -477,8 +484,13 @@ func TestSignalsOfAServiceDoNotEndAPlugin(t *testing.T) {
 	p := start(t, command("fake"), Options{})
 	kill(t, p.PID(), syscall.SIGTERM)
 	kill(t, p.PID(), syscall.SIGINT)
-	if _, err := p.Info(t.Context()); err != nil {
-		t.Errorf("Info after SIGTERM and SIGINT = %v", err)
+	for range 20 { // the signals are on their way when kill returns
+		if _, err := p.Info(t.Context()); err != nil {
+			t.Fatalf("Info after SIGTERM and SIGINT = %v", err)
+		}
+	}
+	if group, err := syscall.Getpgid(p.PID()); err != nil || group != p.PID() {
+		t.Errorf("process group = %d, %v, want its own: a terminal signals the whole group", group, err)
 	}
 }
 
@@ -507,8 +519,8 @@ func TestCloseBesideCalls(t *testing.T) {
 		})
 	}
 	for range calls {
-		if err := <-results; !errors.Is(err, backends.ErrUnavailable) {
-			t.Errorf("Predict beside Close = %v, want ErrUnavailable", err)
+		if err := <-results; !errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrCrashed) {
+			t.Errorf("Predict beside Close = %v, want ErrUnavailable alone", err)
 		}
 	}
 	closers.Wait()
@@ -547,8 +559,8 @@ func TestMessagesPastTheLimit(t *testing.T) {
 	for dataBytes(in) <= maxDataBytes {
 		in.Tensors = append(in.Tensors, in.Tensors[0])
 	}
-	if _, err := m.exchange(t.Context(), in); !errors.Is(err, backends.ErrTooLarge) {
-		t.Errorf("exchange of %d bytes = %v, want ErrTooLarge", dataBytes(in), err)
+	if _, err := m.exchange(t.Context(), in); !errors.Is(err, backends.ErrTooLarge) || !strings.Contains(err.Error(), "send fewer rows") {
+		t.Errorf("exchange of %d bytes = %v, want an ErrTooLarge that says what to do", dataBytes(in), err)
 	}
 }
 
@@ -603,6 +615,11 @@ func TestNoOrphans(t *testing.T) {
 				t.Fatal(err)
 			}
 			pid := fifo.pid(t)
+			defer func() {
+				if t.Failed() {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}()
 			if test.stop {
 				kill(t, pid, syscall.SIGSTOP)
 			}
@@ -625,8 +642,8 @@ func TestPipeEndsABusyPlugin(t *testing.T) {
 	fifo.pid(t)
 	_ = p.child.host.Close()
 	within(t, "Done after the end of the pipe", p.Done())
-	if err := <-result; !errors.Is(err, backends.ErrUnavailable) {
-		t.Errorf("Predict = %v, want ErrUnavailable", err)
+	if err := <-result; !isCrash(err) {
+		t.Errorf("Predict = %v, want ErrCrashed and ErrUnavailable", err)
 	}
 }
 
@@ -634,6 +651,15 @@ func kill(t *testing.T, pid int, signal syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, signal); err != nil {
 		t.Fatalf("kill %d: %v", pid, err)
+	}
+}
+
+// stop returns when a child of this process has stopped.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	kill(t, pid, syscall.SIGSTOP)
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

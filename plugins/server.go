@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,20 @@ func (s *server) Predict(ctx context.Context, req *proto.PredictRequest) (*proto
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return toAnswer(out), nil
+	return reply(out), nil
+}
+
+// reply gives an answer that was lent back at once: gRPC reads the reply only after the
+// handler has returned.
+func reply(out backends.Batch) *proto.PredictReply {
+	defer out.Release()
+	m := toAnswer(out)
+	if out.Lease != nil {
+		for _, t := range m.Tensors {
+			t.Data = bytes.Clone(t.Data)
+		}
+	}
+	return m
 }
 
 func (s *server) predict(ctx context.Context, req *proto.PredictRequest) (backends.Batch, error) {
