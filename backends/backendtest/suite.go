@@ -48,6 +48,8 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, fixture Fixture
 		{"row i answers row i", testRows},
 		{"outputs are those asked for", testOutputs},
 		{"no rows give no rows", testZeroRows},
+		{"joined parts are a batch", testJoined},
+		{"an answer stays until it is released", testAnswersStay},
 		{"a large batch is answered", testLarge},
 		{"concurrent calls do not mix", testConcurrent},
 		{"an ended context ends the call", testEndedContext},
@@ -113,10 +115,17 @@ func (s *subject) predict(t *testing.T, in backends.Batch) backends.Batch {
 	if err != nil {
 		t.Fatalf("Predict(%s) = %v", describe(in), err)
 	}
+	s.keep(t, in, out)
+	return out
+}
+
+// keep checks an answer, which may be read until the test ends.
+func (s *subject) keep(t *testing.T, in, out backends.Batch) {
+	t.Helper()
+	t.Cleanup(out.Release)
 	if err := conforms(s.Signature(), in, out); err != nil {
 		t.Fatalf("Predict(%s): %v", describe(in), err)
 	}
-	return out
 }
 
 func (s *subject) needRows(t *testing.T) {
@@ -191,6 +200,48 @@ func testZeroRows(t *testing.T, c *contender) {
 	s.predict(t, s.input(0))
 }
 
+func testJoined(t *testing.T, c *contender) {
+	s := c.load(t)
+	s.needRows(t)
+	joiner, ok := s.Model.(backends.Joiner)
+	if !ok {
+		t.Skip("the model joins no parts: it is no backends.Joiner")
+	}
+	const rows = 5
+	in := s.input(rows)
+	in.Outputs = []string{s.Signature().Outputs[0].Name}
+	parts := make([]backends.Batch, rows)
+	for i := range parts {
+		parts[i] = row(in, i)
+	}
+	out, err := joiner.PredictJoined(t.Context(), parts)
+	if err != nil {
+		t.Fatalf("PredictJoined of %d parts = %v", rows, err)
+	}
+	s.keep(t, in, out)
+	if err := near(out, s.predict(t, in), s.fixture.Tolerance); err != nil {
+		t.Errorf("%d parts joined: %v", rows, err)
+	}
+}
+
+func testAnswersStay(t *testing.T, c *contender) {
+	s := c.load(t)
+	s.needRows(t)
+	in := s.input(20)
+	held := s.predict(t, row(in, 0))
+	before := fingerprint(held)
+	for i := range in.Rows() {
+		out, err := s.Predict(t.Context(), row(in, i))
+		if err != nil {
+			t.Fatalf("Predict of row %d = %v", i, err)
+		}
+		out.Release()
+	}
+	if after := fingerprint(held); after != before {
+		t.Errorf("later predictions changed an answer that is still held: %s, was %s", after, before)
+	}
+}
+
 func testLarge(t *testing.T, c *contender) {
 	s := c.load(t)
 	s.needRows(t)
@@ -225,6 +276,7 @@ func (s *subject) repeat(ctx context.Context, calls int, in, want backends.Batch
 		out, err := s.Predict(ctx, in)
 		if err == nil {
 			err = near(out, want, s.fixture.Tolerance)
+			out.Release()
 		}
 		if err != nil {
 			return fmt.Errorf("Predict(%s) beside others: %w", describe(in), err)
@@ -378,7 +430,9 @@ func testInfoWhileBusy(t *testing.T, c *contender) {
 		go func() {
 			began <- struct{}{}
 			for ctx.Err() == nil {
-				_, _ = s.Predict(ctx, in)
+				if out, err := s.Predict(ctx, in); err == nil {
+					out.Release()
+				}
 			}
 			ended <- struct{}{}
 		}()

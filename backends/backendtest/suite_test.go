@@ -54,6 +54,18 @@ var liars = map[string]struct {
 		in.Tensors[0].Data[0]++
 		return out
 	}), "the_input_is_left_alone"},
+	"answers in the same place": {func() backends.Backend {
+		y := make([]byte, 64)
+		return &backendtest.Fake{OnAnswer: func(in, out backends.Batch) backends.Batch {
+			t := &out.Tensors[0]
+			if t.Name != "y" || in.Rows() > 1 {
+				return out
+			}
+			t.Data = y[:copy(y, t.Data)]
+			return out
+		}}
+	}, "an_answer_stays_until_it_is_released"},
+	"joins parts backwards": {func() backends.Backend { return backwards{&backendtest.Fake{}} }, "joined_parts_are_a_batch"},
 	"has no name for errors": {func() backends.Backend {
 		return &backendtest.Fake{OnLoad: func(_ context.Context, s backends.Spec) error {
 			if _, err := os.Stat(s.Dir); err != nil {
@@ -80,6 +92,27 @@ var liars = map[string]struct {
 			return nil
 		}}
 	}, "a_large_batch_is_answered"},
+}
+
+// backwards joins parts in the wrong order.
+type backwards struct{ backends.Backend }
+
+func (b backwards) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
+	m, err := b.Backend.Load(ctx, spec)
+	return joiner{m}, err
+}
+
+type joiner struct{ backends.Model }
+
+func (j joiner) PredictJoined(ctx context.Context, parts []backends.Batch) (backends.Batch, error) {
+	x := parts[0]
+	x.Tensors = slices.Clone(x.Tensors)
+	x.Tensors[0].Shape = []int64{int64(len(parts)), x.Tensors[0].Shape[1]}
+	x.Tensors[0].Data = nil
+	for _, part := range slices.Backward(parts) {
+		x.Tensors[0].Data = append(x.Tensors[0].Data, part.Tensors[0].Data...)
+	}
+	return j.Predict(ctx, x)
 }
 
 func answering(lie func(in, out backends.Batch) backends.Batch) func() backends.Backend {
