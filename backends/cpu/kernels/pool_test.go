@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -87,6 +88,35 @@ func TestForRaisesPanicsInTheCaller(t *testing.T) {
 			t.Errorf("%d threads: the pool does not work after a panic", threads)
 		}
 	}
+}
+
+func TestForStopsAfterAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool(2)
+		defer pool.Close()
+		defer func() {
+			if got := recover(); got != "broken" {
+				t.Errorf("recovered %v, want broken", got)
+			}
+		}()
+		synctest.Wait() // until the worker waits for work
+		var together sync.WaitGroup
+		together.Add(2)
+		var arrived atomic.Int32
+		pool.For(100, 1, func(_, _ int) {
+			switch arrived.Add(1) {
+			case 1:
+				together.Done()
+				together.Wait()
+				panic("broken")
+			case 2:
+				together.Done()
+				synctest.Wait() // until the panic has been noticed
+			default:
+				t.Error("a range was handed out after a panic")
+			}
+		})
+	})
 }
 
 func TestCloseEndsTheWorkers(t *testing.T) {
