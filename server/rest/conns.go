@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -136,16 +137,26 @@ type conn struct {
 	net.Conn
 	conns  *conns
 	spoke  atomic.Bool
-	linger bool // set and read by the goroutine that serves the connection
+	slow   bool // a read ran into its deadline; like linger, of the goroutine that serves the connection
+	linger bool
 }
 
-// Read reads and remembers that there was something to read.
+// Read reads and remembers how it went: fasthttp does not always pass the error on.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.spoke.Load() {
 		c.spoke.Store(true)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.slow = true
+	}
 	return n, err
+}
+
+// slow reports whether the client did not send its request in time.
+func slow(ctx *fasthttp.RequestCtx) bool {
+	c, ok := ctx.Conn().(*conn)
+	return ok && c.slow
 }
 
 // lingers makes the connection of ctx close gently after the reply.

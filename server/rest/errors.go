@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net"
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,6 +49,9 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 		status, text = fasthttp.StatusServiceUnavailable, "the server is shutting down"
 	case status == fasthttp.StatusGatewayTimeout:
 		text = "Request timeout expired: " + text // these words are what clients look for
+	case errors.Is(err, backends.ErrCrashed):
+		s.o.Log.Error("request ended its instance", "path", string(ctx.Path()), "error", err)
+		text = "this request ends the instance that computes it: " + text
 	case status == fasthttp.StatusInternalServerError:
 		id := strconv.FormatUint(ctx.ID(), 16)
 		s.o.Log.Error("request failed", "path", string(ctx.Path()), "request", id, "error", err)
@@ -71,19 +72,19 @@ func refuse(ctx *fasthttp.RequestCtx, status int, text string) {
 
 // retryAfter returns the whole seconds after which to try again: what the error says, else 1.
 func retryAfter(err error) string {
-	var timed interface{ RetryAfter() time.Duration }
-	if !errors.As(err, &timed) {
+	wait, ok := backends.RetryAfter(err)
+	if !ok {
 		return "1"
 	}
-	return strconv.Itoa(max(1, int(math.Ceil(timed.RetryAfter().Seconds()))))
+	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
 
 // unreadable replies to what could not be read as a request. The connection closes after it.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	ctx.SetConnectionClose()
 	var small *fasthttp.ErrSmallBuffer
-	var slow net.Error
 	switch {
-	case errors.As(err, &slow) && slow.Timeout():
+	case slow(ctx):
 		refuse(ctx, fasthttp.StatusRequestTimeout, "the request did not arrive within "+s.o.ReadTimeout.String())
 		return // a client this slow gets no more time to linger
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):

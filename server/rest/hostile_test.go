@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,6 +68,7 @@ func TestHostileBytes(t *testing.T) {
 		{"silence", "", 408, "did not arrive within 1s"},
 		{"slow header", "POST /v2/models/m/infer HT", 408, "did not arrive within 1s"},
 		{"slow body", post("Content-Length: 100\r\n", `{"inputs"`), 408, "did not arrive within 1s"},
+		{"slow large body", post("Content-Length: 4000\r\n", strings.Repeat(" ", 3999)), 408, "did not arrive within 1s"},
 		{"slow chunks", post("Transfer-Encoding: chunked\r\n", "5\r\n{\"inp"), 408, "did not arrive within 1s"},
 		{"no HTTP", "hello\r\n\r\n", 400, "malformed HTTP"},
 		{"no host", "GET /v2 HTTP/1.1\r\n\r\n", 400, "malformed HTTP"},
@@ -79,8 +81,8 @@ func TestHostileBytes(t *testing.T) {
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + smuggled, 505, "HTTP/2 is not served"},
 		{"HTTP/2 preface with a host", "PRI * HTTP/2.0\r\nHost: a\r\n\r\nSM\r\n\r\n" + smuggled, 505, "HTTP/2 is not served"},
 		{"header without end", "GET /v2 HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", headerBytes), 431, "larger than 8192 bytes"},
-		{"announced body over the limit", post("Content-Length: 4097\r\n", ""), 413, "limit of 4096 bytes"},
-		{"huge announced body", post("Content-Length: 9223372036854775807\r\n", ""), 413, "limit of 4096 bytes"},
+		{"announced body over the limit", post("Content-Length: 4097\r\n", "{"), 413, "limit of 4096 bytes"},
+		{"huge announced body", post("Content-Length: 9223372036854775807\r\n", "{"), 413, "limit of 4096 bytes"},
 		{"chunked body over the limit", post("Transfer-Encoding: chunked\r\n", "1001\r\n"+strings.Repeat("x", 0x1001)+"\r\n0\r\n\r\n"), 413, "limit of 4096 bytes"},
 		{"body over the limit that is asked about", post("Content-Length: 4097\r\nExpect: 100-continue\r\n", ""), 413, "limit of 4096 bytes"},
 		{"binary data in chunks", post(closing+"Transfer-Encoding: chunked\r\n"+headerLength+": 0\r\n", "8\r\n12345678\r\n0\r\n\r\n"), 400, "needs a Content-Length"},
@@ -122,6 +124,37 @@ func TestClientThatIsRefusedWhileItSendsGetsTheReply(t *testing.T) {
 	if all := replies(t, c); len(all) != 1 || all[0].status != 413 {
 		t.Errorf("replies %+v, want a 413", all)
 	}
+}
+
+func TestAnnouncedBodyTakesNoMemoryBeforeItComes(t *testing.T) {
+	_, addr := start(t, newFake(), Options{})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const clients = 50
+	for range clients {
+		c := dial(t, addr)
+		fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", 64<<20)
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil { // says 100, so it waits for the body
+			t.Fatal(err)
+		}
+		fmt.Fprint(c, "{")
+	}
+	healthy(t, addr)
+	runtime.ReadMemStats(&after)
+	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(clients*256<<10); got > most {
+		t.Errorf("%d clients that announce 64 MiB took %d bytes, want at most %d", clients, got, most)
+	}
+}
+
+func TestBodyThatEndsEarlyIsNoRequest(t *testing.T) {
+	_, addr := start(t, newFake(), Options{})
+	c := dial(t, addr)
+	fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(healthyBody)+1, healthyBody)
+	c.(*net.TCPConn).CloseWrite()
+	if all := replies(t, c); len(all) != 1 || all[0].status != 400 {
+		t.Errorf("replies %+v, want a 400", all)
+	}
+	healthy(t, addr)
 }
 
 func TestClientThatLeavesInTheMiddle(t *testing.T) {

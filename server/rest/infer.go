@@ -3,7 +3,6 @@ package rest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -56,6 +55,7 @@ func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) err
 	if err != nil {
 		return err
 	}
+	defer answer.Release()
 	if len(answer.Tensors) != len(req.Binary) {
 		return fmt.Errorf("the model answered with %d outputs, %d were asked for", len(answer.Tensors), len(req.Binary))
 	}
@@ -76,7 +76,8 @@ func (s *Server) deadline(start time.Time, asked, given time.Duration) (context.
 	return context.WithCancel(s.base)
 }
 
-// decode reads the body into a request that shares no memory with it.
+// decode turns the body into a request. What is left of the body in it, binary tensors, is in
+// memory that receive or the decompression made for this request alone.
 func (s *Server) decode(ctx *fasthttp.RequestCtx, sig backends.Signature) (oip.Request, error) {
 	body, err := s.body(ctx)
 	if err != nil {
@@ -85,9 +86,6 @@ func (s *Server) decode(ctx *fasthttp.RequestCtx, sig backends.Signature) (oip.R
 	length, err := jsonLength(&ctx.Request.Header)
 	if err != nil {
 		return oip.Request{}, err
-	}
-	if length != oip.AllJSON {
-		body = bytes.Clone(body) // the tensors alias it
 	}
 	req, err := oip.Decode(body, length, sig)
 	req.Batch.NoCache = fresh(ctx.Request.Header.Peek(fasthttp.HeaderCacheControl))
@@ -119,29 +117,6 @@ func fresh(header []byte) bool {
 		}
 	}
 	return false
-}
-
-// body returns the request's body, decompressed. It is valid until the handler returns.
-func (s *Server) body(ctx *fasthttp.RequestCtx) ([]byte, error) {
-	var body []byte
-	var err error
-	switch encoding := strings.ToLower(string(ctx.Request.Header.ContentEncoding())); encoding {
-	case "", "identity":
-		return ctx.Request.Body(), nil
-	case "gzip":
-		body, err = ctx.Request.BodyGunzipWithLimit(s.o.MaxBodyBytes)
-	case "deflate":
-		body, err = ctx.Request.BodyInflateWithLimit(s.o.MaxBodyBytes)
-	default:
-		return nil, errEncoding
-	}
-	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-		return nil, backends.Errorf(backends.ErrTooLarge, "decompressed, %s", s.tooLarge())
-	}
-	if err != nil {
-		return nil, backends.Errorf(backends.ErrInvalid, "the body cannot be decompressed: %w", err)
-	}
-	return body, nil
 }
 
 // respond writes the reply into the buffer that fasthttp keeps for it.

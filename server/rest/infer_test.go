@@ -126,13 +126,6 @@ func TestCompressedBodies(t *testing.T) {
 	}
 }
 
-// later is an error that knows when to try again.
-type later struct{ error }
-
-func (later) RetryAfter() time.Duration { return 2500 * time.Millisecond }
-
-func (l later) Unwrap() error { return l.error }
-
 func TestEveryErrorHasItsStatus(t *testing.T) {
 	for _, row := range []struct {
 		err    error
@@ -144,7 +137,8 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		{backends.Errorf(backends.ErrNotFound, "b"), 404, "b", ""},
 		{backends.Errorf(backends.ErrTooLarge, "c"), 413, "c", ""},
 		{backends.Errorf(backends.ErrOverloaded, "d"), 429, "d", "1"},
-		{later{backends.Errorf(backends.ErrOverloaded, "e")}, 429, "e", "3"},
+		{backends.WithRetryAfter(backends.Errorf(backends.ErrOverloaded, "e"), 2500*time.Millisecond), 429, "e", "3"},
+		{backends.Errorf(backends.ErrCrashed, "killed by signal 11"), 500, "this request ends the instance that computes it: killed by signal 11", ""},
 		{backends.Errorf(backends.ErrUnsupported, "f"), 501, "f", ""},
 		{backends.Errorf(backends.ErrUnavailable, "g"), 503, "g", "1"},
 		{fmt.Errorf("h: %w", context.DeadlineExceeded), 504, "Request timeout expired: h: context deadline exceeded", ""},

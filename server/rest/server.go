@@ -29,6 +29,7 @@ type Server struct {
 	http    *fasthttp.Server
 	base    context.Context // ends when a shutdown has run out of time
 	end     context.CancelFunc
+	buffers sync.Pool // of *[]byte, for bodies of which nothing is kept
 
 	mu    sync.Mutex // guards what follows
 	conns []*conns
@@ -42,6 +43,7 @@ func New(cat catalog.Catalog, o Options) (*Server, error) {
 	}
 	s := &Server{catalog: cat, o: o.withDefaults()}
 	s.base, s.end = context.WithCancel(context.Background())
+	s.buffers.New = func() any { return new([]byte) }
 	s.http = &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.unreadable,
@@ -52,7 +54,8 @@ func New(cat catalog.Catalog, o Options) (*Server, error) {
 		ReadTimeout:                  s.o.ReadTimeout,
 		WriteTimeout:                 s.o.WriteTimeout,
 		IdleTimeout:                  s.o.IdleTimeout,
-		MaxRequestBodySize:           s.o.MaxBodyBytes,
+		StreamRequestBody:            true, // receive reads the body and holds the limit;
+		MaxRequestBodySize:           1,    // fasthttp is to read no more of it than it must
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
 		SecureErrorLogMessage:        true,
@@ -113,9 +116,16 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			refuse(ctx, fasthttp.StatusInternalServerError, "internal error: the server's log has it")
 		}
 	}()
-	if framed(ctx) {
-		s.route(ctx)
+	if !framed(ctx) {
+		return
 	}
+	buffer := s.buffers.Get().(*[]byte)
+	defer s.buffers.Put(buffer)
+	if err := s.receive(ctx, buffer); err != nil {
+		s.unreadable(ctx, err)
+		return
+	}
+	s.route(ctx)
 }
 
 // listenerLog passes on what fasthttp has to say, which is about single connections.
