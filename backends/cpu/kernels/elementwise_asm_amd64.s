@@ -2,6 +2,7 @@
 
 //go:build !purego
 
+#include "go_asm.h"
 #include "textflag.h"
 
 DATA elementwiseMask<>+0(SB)/4, $-1
@@ -43,8 +44,8 @@ TEXT ·clampAVX2(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 12(R9), Y8
-	VBROADCASTSS 16(R9), Y9
+	VBROADCASTSS Activation_Min(R9), Y8
+	VBROADCASTSS Activation_Max(R9), Y9
 	SUBQ $8, CX
 	JLT rest2
 loop1:
@@ -76,7 +77,7 @@ TEXT ·leakyReluAVX2(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Y8
+	VBROADCASTSS Activation_Alpha(R9), Y8
 	VXORPS Y9, Y9, Y9
 	SUBQ $8, CX
 	JLT rest5
@@ -111,8 +112,8 @@ TEXT ·hardSigmoidAVX2(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Y8
-	VBROADCASTSS 8(R9), Y9
+	VBROADCASTSS Activation_Alpha(R9), Y8
+	VBROADCASTSS Activation_Beta(R9), Y9
 	VXORPS Y10, Y10, Y10
 	SUBQ $8, CX
 	JLT rest8
@@ -191,7 +192,7 @@ TEXT ·eluAVX2(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Y8
+	VBROADCASTSS Activation_Alpha(R9), Y8
 	VXORPS Y9, Y9, Y9
 	SUBQ $8, CX
 	JLT rest14
@@ -1474,8 +1475,8 @@ TEXT ·clampAVX512(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 12(R9), Z8
-	VBROADCASTSS 16(R9), Z9
+	VBROADCASTSS Activation_Min(R9), Z8
+	VBROADCASTSS Activation_Max(R9), Z9
 	SUBQ $16, CX
 	JLT rest71
 loop70:
@@ -1507,7 +1508,7 @@ TEXT ·leakyReluAVX512(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Z8
+	VBROADCASTSS Activation_Alpha(R9), Z8
 	VPXORD Z9, Z9, Z9
 	SUBQ $16, CX
 	JLT rest74
@@ -1542,8 +1543,8 @@ TEXT ·hardSigmoidAVX512(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Z8
-	VBROADCASTSS 8(R9), Z9
+	VBROADCASTSS Activation_Alpha(R9), Z8
+	VBROADCASTSS Activation_Beta(R9), Z9
 	VPXORD Z10, Z10, Z10
 	SUBQ $16, CX
 	JLT rest77
@@ -1622,7 +1623,7 @@ TEXT ·eluAVX512(SB), NOSPLIT, $0-32
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
 	MOVQ a+24(FP), R9
-	VBROADCASTSS 4(R9), Z8
+	VBROADCASTSS Activation_Alpha(R9), Z8
 	VPXORD Z9, Z9, Z9
 	SUBQ $16, CX
 	JLT rest83

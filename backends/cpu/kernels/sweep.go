@@ -1,7 +1,6 @@
 package kernels
 
-// sweep is a window that moves over one lattice. The assembly knows the offsets of its fields
-// (gen/sweep.go).
+// sweep is a window that moves over one lattice. The assembly reads its fields.
 //
 //	for r in rows, j in cols:
 //		x = start; for k, o in offsets: x += weights[k] * src[o + r*srcRow + j]

@@ -2,6 +2,7 @@
 
 //go:build !purego
 
+#include "go_asm.h"
 #include "textflag.h"
 
 DATA sweepMask<>+0(SB)/4, $-1
@@ -40,24 +41,24 @@ GLOBL sweepMask<>(SB), RODATA|NOPTR, $128
 
 TEXT ·sweepAVX2(SB), NOSPLIT, $0-8
 	MOVQ s+0(FP), R11
-	MOVQ 0(R11), R9
-	MOVQ 24(R11), DI
-	MOVQ 48(R11), R12
-	MOVQ 56(R11), R13
-	MOVQ 72(R11), R15
-	MOVQ 104(R11), R8
+	MOVQ sweep_src(R11), R9
+	MOVQ sweep_dst(R11), DI
+	MOVQ sweep_offsets(R11), R12
+	MOVQ sweep_offsets+8(R11), R13
+	MOVQ sweep_weights(R11), R15
+	MOVQ sweep_rows(R11), R8
 	TESTQ R8, R8
 	JLE swept2
 row1:
-	MOVQ 112(R11), CX
+	MOVQ sweep_cols(R11), CX
 	MOVQ R9, SI
 	SUBQ $32, CX
 	JLT rolled4
 unrolled3:
-	VBROADCASTSS 120(R11), Y0
-	VBROADCASTSS 120(R11), Y1
-	VBROADCASTSS 120(R11), Y2
-	VBROADCASTSS 120(R11), Y3
+	VBROADCASTSS sweep_start(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y1
+	VBROADCASTSS sweep_start(R11), Y2
+	VBROADCASTSS sweep_start(R11), Y3
 	XORQ BX, BX
 tap5:
 	MOVQ 0(R12)(BX*8), DX
@@ -69,8 +70,8 @@ tap5:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap5
-	VBROADCASTSS 124(R11), Y8
-	VBROADCASTSS 128(R11), Y9
+	VBROADCASTSS sweep_lo(R11), Y8
+	VBROADCASTSS sweep_hi(R11), Y9
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
 	VMAXPS Y1, Y8, Y1
@@ -92,7 +93,7 @@ rolled4:
 	SUBQ $8, CX
 	JLT rest7
 loop6:
-	VBROADCASTSS 120(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y0
 	XORQ BX, BX
 tap9:
 	MOVQ 0(R12)(BX*8), DX
@@ -101,8 +102,8 @@ tap9:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap9
-	VBROADCASTSS 124(R11), Y8
-	VBROADCASTSS 128(R11), Y9
+	VBROADCASTSS sweep_lo(R11), Y8
+	VBROADCASTSS sweep_hi(R11), Y9
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
 	VMOVUPS Y0, 0(DI)
@@ -117,7 +118,7 @@ rest7:
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y15
-	VBROADCASTSS 120(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y0
 	XORQ BX, BX
 tap10:
 	MOVQ 0(R12)(BX*8), DX
@@ -126,14 +127,14 @@ tap10:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap10
-	VBROADCASTSS 124(R11), Y8
-	VBROADCASTSS 128(R11), Y9
+	VBROADCASTSS sweep_lo(R11), Y8
+	VBROADCASTSS sweep_hi(R11), Y9
 	VMAXPS Y0, Y8, Y0
 	VMINPS Y0, Y9, Y0
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ CX, DI
 done8:
-	MOVQ 96(R11), AX
+	MOVQ sweep_srcRow(R11), AX
 	LEAQ 0(R9)(AX*4), R9
 	DECQ R8
 	JNZ row1
@@ -143,24 +144,24 @@ swept2:
 
 TEXT ·sweepMaxAVX2(SB), NOSPLIT, $0-8
 	MOVQ s+0(FP), R11
-	MOVQ 0(R11), R9
-	MOVQ 24(R11), DI
-	MOVQ 48(R11), R12
-	MOVQ 56(R11), R13
-	MOVQ 72(R11), R15
-	MOVQ 104(R11), R8
+	MOVQ sweep_src(R11), R9
+	MOVQ sweep_dst(R11), DI
+	MOVQ sweep_offsets(R11), R12
+	MOVQ sweep_offsets+8(R11), R13
+	MOVQ sweep_weights(R11), R15
+	MOVQ sweep_rows(R11), R8
 	TESTQ R8, R8
 	JLE swept12
 row11:
-	MOVQ 112(R11), CX
+	MOVQ sweep_cols(R11), CX
 	MOVQ R9, SI
 	SUBQ $32, CX
 	JLT rolled14
 unrolled13:
-	VBROADCASTSS 120(R11), Y0
-	VBROADCASTSS 120(R11), Y1
-	VBROADCASTSS 120(R11), Y2
-	VBROADCASTSS 120(R11), Y3
+	VBROADCASTSS sweep_start(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y1
+	VBROADCASTSS sweep_start(R11), Y2
+	VBROADCASTSS sweep_start(R11), Y3
 	XORQ BX, BX
 tap15:
 	MOVQ 0(R12)(BX*8), DX
@@ -196,7 +197,7 @@ rolled14:
 	SUBQ $8, CX
 	JLT rest17
 loop16:
-	VBROADCASTSS 120(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y0
 	XORQ BX, BX
 tap19:
 	MOVQ 0(R12)(BX*8), DX
@@ -219,7 +220,7 @@ rest17:
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y15
-	VBROADCASTSS 120(R11), Y0
+	VBROADCASTSS sweep_start(R11), Y0
 	XORQ BX, BX
 tap20:
 	MOVQ 0(R12)(BX*8), DX
@@ -233,7 +234,7 @@ tap20:
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ CX, DI
 done18:
-	MOVQ 96(R11), AX
+	MOVQ sweep_srcRow(R11), AX
 	LEAQ 0(R9)(AX*4), R9
 	DECQ R8
 	JNZ row11
@@ -243,24 +244,24 @@ swept12:
 
 TEXT ·sweepAVX512(SB), NOSPLIT, $0-8
 	MOVQ s+0(FP), R11
-	MOVQ 0(R11), R9
-	MOVQ 24(R11), DI
-	MOVQ 48(R11), R12
-	MOVQ 56(R11), R13
-	MOVQ 72(R11), R15
-	MOVQ 104(R11), R8
+	MOVQ sweep_src(R11), R9
+	MOVQ sweep_dst(R11), DI
+	MOVQ sweep_offsets(R11), R12
+	MOVQ sweep_offsets+8(R11), R13
+	MOVQ sweep_weights(R11), R15
+	MOVQ sweep_rows(R11), R8
 	TESTQ R8, R8
 	JLE swept22
 row21:
-	MOVQ 112(R11), CX
+	MOVQ sweep_cols(R11), CX
 	MOVQ R9, SI
 	SUBQ $64, CX
 	JLT rolled24
 unrolled23:
-	VBROADCASTSS 120(R11), Z0
-	VBROADCASTSS 120(R11), Z1
-	VBROADCASTSS 120(R11), Z2
-	VBROADCASTSS 120(R11), Z3
+	VBROADCASTSS sweep_start(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z1
+	VBROADCASTSS sweep_start(R11), Z2
+	VBROADCASTSS sweep_start(R11), Z3
 	XORQ BX, BX
 tap25:
 	MOVQ 0(R12)(BX*8), DX
@@ -272,8 +273,8 @@ tap25:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap25
-	VBROADCASTSS 124(R11), Z8
-	VBROADCASTSS 128(R11), Z9
+	VBROADCASTSS sweep_lo(R11), Z8
+	VBROADCASTSS sweep_hi(R11), Z9
 	VMAXPS Z0, Z8, Z0
 	VMINPS Z0, Z9, Z0
 	VMAXPS Z1, Z8, Z1
@@ -295,7 +296,7 @@ rolled24:
 	SUBQ $16, CX
 	JLT rest27
 loop26:
-	VBROADCASTSS 120(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z0
 	XORQ BX, BX
 tap29:
 	MOVQ 0(R12)(BX*8), DX
@@ -304,8 +305,8 @@ tap29:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap29
-	VBROADCASTSS 124(R11), Z8
-	VBROADCASTSS 128(R11), Z9
+	VBROADCASTSS sweep_lo(R11), Z8
+	VBROADCASTSS sweep_hi(R11), Z9
 	VMAXPS Z0, Z8, Z0
 	VMINPS Z0, Z9, Z0
 	VMOVUPS Z0, 0(DI)
@@ -320,7 +321,7 @@ rest27:
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	VBROADCASTSS 120(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z0
 	XORQ BX, BX
 tap30:
 	MOVQ 0(R12)(BX*8), DX
@@ -329,15 +330,15 @@ tap30:
 	INCQ BX
 	CMPQ BX, R13
 	JLT tap30
-	VBROADCASTSS 124(R11), Z8
-	VBROADCASTSS 128(R11), Z9
+	VBROADCASTSS sweep_lo(R11), Z8
+	VBROADCASTSS sweep_hi(R11), Z9
 	VMAXPS Z0, Z8, Z0
 	VMINPS Z0, Z9, Z0
 	VMOVUPS Z0, K1, 0(DI)
 	SHLQ $2, CX
 	ADDQ CX, DI
 done28:
-	MOVQ 96(R11), AX
+	MOVQ sweep_srcRow(R11), AX
 	LEAQ 0(R9)(AX*4), R9
 	DECQ R8
 	JNZ row21
@@ -347,24 +348,24 @@ swept22:
 
 TEXT ·sweepMaxAVX512(SB), NOSPLIT, $0-8
 	MOVQ s+0(FP), R11
-	MOVQ 0(R11), R9
-	MOVQ 24(R11), DI
-	MOVQ 48(R11), R12
-	MOVQ 56(R11), R13
-	MOVQ 72(R11), R15
-	MOVQ 104(R11), R8
+	MOVQ sweep_src(R11), R9
+	MOVQ sweep_dst(R11), DI
+	MOVQ sweep_offsets(R11), R12
+	MOVQ sweep_offsets+8(R11), R13
+	MOVQ sweep_weights(R11), R15
+	MOVQ sweep_rows(R11), R8
 	TESTQ R8, R8
 	JLE swept32
 row31:
-	MOVQ 112(R11), CX
+	MOVQ sweep_cols(R11), CX
 	MOVQ R9, SI
 	SUBQ $64, CX
 	JLT rolled34
 unrolled33:
-	VBROADCASTSS 120(R11), Z0
-	VBROADCASTSS 120(R11), Z1
-	VBROADCASTSS 120(R11), Z2
-	VBROADCASTSS 120(R11), Z3
+	VBROADCASTSS sweep_start(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z1
+	VBROADCASTSS sweep_start(R11), Z2
+	VBROADCASTSS sweep_start(R11), Z3
 	XORQ BX, BX
 tap35:
 	MOVQ 0(R12)(BX*8), DX
@@ -400,7 +401,7 @@ rolled34:
 	SUBQ $16, CX
 	JLT rest37
 loop36:
-	VBROADCASTSS 120(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z0
 	XORQ BX, BX
 tap39:
 	MOVQ 0(R12)(BX*8), DX
@@ -423,7 +424,7 @@ rest37:
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	VBROADCASTSS 120(R11), Z0
+	VBROADCASTSS sweep_start(R11), Z0
 	XORQ BX, BX
 tap40:
 	MOVQ 0(R12)(BX*8), DX
@@ -438,7 +439,7 @@ tap40:
 	SHLQ $2, CX
 	ADDQ CX, DI
 done38:
-	MOVQ 96(R11), AX
+	MOVQ sweep_srcRow(R11), AX
 	LEAQ 0(R9)(AX*4), R9
 	DECQ R8
 	JNZ row31

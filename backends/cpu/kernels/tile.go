@@ -1,7 +1,7 @@
 package kernels
 
-// tile is a block of a product small enough for the registers. The assembly knows the offsets of
-// its fields (gen/tile.go).
+// tile is a block of a product small enough for the registers. The assembly reads
+// its fields.
 //
 //	for r in rows, j in cols:
 //		x = flags&tileAdd ? c[r*cRow+j] : 0

@@ -2,6 +2,7 @@
 
 //go:build !purego
 
+#include "go_asm.h"
 #include "textflag.h"
 
 DATA tileMask<>+0(SB)/4, $-1
@@ -40,17 +41,17 @@ GLOBL tileMask<>(SB), RODATA|NOPTR, $128
 
 TEXT ·tileAVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh1
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -70,17 +71,17 @@ fresh1:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 started2:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done4
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop3:
@@ -100,18 +101,18 @@ loop3:
 	DECQ CX
 	JNZ loop3
 done4:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip5
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip6
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -121,7 +122,7 @@ done4:
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
 skip6:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip7
 	VMOVUPS 0(AX), Y14
@@ -141,7 +142,7 @@ skip6:
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
 skip7:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip8
 	VBROADCASTSS 0(AX), Y14
@@ -154,11 +155,11 @@ skip7:
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
 skip8:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip9
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(SI), Y15
@@ -176,10 +177,10 @@ skip8:
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
 skip9:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip10
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -198,10 +199,10 @@ skip9:
 	VMINPS Y7, Y15, Y7
 skip10:
 skip5:
-	CMPQ 224(DI), $64
+	CMPQ tile_cols(DI), $64
 	JLT short11
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -212,8 +213,8 @@ skip5:
 	VMOVUPS Y7, 224(SI)
 	JMP stored12
 short11:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -228,17 +229,17 @@ stored12:
 
 TEXT ·tileAVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh13
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
@@ -250,17 +251,17 @@ fresh13:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 started14:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done16
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop15:
 	MOVQ 0(BX), AX
@@ -275,24 +276,24 @@ loop15:
 	DECQ CX
 	JNZ loop15
 done16:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip17
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip18
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
 skip18:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip19
 	VMOVUPS 0(AX), Y14
@@ -304,7 +305,7 @@ skip18:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 skip19:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip20
 	VBROADCASTSS 0(AX), Y14
@@ -313,11 +314,11 @@ skip19:
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
 skip20:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip21
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(SI), Y15
@@ -327,10 +328,10 @@ skip20:
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
 skip21:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip22
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -341,18 +342,18 @@ skip21:
 	VMINPS Y3, Y15, Y3
 skip22:
 skip17:
-	CMPQ 224(DI), $32
+	CMPQ tile_cols(DI), $32
 	JLT short23
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
 	JMP stored24
 short23:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
@@ -363,17 +364,17 @@ stored24:
 
 TEXT ·tileAVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh25
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
@@ -394,17 +395,17 @@ fresh25:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 started26:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done28
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop27:
 	MOVQ 0(BX), AX
@@ -428,18 +429,18 @@ loop27:
 	DECQ CX
 	JNZ loop27
 done28:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip29
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip30
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -449,7 +450,7 @@ done28:
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
 skip30:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip31
 	VMOVUPS 0(AX), Y14
@@ -465,7 +466,7 @@ skip30:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 skip31:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip32
 	VBROADCASTSS 0(AX), Y14
@@ -479,11 +480,11 @@ skip31:
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
 skip32:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip33
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(SI), Y15
@@ -502,10 +503,10 @@ skip32:
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
 skip33:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip34
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -524,10 +525,10 @@ skip33:
 	VMINPS Y7, Y15, Y7
 skip34:
 skip29:
-	CMPQ 224(DI), $32
+	CMPQ tile_cols(DI), $32
 	JLT short35
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -539,8 +540,8 @@ skip29:
 	VMOVUPS Y7, 96(SI)
 	JMP stored36
 short35:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
@@ -556,17 +557,17 @@ stored36:
 
 TEXT ·tileAVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh37
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
@@ -596,17 +597,17 @@ fresh37:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 started38:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done40
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop39:
 	MOVQ 0(BX), AX
@@ -635,18 +636,18 @@ loop39:
 	DECQ CX
 	JNZ loop39
 done40:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip41
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip42
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -660,7 +661,7 @@ done40:
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
 skip42:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip43
 	VMOVUPS 0(AX), Y14
@@ -680,7 +681,7 @@ skip42:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
 skip43:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip44
 	VBROADCASTSS 0(AX), Y14
@@ -699,11 +700,11 @@ skip43:
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
 skip44:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip45
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(SI), Y15
@@ -731,10 +732,10 @@ skip44:
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
 skip45:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip46
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -761,10 +762,10 @@ skip45:
 	VMINPS Y11, Y15, Y11
 skip46:
 skip41:
-	CMPQ 224(DI), $32
+	CMPQ tile_cols(DI), $32
 	JLT short47
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -781,8 +782,8 @@ skip41:
 	VMOVUPS Y11, 96(SI)
 	JMP stored48
 short47:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
@@ -803,17 +804,17 @@ stored48:
 
 TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh49
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	JMP started50
@@ -821,16 +822,16 @@ fresh49:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 started50:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done52
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop51:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -842,22 +843,22 @@ loop51:
 	DECQ CX
 	JNZ loop51
 done52:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip53
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip54
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 skip54:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip55
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -865,43 +866,43 @@ skip54:
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 skip55:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip56
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 skip56:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip57
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
 skip57:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip58
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
 skip58:
 skip53:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short59
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	JMP stored60
 short59:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 stored60:
@@ -910,17 +911,17 @@ stored60:
 
 TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh61
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
@@ -933,16 +934,16 @@ fresh61:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 started62:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done64
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop63:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -959,24 +960,24 @@ loop63:
 	DECQ CX
 	JNZ loop63
 done64:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip65
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip66
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
 skip66:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip67
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -986,7 +987,7 @@ skip66:
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
 skip67:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip68
 	VBROADCASTSS 0(AX), Y14
@@ -996,11 +997,11 @@ skip67:
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
 skip68:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip69
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
@@ -1011,10 +1012,10 @@ skip68:
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
 skip69:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip70
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -1025,10 +1026,10 @@ skip69:
 	VMINPS Y3, Y15, Y3
 skip70:
 skip65:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short71
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1036,8 +1037,8 @@ skip65:
 	VMOVUPS Y3, 32(SI)
 	JMP stored72
 short71:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1049,17 +1050,17 @@ stored72:
 
 TEXT ·tileAVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh73
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
@@ -1077,16 +1078,16 @@ fresh73:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 started74:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done76
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop75:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -1106,18 +1107,18 @@ loop75:
 	DECQ CX
 	JNZ loop75
 done76:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip77
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip78
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -1125,7 +1126,7 @@ done76:
 	VMULPS Y14, Y4, Y4
 	VMULPS Y14, Y5, Y5
 skip78:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip79
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -1137,7 +1138,7 @@ skip78:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 skip79:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip80
 	VBROADCASTSS 0(AX), Y14
@@ -1150,11 +1151,11 @@ skip79:
 	VADDPS Y14, Y4, Y4
 	VADDPS Y14, Y5, Y5
 skip80:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip81
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
@@ -1170,10 +1171,10 @@ skip80:
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
 skip81:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip82
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -1188,10 +1189,10 @@ skip81:
 	VMINPS Y5, Y15, Y5
 skip82:
 skip77:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short83
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1202,8 +1203,8 @@ skip77:
 	VMOVUPS Y5, 32(SI)
 	JMP stored84
 short83:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1218,17 +1219,17 @@ stored84:
 
 TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh85
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
@@ -1251,16 +1252,16 @@ fresh85:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 started86:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done88
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop87:
@@ -1286,18 +1287,18 @@ loop87:
 	DECQ CX
 	JNZ loop87
 done88:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip89
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip90
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -1307,7 +1308,7 @@ done88:
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
 skip90:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip91
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -1321,7 +1322,7 @@ skip90:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 skip91:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip92
 	VBROADCASTSS 0(AX), Y14
@@ -1337,11 +1338,11 @@ skip91:
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
 skip92:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip93
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
@@ -1362,10 +1363,10 @@ skip92:
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
 skip93:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip94
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -1384,10 +1385,10 @@ skip93:
 	VMINPS Y7, Y15, Y7
 skip94:
 skip89:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short95
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1401,8 +1402,8 @@ skip89:
 	VMOVUPS Y7, 32(SI)
 	JMP stored96
 short95:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1420,17 +1421,17 @@ stored96:
 
 TEXT ·tileAVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh97
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
@@ -1458,16 +1459,16 @@ fresh97:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 started98:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done100
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop99:
@@ -1496,18 +1497,18 @@ loop99:
 	DECQ CX
 	JNZ loop99
 done100:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip101
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip102
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -1519,7 +1520,7 @@ done100:
 	VMULPS Y14, Y8, Y8
 	VMULPS Y14, Y9, Y9
 skip102:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip103
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -1535,7 +1536,7 @@ skip102:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 skip103:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip104
 	VBROADCASTSS 0(AX), Y14
@@ -1554,11 +1555,11 @@ skip103:
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
 skip104:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip105
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
@@ -1584,10 +1585,10 @@ skip104:
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
 skip105:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip106
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -1610,10 +1611,10 @@ skip105:
 	VMINPS Y9, Y15, Y9
 skip106:
 skip101:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short107
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1630,8 +1631,8 @@ skip101:
 	VMOVUPS Y9, 32(SI)
 	JMP stored108
 short107:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1652,17 +1653,17 @@ stored108:
 
 TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh109
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
@@ -1695,16 +1696,16 @@ fresh109:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 started110:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done112
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop111:
@@ -1736,18 +1737,18 @@ loop111:
 	DECQ CX
 	JNZ loop111
 done112:
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip113
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip114
-	VBROADCASTSS 240(DI), Y14
+	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
@@ -1761,7 +1762,7 @@ done112:
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
 skip114:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip115
 	VMASKMOVPS 0(AX), Y12, Y14
@@ -1779,7 +1780,7 @@ skip114:
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
 skip115:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip116
 	VBROADCASTSS 0(AX), Y14
@@ -1801,11 +1802,11 @@ skip115:
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
 skip116:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip117
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
@@ -1836,10 +1837,10 @@ skip116:
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
 skip117:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip118
-	VBROADCASTSS 244(DI), Y14
-	VBROADCASTSS 248(DI), Y15
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMAXPS Y2, Y14, Y2
@@ -1866,10 +1867,10 @@ skip117:
 	VMINPS Y11, Y15, Y11
 skip118:
 skip113:
-	CMPQ 224(DI), $16
+	CMPQ tile_cols(DI), $16
 	JLT short119
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1889,8 +1890,8 @@ skip113:
 	VMOVUPS Y11, 32(SI)
 	JMP stored120
 short119:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -1914,16 +1915,16 @@ stored120:
 
 TEXT ·tileAVX512_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh121
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
@@ -1943,17 +1944,17 @@ fresh121:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 started122:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done124
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop123:
@@ -1974,11 +1975,11 @@ loop123:
 	DECQ CX
 	JNZ loop123
 done124:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip125
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip126
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -1988,7 +1989,7 @@ done124:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 skip126:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip127
 	VMOVUPS 0(AX), Z30
@@ -2008,7 +2009,7 @@ skip126:
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
 skip127:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip128
 	VBROADCASTSS 0(AX), Z30
@@ -2021,11 +2022,11 @@ skip127:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 skip128:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip129
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(SI), Z31
@@ -2043,10 +2044,10 @@ skip128:
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
 skip129:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip130
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -2065,8 +2066,8 @@ skip129:
 	VMINPS Z7, Z31, Z7
 skip130:
 skip125:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -2080,16 +2081,16 @@ skip125:
 
 TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh131
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
@@ -2101,17 +2102,17 @@ fresh131:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 started132:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done134
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop133:
@@ -2127,17 +2128,17 @@ loop133:
 	DECQ CX
 	JNZ loop133
 done134:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip135
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip136
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 skip136:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip137
 	VMOVUPS 0(AX), Z30
@@ -2149,7 +2150,7 @@ skip136:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 skip137:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip138
 	VBROADCASTSS 0(AX), Z30
@@ -2158,11 +2159,11 @@ skip137:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 skip138:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip139
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(SI), Z31
@@ -2172,10 +2173,10 @@ skip138:
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
 skip139:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip140
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -2186,8 +2187,8 @@ skip139:
 	VMINPS Z3, Z31, Z3
 skip140:
 skip135:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -2197,16 +2198,16 @@ skip135:
 
 TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh141
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
@@ -2227,17 +2228,17 @@ fresh141:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 started142:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done144
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop143:
@@ -2262,11 +2263,11 @@ loop143:
 	DECQ CX
 	JNZ loop143
 done144:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip145
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip146
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -2276,7 +2277,7 @@ done144:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 skip146:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip147
 	VMOVUPS 0(AX), Z30
@@ -2292,7 +2293,7 @@ skip146:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 skip147:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip148
 	VBROADCASTSS 0(AX), Z30
@@ -2306,11 +2307,11 @@ skip147:
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
 skip148:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip149
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(SI), Z31
@@ -2329,10 +2330,10 @@ skip148:
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
 skip149:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip150
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -2351,8 +2352,8 @@ skip149:
 	VMINPS Z7, Z31, Z7
 skip150:
 skip145:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -2367,16 +2368,16 @@ skip145:
 
 TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh151
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
@@ -2406,17 +2407,17 @@ fresh151:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 started152:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done154
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop153:
@@ -2446,11 +2447,11 @@ loop153:
 	DECQ CX
 	JNZ loop153
 done154:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip155
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip156
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -2464,7 +2465,7 @@ done154:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 skip156:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip157
 	VMOVUPS 0(AX), Z30
@@ -2484,7 +2485,7 @@ skip156:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 skip157:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip158
 	VBROADCASTSS 0(AX), Z30
@@ -2503,11 +2504,11 @@ skip157:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 skip158:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip159
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(SI), Z31
@@ -2535,10 +2536,10 @@ skip158:
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
 skip159:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip160
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -2565,8 +2566,8 @@ skip159:
 	VMINPS Z11, Z31, Z11
 skip160:
 skip155:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -2586,16 +2587,16 @@ skip155:
 
 TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh161
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
@@ -2634,19 +2635,19 @@ fresh161:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 started162:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done164
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop163:
@@ -2682,11 +2683,11 @@ loop163:
 	DECQ CX
 	JNZ loop163
 done164:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip165
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip166
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -2704,7 +2705,7 @@ done164:
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
 skip166:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip167
 	VMOVUPS 0(AX), Z30
@@ -2728,7 +2729,7 @@ skip166:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
 skip167:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip168
 	VBROADCASTSS 0(AX), Z30
@@ -2752,11 +2753,11 @@ skip167:
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
 skip168:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip169
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(SI), Z31
@@ -2793,10 +2794,10 @@ skip168:
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
 skip169:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip170
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -2831,8 +2832,8 @@ skip169:
 	VMINPS Z15, Z31, Z15
 skip170:
 skip165:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
@@ -2857,31 +2858,31 @@ skip165:
 
 TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh171
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	JMP started172
 fresh171:
 	VPXORD Z0, Z0, Z0
 started172:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done174
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop173:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -2892,50 +2893,50 @@ loop173:
 	DECQ CX
 	JNZ loop173
 done174:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip175
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip176
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 skip176:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip177
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 skip177:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip178
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 skip178:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip179
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 skip179:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip180
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
 skip180:
 skip175:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -2943,16 +2944,16 @@ TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side181
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side181:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh182
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	JMP started183
@@ -2960,17 +2961,17 @@ fresh182:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 started183:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done185
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop184:
 	MOVQ 0(BX), AX
@@ -2985,21 +2986,21 @@ loop184:
 done185:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side186
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side186:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip187
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip188
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 skip188:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip189
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -3007,35 +3008,35 @@ skip188:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 skip189:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip190
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 skip190:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip191
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
 skip191:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip192
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 skip192:
 skip187:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	VZEROUPPER 
@@ -3043,16 +3044,16 @@ skip187:
 
 TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh193
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -3061,16 +3062,16 @@ fresh193:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 started194:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done196
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop195:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -3084,22 +3085,22 @@ loop195:
 	DECQ CX
 	JNZ loop195
 done196:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip197
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip198
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 skip198:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip199
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 skip199:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip200
 	VBROADCASTSS 0(AX), Z30
@@ -3107,29 +3108,29 @@ skip199:
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 skip200:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip201
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
 skip201:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip202
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 skip202:
 skip197:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -3138,7 +3139,7 @@ skip197:
 
 TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -3146,16 +3147,16 @@ TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side203
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side203:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh204
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -3168,17 +3169,17 @@ fresh204:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 started205:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done207
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop206:
 	MOVQ 0(BX), AX
@@ -3198,23 +3199,23 @@ loop206:
 done207:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side208
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side208:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip209
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip210
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 skip210:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip211
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -3224,7 +3225,7 @@ skip210:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 skip211:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip212
 	VBROADCASTSS 0(AX), Z30
@@ -3234,11 +3235,11 @@ skip211:
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
 skip212:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip213
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -3249,10 +3250,10 @@ skip212:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
 skip213:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip214
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -3263,8 +3264,8 @@ skip213:
 	VMINPS Z3, Z31, Z3
 skip214:
 skip209:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -3275,16 +3276,16 @@ skip209:
 
 TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh215
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -3296,16 +3297,16 @@ fresh215:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 started216:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done218
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 loop217:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
@@ -3321,16 +3322,16 @@ loop217:
 	DECQ CX
 	JNZ loop217
 done218:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip219
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip220
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 skip220:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip221
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -3338,7 +3339,7 @@ skip220:
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 skip221:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip222
 	VBROADCASTSS 0(AX), Z30
@@ -3348,11 +3349,11 @@ skip221:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
 skip222:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip223
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -3362,10 +3363,10 @@ skip222:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
 skip223:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip224
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -3374,8 +3375,8 @@ skip223:
 	VMINPS Z2, Z31, Z2
 skip224:
 skip219:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -3386,7 +3387,7 @@ skip219:
 
 TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -3394,16 +3395,16 @@ TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side225
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side225:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh226
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -3421,17 +3422,17 @@ fresh226:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 started227:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done229
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
-	MOVQ 184(DI), R14
+	MOVQ tile_a(DI), SI
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop228:
 	MOVQ 0(BX), AX
@@ -3454,17 +3455,17 @@ loop228:
 done229:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side230
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side230:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip231
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip232
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -3472,7 +3473,7 @@ side230:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 skip232:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip233
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -3484,7 +3485,7 @@ skip232:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 skip233:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip234
 	VBROADCASTSS 0(AX), Z30
@@ -3497,11 +3498,11 @@ skip233:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 skip234:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip235
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -3517,10 +3518,10 @@ skip234:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
 skip235:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip236
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -3535,8 +3536,8 @@ skip235:
 	VMINPS Z5, Z31, Z5
 skip236:
 skip231:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -3550,16 +3551,16 @@ skip231:
 
 TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh237
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -3574,16 +3575,16 @@ fresh237:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 started238:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done240
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop239:
@@ -3604,17 +3605,17 @@ loop239:
 	DECQ CX
 	JNZ loop239
 done240:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip241
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip242
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 skip242:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip243
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -3623,7 +3624,7 @@ skip242:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 skip243:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip244
 	VBROADCASTSS 0(AX), Z30
@@ -3635,11 +3636,11 @@ skip243:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
 skip244:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip245
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -3652,10 +3653,10 @@ skip244:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
 skip245:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip246
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -3666,8 +3667,8 @@ skip245:
 	VMINPS Z3, Z31, Z3
 skip246:
 skip241:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -3680,7 +3681,7 @@ skip241:
 
 TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -3688,16 +3689,16 @@ TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side247
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side247:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh248
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -3720,19 +3721,19 @@ fresh248:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 started249:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done251
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop250:
 	MOVQ 0(BX), AX
@@ -3759,17 +3760,17 @@ loop250:
 done251:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side252
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side252:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip253
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip254
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -3779,7 +3780,7 @@ side252:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 skip254:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip255
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -3793,7 +3794,7 @@ skip254:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 skip255:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip256
 	VBROADCASTSS 0(AX), Z30
@@ -3809,11 +3810,11 @@ skip255:
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
 skip256:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip257
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -3834,10 +3835,10 @@ skip256:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
 skip257:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip258
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -3856,8 +3857,8 @@ skip257:
 	VMINPS Z7, Z31, Z7
 skip258:
 skip253:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -3874,16 +3875,16 @@ skip253:
 
 TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh259
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -3901,16 +3902,16 @@ fresh259:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 started260:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done262
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop261:
@@ -3933,18 +3934,18 @@ loop261:
 	DECQ CX
 	JNZ loop261
 done262:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip263
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip264
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 skip264:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip265
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -3954,7 +3955,7 @@ skip264:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 skip265:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip266
 	VBROADCASTSS 0(AX), Z30
@@ -3968,11 +3969,11 @@ skip265:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
 skip266:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip267
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -3988,10 +3989,10 @@ skip266:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
 skip267:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip268
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -4004,8 +4005,8 @@ skip267:
 	VMINPS Z4, Z31, Z4
 skip268:
 skip263:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -4020,7 +4021,7 @@ skip263:
 
 TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -4028,16 +4029,16 @@ TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side269
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side269:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh270
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -4065,19 +4066,19 @@ fresh270:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 started271:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done273
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop272:
 	MOVQ 0(BX), AX
@@ -4107,17 +4108,17 @@ loop272:
 done273:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side274
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side274:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip275
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip276
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -4129,7 +4130,7 @@ side274:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 skip276:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip277
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -4145,7 +4146,7 @@ skip276:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 skip277:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip278
 	VBROADCASTSS 0(AX), Z30
@@ -4164,11 +4165,11 @@ skip277:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 skip278:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip279
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -4194,10 +4195,10 @@ skip278:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
 skip279:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip280
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -4220,8 +4221,8 @@ skip279:
 	VMINPS Z9, Z31, Z9
 skip280:
 skip275:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -4241,16 +4242,16 @@ skip275:
 
 TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh281
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -4271,16 +4272,16 @@ fresh281:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 started282:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done284
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 loop283:
@@ -4305,11 +4306,11 @@ loop283:
 	DECQ CX
 	JNZ loop283
 done284:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip285
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip286
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -4317,7 +4318,7 @@ done284:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 skip286:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip287
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -4328,7 +4329,7 @@ skip286:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 skip287:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip288
 	VBROADCASTSS 0(AX), Z30
@@ -4344,11 +4345,11 @@ skip287:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
 skip288:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip289
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -4367,10 +4368,10 @@ skip288:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
 skip289:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip290
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -4385,8 +4386,8 @@ skip289:
 	VMINPS Z5, Z31, Z5
 skip290:
 skip285:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -4403,7 +4404,7 @@ skip285:
 
 TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -4411,16 +4412,16 @@ TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side291
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side291:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh292
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -4453,19 +4454,19 @@ fresh292:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 started293:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done295
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop294:
 	MOVQ 0(BX), AX
@@ -4498,17 +4499,17 @@ loop294:
 done295:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side296
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side296:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip297
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip298
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -4522,7 +4523,7 @@ side296:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 skip298:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip299
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -4540,7 +4541,7 @@ skip298:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 skip299:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip300
 	VBROADCASTSS 0(AX), Z30
@@ -4562,11 +4563,11 @@ skip299:
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
 skip300:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip301
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -4597,10 +4598,10 @@ skip300:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
 skip301:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip302
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -4627,8 +4628,8 @@ skip301:
 	VMINPS Z11, Z31, Z11
 skip302:
 skip297:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -4651,16 +4652,16 @@ skip297:
 
 TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh303
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -4684,16 +4685,16 @@ fresh303:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 started304:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done306
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -4723,11 +4724,11 @@ loop305:
 	DECQ CX
 	JNZ loop305
 done306:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip307
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip308
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -4736,7 +4737,7 @@ done306:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 skip308:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip309
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -4748,7 +4749,7 @@ skip308:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 skip309:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip310
 	VBROADCASTSS 0(AX), Z30
@@ -4766,11 +4767,11 @@ skip309:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
 skip310:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip311
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -4792,10 +4793,10 @@ skip310:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
 skip311:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip312
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -4812,8 +4813,8 @@ skip311:
 	VMINPS Z6, Z31, Z6
 skip312:
 skip307:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -4832,7 +4833,7 @@ skip307:
 
 TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -4840,16 +4841,16 @@ TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side313
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side313:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh314
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -4887,21 +4888,21 @@ fresh314:
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 started315:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done317
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop316:
 	MOVQ 0(BX), AX
@@ -4938,17 +4939,17 @@ loop316:
 done317:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side318
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side318:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip319
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip320
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -4964,7 +4965,7 @@ side318:
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
 skip320:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip321
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -4984,7 +4985,7 @@ skip320:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 skip321:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip322
 	VBROADCASTSS 0(AX), Z30
@@ -5009,11 +5010,11 @@ skip321:
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
 skip322:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip323
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -5049,10 +5050,10 @@ skip322:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
 skip323:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip324
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -5083,8 +5084,8 @@ skip323:
 	VMINPS Z13, Z31, Z13
 skip324:
 skip319:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -5110,16 +5111,16 @@ skip319:
 
 TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh325
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -5146,16 +5147,16 @@ fresh325:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 started326:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done328
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -5187,11 +5188,11 @@ loop327:
 	DECQ CX
 	JNZ loop327
 done328:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip329
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip330
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -5201,7 +5202,7 @@ done328:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 skip330:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip331
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -5214,7 +5215,7 @@ skip330:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 skip331:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip332
 	VBROADCASTSS 0(AX), Z30
@@ -5234,11 +5235,11 @@ skip331:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
 skip332:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip333
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -5263,10 +5264,10 @@ skip332:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
 skip333:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip334
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -5285,8 +5286,8 @@ skip333:
 	VMINPS Z7, Z31, Z7
 skip334:
 skip329:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -5307,7 +5308,7 @@ skip329:
 
 TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -5315,16 +5316,16 @@ TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side335
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side335:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh336
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -5367,21 +5368,21 @@ fresh336:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 started337:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done339
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop338:
 	MOVQ 0(BX), AX
@@ -5421,17 +5422,17 @@ loop338:
 done339:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side340
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side340:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip341
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip342
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -5449,7 +5450,7 @@ side340:
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
 skip342:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip343
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -5471,7 +5472,7 @@ skip342:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 skip343:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip344
 	VBROADCASTSS 0(AX), Z30
@@ -5499,11 +5500,11 @@ skip343:
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
 skip344:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip345
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -5544,10 +5545,10 @@ skip344:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
 skip345:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip346
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -5582,8 +5583,8 @@ skip345:
 	VMINPS Z15, Z31, Z15
 skip346:
 skip341:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -5612,16 +5613,16 @@ skip341:
 
 TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh347
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -5651,16 +5652,16 @@ fresh347:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 started348:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done350
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -5694,11 +5695,11 @@ loop349:
 	DECQ CX
 	JNZ loop349
 done350:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip351
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip352
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -5709,7 +5710,7 @@ done350:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 skip352:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip353
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -5723,7 +5724,7 @@ skip352:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 skip353:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip354
 	VBROADCASTSS 0(AX), Z30
@@ -5745,11 +5746,11 @@ skip353:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
 skip354:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip355
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -5777,10 +5778,10 @@ skip354:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
 skip355:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip356
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -5801,8 +5802,8 @@ skip355:
 	VMINPS Z8, Z31, Z8
 skip356:
 skip351:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -5825,7 +5826,7 @@ skip351:
 
 TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -5833,16 +5834,16 @@ TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side357
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side357:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh358
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -5890,21 +5891,21 @@ fresh358:
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 started359:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done361
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop360:
 	MOVQ 0(BX), AX
@@ -5947,17 +5948,17 @@ loop360:
 done361:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side362
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side362:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip363
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip364
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -5977,7 +5978,7 @@ side362:
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
 skip364:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip365
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -6001,7 +6002,7 @@ skip364:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 skip365:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip366
 	VBROADCASTSS 0(AX), Z30
@@ -6032,11 +6033,11 @@ skip365:
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
 skip366:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip367
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -6082,10 +6083,10 @@ skip366:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
 skip367:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip368
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -6124,8 +6125,8 @@ skip367:
 	VMINPS Z17, Z31, Z17
 skip368:
 skip363:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -6157,16 +6158,16 @@ skip363:
 
 TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh369
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -6199,16 +6200,16 @@ fresh369:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 started370:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done372
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -6247,11 +6248,11 @@ loop371:
 	DECQ CX
 	JNZ loop371
 done372:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip373
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip374
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -6263,7 +6264,7 @@ done372:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 skip374:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip375
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -6278,7 +6279,7 @@ skip374:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 skip375:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip376
 	VBROADCASTSS 0(AX), Z30
@@ -6302,11 +6303,11 @@ skip375:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
 skip376:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip377
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -6337,10 +6338,10 @@ skip376:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
 skip377:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip378
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -6363,8 +6364,8 @@ skip377:
 	VMINPS Z9, Z31, Z9
 skip378:
 skip373:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -6389,7 +6390,7 @@ skip373:
 
 TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -6397,16 +6398,16 @@ TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side379
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side379:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh380
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -6459,23 +6460,23 @@ fresh380:
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 started381:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done383
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop382:
 	MOVQ 0(BX), AX
@@ -6522,17 +6523,17 @@ loop382:
 done383:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side384
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side384:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip385
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip386
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -6554,7 +6555,7 @@ side384:
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
 skip386:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip387
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -6580,7 +6581,7 @@ skip386:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 skip387:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip388
 	VBROADCASTSS 0(AX), Z30
@@ -6614,11 +6615,11 @@ skip387:
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
 skip388:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip389
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -6669,10 +6670,10 @@ skip388:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
 skip389:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip390
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -6715,8 +6716,8 @@ skip389:
 	VMINPS Z19, Z31, Z19
 skip390:
 skip385:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -6751,16 +6752,16 @@ skip385:
 
 TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh391
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -6796,16 +6797,16 @@ fresh391:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 started392:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done394
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -6846,11 +6847,11 @@ loop393:
 	DECQ CX
 	JNZ loop393
 done394:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip395
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip396
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -6863,7 +6864,7 @@ done394:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 skip396:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip397
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -6879,7 +6880,7 @@ skip396:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 skip397:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip398
 	VBROADCASTSS 0(AX), Z30
@@ -6905,11 +6906,11 @@ skip397:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
 skip398:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip399
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -6943,10 +6944,10 @@ skip398:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
 skip399:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip400
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -6971,8 +6972,8 @@ skip399:
 	VMINPS Z10, Z31, Z10
 skip400:
 skip395:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -6999,7 +7000,7 @@ skip395:
 
 TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -7007,16 +7008,16 @@ TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side401
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side401:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh402
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -7074,23 +7075,23 @@ fresh402:
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
 started403:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done405
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop404:
 	MOVQ 0(BX), AX
@@ -7140,17 +7141,17 @@ loop404:
 done405:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side406
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side406:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip407
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip408
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -7174,7 +7175,7 @@ side406:
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
 skip408:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip409
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -7202,7 +7203,7 @@ skip408:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 skip409:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip410
 	VBROADCASTSS 0(AX), Z30
@@ -7239,11 +7240,11 @@ skip409:
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
 skip410:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip411
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -7299,10 +7300,10 @@ skip410:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
 skip411:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip412
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -7349,8 +7350,8 @@ skip411:
 	VMINPS Z21, Z31, Z21
 skip412:
 skip407:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -7388,16 +7389,16 @@ skip407:
 
 TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh413
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -7436,16 +7437,16 @@ fresh413:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 started414:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done416
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -7488,11 +7489,11 @@ loop415:
 	DECQ CX
 	JNZ loop415
 done416:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip417
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip418
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -7506,7 +7507,7 @@ done416:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 skip418:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip419
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -7523,7 +7524,7 @@ skip418:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 skip419:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip420
 	VBROADCASTSS 0(AX), Z30
@@ -7551,11 +7552,11 @@ skip419:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
 skip420:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip421
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -7592,10 +7593,10 @@ skip420:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
 skip421:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip422
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -7622,8 +7623,8 @@ skip421:
 	VMINPS Z11, Z31, Z11
 skip422:
 skip417:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -7652,7 +7653,7 @@ skip417:
 
 TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -7660,16 +7661,16 @@ TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side423
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side423:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh424
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -7732,23 +7733,23 @@ fresh424:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 started425:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done427
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop426:
 	MOVQ 0(BX), AX
@@ -7801,17 +7802,17 @@ loop426:
 done427:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side428
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side428:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip429
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip430
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -7837,7 +7838,7 @@ side428:
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
 skip430:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip431
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -7867,7 +7868,7 @@ skip430:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 skip431:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip432
 	VBROADCASTSS 0(AX), Z30
@@ -7907,11 +7908,11 @@ skip431:
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
 skip432:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip433
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -7972,10 +7973,10 @@ skip432:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
 skip433:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip434
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -8026,8 +8027,8 @@ skip433:
 	VMINPS Z23, Z31, Z23
 skip434:
 skip429:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -8068,16 +8069,16 @@ skip429:
 
 TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh435
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -8119,16 +8120,16 @@ fresh435:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 started436:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done438
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -8176,11 +8177,11 @@ loop437:
 	DECQ CX
 	JNZ loop437
 done438:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip439
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip440
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -8195,7 +8196,7 @@ done438:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 skip440:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip441
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -8213,7 +8214,7 @@ skip440:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 skip441:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip442
 	VBROADCASTSS 0(AX), Z30
@@ -8243,11 +8244,11 @@ skip441:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
 skip442:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip443
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -8287,10 +8288,10 @@ skip442:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
 skip443:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip444
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -8319,8 +8320,8 @@ skip443:
 	VMINPS Z12, Z31, Z12
 skip444:
 skip439:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -8351,7 +8352,7 @@ skip439:
 
 TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -8359,16 +8360,16 @@ TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side445
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side445:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh446
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -8436,16 +8437,16 @@ fresh446:
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 started447:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done449
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -8454,7 +8455,7 @@ started447:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop448:
 	MOVQ 0(BX), AX
@@ -8511,17 +8512,17 @@ loop448:
 done449:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side450
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side450:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip451
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip452
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -8549,7 +8550,7 @@ side450:
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
 skip452:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip453
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -8581,7 +8582,7 @@ skip452:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 skip453:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip454
 	VBROADCASTSS 0(AX), Z30
@@ -8624,11 +8625,11 @@ skip453:
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
 skip454:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip455
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -8694,10 +8695,10 @@ skip454:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
 skip455:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip456
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -8752,8 +8753,8 @@ skip455:
 	VMINPS Z25, Z31, Z25
 skip456:
 skip451:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
@@ -8797,16 +8798,16 @@ skip451:
 
 TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh457
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
@@ -8851,16 +8852,16 @@ fresh457:
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 started458:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done460
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -8910,11 +8911,11 @@ loop459:
 	DECQ CX
 	JNZ loop459
 done460:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip461
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip462
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -8930,7 +8931,7 @@ done460:
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
 skip462:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip463
 	VMOVUPS.Z 0(AX), K1, Z30
@@ -8949,7 +8950,7 @@ skip462:
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
 skip463:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip464
 	VBROADCASTSS 0(AX), Z30
@@ -8981,11 +8982,11 @@ skip463:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
 skip464:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip465
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -9028,10 +9029,10 @@ skip464:
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
 skip465:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip466
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -9062,8 +9063,8 @@ skip465:
 	VMINPS Z13, Z31, Z13
 skip466:
 skip461:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
@@ -9096,7 +9097,7 @@ skip461:
 
 TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 224(DI), CX
+	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
 	SHLL CX, AX
@@ -9104,16 +9105,16 @@ TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side467
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side467:
-	TESTQ $1, 232(DI)
+	TESTQ $const_tileAdd, tile_flags(DI)
 	JZ fresh468
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
@@ -9186,16 +9187,16 @@ fresh468:
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
 started469:
-	MOVQ 80(DI), CX
+	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
 	JZ done471
-	MOVQ 72(DI), BX
-	MOVQ 24(DI), DX
-	MOVQ 168(DI), R12
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
-	MOVQ 176(DI), R13
+	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
-	MOVQ 0(DI), SI
+	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
@@ -9204,7 +9205,7 @@ started469:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-	MOVQ 184(DI), R14
+	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 loop470:
 	MOVQ 0(BX), AX
@@ -9264,17 +9265,17 @@ loop470:
 done471:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
-	TESTQ $16, 232(DI)
+	TESTQ $const_tilePaired, tile_flags(DI)
 	JZ side472
 	KMOVW K1, K2
-	MOVQ 200(DI), R9
+	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
 side472:
-	TESTQ $2, 232(DI)
+	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip473
-	TESTQ $4, 232(DI)
+	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip474
-	VBROADCASTSS 240(DI), Z30
+	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
@@ -9304,7 +9305,7 @@ side472:
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
 skip474:
-	MOVQ 96(DI), AX
+	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip475
 	VMOVUPS.Z 0(AX), K2, Z30
@@ -9338,7 +9339,7 @@ skip474:
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
 skip475:
-	MOVQ 120(DI), AX
+	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip476
 	VBROADCASTSS 0(AX), Z30
@@ -9384,11 +9385,11 @@ skip475:
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
 skip476:
-	MOVQ 144(DI), AX
+	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip477
-	MOVQ 144(DI), SI
-	MOVQ 208(DI), R8
+	MOVQ tile_residual(DI), SI
+	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
@@ -9459,10 +9460,10 @@ skip476:
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
 skip477:
-	TESTQ $8, 232(DI)
+	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip478
-	VBROADCASTSS 244(DI), Z30
-	VBROADCASTSS 248(DI), Z31
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
@@ -9521,8 +9522,8 @@ skip477:
 	VMINPS Z27, Z31, Z27
 skip478:
 skip473:
-	MOVQ 48(DI), SI
-	MOVQ 192(DI), R8
+	MOVQ tile_c(DI), SI
+	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI

@@ -2,14 +2,6 @@ package main
 
 import "fmt"
 
-// Where the fields of type Activation stand.
-const (
-	activationAlpha = 4
-	activationBeta  = 8
-	activationMin   = 12
-	activationMax   = 16
-)
-
 // unary is a function of one value: it sets R0 from R1 and may use R2 to R7 and R10. Constants that
 // depend on the activation are loaded to R8 and onwards before the loop.
 type unary struct {
@@ -19,17 +11,17 @@ type unary struct {
 	body      func(v vector, y, x string)
 }
 
-func parameter(v vector, offset, reg int) { v.op("VBROADCASTSS", at(offset, "R9"), v.r(reg)) }
+func parameter(v vector, field string, reg int) { v.op("VBROADCASTSS", at(field, "R9"), v.r(reg)) }
 
 var unaries = []unary{
 	{"clamp", "sets dst[i] = min(max(src[i], Min), Max).", "Relu, Clip",
-		func(v vector) { parameter(v, activationMin, 8); parameter(v, activationMax, 9) },
+		func(v vector) { parameter(v, "Activation_Min", 8); parameter(v, "Activation_Max", 9) },
 		func(v vector, y, x string) {
 			v.op("VMAXPS", x, v.r(8), y)
 			v.op("VMINPS", y, v.r(9), y)
 		}},
 	{"leakyRelu", "sets dst[i] = x < 0 ? Alpha*x : x.", "LeakyRelu",
-		func(v vector) { parameter(v, activationAlpha, 8); v.zeroReg(v.r(9)) },
+		func(v vector) { parameter(v, "Activation_Alpha", 8); v.zeroReg(v.r(9)) },
 		func(v vector, y, x string) {
 			v.op("VMULPS", x, v.r(8), v.r(2))
 			m := v.mask(2, v.r(3))
@@ -37,7 +29,11 @@ var unaries = []unary{
 			v.choose(m, v.r(2), x, y)
 		}},
 	{"hardSigmoid", "sets dst[i] = min(max(Alpha*x+Beta, 0), 1).", "HardSigmoid",
-		func(v vector) { parameter(v, activationAlpha, 8); parameter(v, activationBeta, 9); v.zeroReg(v.r(10)) },
+		func(v vector) {
+			parameter(v, "Activation_Alpha", 8)
+			parameter(v, "Activation_Beta", 9)
+			v.zeroReg(v.r(10))
+		},
 		func(v vector, y, x string) {
 			v.op("VMULPS", x, v.r(8), y)
 			v.op("VADDPS", v.r(9), y, y)
@@ -54,7 +50,7 @@ var unaries = []unary{
 			v.op("VMULPS", v.r(3), x, y)
 		}},
 	{"elu", "sets dst[i] = x < 0 ? Alpha*(exp(x)-1) : x.", "Elu",
-		func(v vector) { parameter(v, activationAlpha, 8); v.zeroReg(v.r(9)) },
+		func(v vector) { parameter(v, "Activation_Alpha", 8); v.zeroReg(v.r(9)) },
 		func(v vector, y, x string) {
 			v.expMinus1(x, v.r(10), v.r(2), v.r(3), v.r(4), v.r(5), v.r(6), v.r(7))
 			v.op("VMULPS", v.r(8), v.r(10), v.r(10))

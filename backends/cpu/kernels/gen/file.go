@@ -31,7 +31,7 @@ func newFile(at string) *file {
 	}
 
 	f := &file{constants: map[uint32]bool{}}
-	f.asm.WriteString(header + "#include \"textflag.h\"\n")
+	f.asm.WriteString(header + "#include \"go_asm.h\"\n#include \"textflag.h\"\n")
 	f.stubs.WriteString(header + "package " + name + "\n")
 	return f
 }
@@ -103,8 +103,8 @@ func (i isa) zero(f *file, reg string) {
 	f.op("VXORPS", reg, reg, reg)
 }
 
-// at is a memory operand.
-func at(offset int, base string) string { return fmt.Sprintf("%d(%s)", offset, base) }
+// at is a memory operand. The offset is a number of bytes, or a field as go_asm.h names it.
+func at(offset any, base string) string { return fmt.Sprintf("%v(%s)", offset, base) }
 
 // indexed is a memory operand with an index of bytes times scale.
 func indexed(offset int, base, index string, scale int) string {

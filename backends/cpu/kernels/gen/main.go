@@ -46,6 +46,9 @@ func write(folder string) error {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
 		path := filepath.Join(folder, s.path+"_asm_amd64")
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
 		if err := os.WriteFile(path+".s", f.asm.Bytes(), 0o644); err != nil {
 			return err
 		}

@@ -1,21 +1,7 @@
 package main
 
-// Where the fields of type sweep stand.
-const (
-	sweepSrc     = 0
-	sweepDst     = 24
-	sweepOffsets = 48
-	sweepWeights = 72
-	sweepSrcRow  = 96
-	sweepRows    = 104
-	sweepCols    = 112
-	sweepStart   = 120
-	sweepLo      = 124
-	sweepHi      = 128
-)
-
-// sweeps write the window functions over a lattice. Registers: R8 counts rows, R9 and R10 walk
-// over rows of src and dst, CX counts columns, SI and DI walk over them.
+// sweeps write the window functions over a lattice. Registers: R8 counts rows, R9
+// walks over those of src; CX counts columns, SI walks over them; DI walks through dst.
 func sweeps(f *file) {
 	f.maskTable("sweepMask")
 	for _, i := range []isa{avx2, avx512} {
@@ -31,17 +17,17 @@ const abreast = 4
 func (v vector) sweep(name, doc string, weighted bool) {
 	v.function(name+v.isa.name, doc, "s *sweep")
 	v.op("MOVQ", "s+0(FP)", "R11")
-	v.op("MOVQ", at(sweepSrc, "R11"), "R9")
-	v.op("MOVQ", at(sweepDst, "R11"), "DI")
-	v.op("MOVQ", at(sweepOffsets, "R11"), "R12")
-	v.op("MOVQ", at(sweepOffsets+8, "R11"), "R13")
-	v.op("MOVQ", at(sweepWeights, "R11"), "R15")
-	v.op("MOVQ", at(sweepRows, "R11"), "R8")
+	v.op("MOVQ", at("sweep_src", "R11"), "R9")
+	v.op("MOVQ", at("sweep_dst", "R11"), "DI")
+	v.op("MOVQ", at("sweep_offsets", "R11"), "R12")
+	v.op("MOVQ", at("sweep_offsets+8", "R11"), "R13")
+	v.op("MOVQ", at("sweep_weights", "R11"), "R15")
+	v.op("MOVQ", at("sweep_rows", "R11"), "R8")
 	row, done := v.label("row"), v.label("swept")
 	v.op("TESTQ", "R8", "R8")
 	v.op("JLE", done)
 	v.place(row)
-	v.op("MOVQ", at(sweepCols, "R11"), "CX")
+	v.op("MOVQ", at("sweep_cols", "R11"), "CX")
 	v.op("MOVQ", "R9", "SI")
 	v.unrolled(func() {
 		v.window(abreast, weighted)
@@ -59,7 +45,7 @@ func (v vector) sweep(name, doc string, weighted bool) {
 			l.skipRest()
 		}
 	})
-	v.op("MOVQ", at(sweepSrcRow, "R11"), "AX")
+	v.op("MOVQ", at("sweep_srcRow", "R11"), "AX")
 	v.op("LEAQ", indexed(0, "R9", "AX", 4), "R9")
 	v.op("DECQ", "R8")
 	v.op("JNZ", row)
@@ -78,7 +64,7 @@ func (l lanes) skipRest() {
 // window computes some vectors abreast.
 func (v vector) window(vectors int, weighted bool) {
 	for i := range vectors {
-		v.op("VBROADCASTSS", at(sweepStart, "R11"), v.r(i))
+		v.op("VBROADCASTSS", at("sweep_start", "R11"), v.r(i))
 	}
 	tap := v.label("tap")
 	v.op("XORQ", "BX", "BX")
@@ -102,8 +88,8 @@ func (v vector) window(vectors int, weighted bool) {
 	if !weighted {
 		return
 	}
-	v.op("VBROADCASTSS", at(sweepLo, "R11"), v.r(8))
-	v.op("VBROADCASTSS", at(sweepHi, "R11"), v.r(9))
+	v.op("VBROADCASTSS", at("sweep_lo", "R11"), v.r(8))
+	v.op("VBROADCASTSS", at("sweep_hi", "R11"), v.r(9))
 	for i := range vectors {
 		v.op("VMAXPS", v.r(i), v.r(8), v.r(i))
 		v.op("VMINPS", v.r(i), v.r(9), v.r(i))

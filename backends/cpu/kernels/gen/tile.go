@@ -2,37 +2,6 @@ package main
 
 import "fmt"
 
-// Where the fields of type tile stand.
-const (
-	tileA           = 0
-	tileB           = 24
-	tileC           = 48
-	tileOffsets     = 72
-	tileBias        = 96
-	tileRowBias     = 120
-	tileResidual    = 144
-	tileARow        = 168
-	tileAStep       = 176
-	tilePanel       = 184
-	tileCRow        = 192
-	tilePair        = 200
-	tileResidualRow = 208
-	tileCols        = 224
-	tileFlags       = 232
-	tileAlpha       = 240
-	tileLo          = 244
-	tileHi          = 248
-)
-
-// The bits of tileFlags.
-const (
-	flagAdd = 1 << iota
-	flagFinish
-	flagScale
-	flagClamp
-	flagPaired
-)
-
 // General registers of a tile kernel. Rows of A are reached from a base for every three rows.
 const (
 	regTile   = "DI"
@@ -121,7 +90,7 @@ func (k tileKernel) write() {
 
 // loadMasks prepares the mask of the last panel, the only one that may be short.
 func (k tileKernel) loadMasks() {
-	k.op("MOVQ", at(tileCols, regTile), "CX")
+	k.op("MOVQ", at("tile_cols", regTile), "CX")
 	k.op("SUBQ", 16*(k.panels-1), "CX")
 	if k.isa == avx512 {
 		k.op("MOVL", 1, "AX")
@@ -150,10 +119,10 @@ func (k tileKernel) loadPair() {
 	side := k.label("side")
 	k.op("KXNORW", "K2", "K2", "K2")
 	k.op("MOVQ", 64, regPair)
-	k.op("TESTQ", flagPaired, at(tileFlags, regTile))
+	k.op("TESTQ", "$const_tilePaired", at("tile_flags", regTile))
 	k.op("JZ", side)
 	k.op("KMOVW", "K1", "K2")
-	k.op("MOVQ", at(tilePair, regTile), regPair)
+	k.op("MOVQ", at("tile_pair", regTile), regPair)
 	k.op("SHLQ", 2, regPair)
 	k.place(side)
 }
@@ -190,7 +159,7 @@ func (k tileKernel) inRow(v int) string {
 func (k tileKernel) inPanels(base string, v int) string { return at(v*k.isa.width*4, base) }
 
 // walk does something for each row of a matrix.
-func (k tileKernel) walk(data, stride int, do func(row int)) {
+func (k tileKernel) walk(data, stride string, do func(row int)) {
 	k.op("MOVQ", at(data, regTile), regRow)
 	k.op("MOVQ", at(stride, regTile), regStride)
 	for row := range k.rows {
@@ -207,10 +176,10 @@ func (k tileKernel) eachVector(do func(v int)) {
 	}
 }
 
-// unless writes what is skipped where the flag is not set.
-func (k tileKernel) when(flag int, then func()) {
+// when writes what is skipped where the flag is not set.
+func (k tileKernel) when(flag string, then func()) {
 	skip := k.label("skip")
-	k.op("TESTQ", flag, at(tileFlags, regTile))
+	k.op("TESTQ", flag, at("tile_flags", regTile))
 	k.op("JZ", skip)
 	then()
 	k.place(skip)
@@ -219,9 +188,9 @@ func (k tileKernel) when(flag int, then func()) {
 // start sets the sums to zero or to what C holds.
 func (k tileKernel) start() {
 	fresh, started := k.label("fresh"), k.label("started")
-	k.op("TESTQ", flagAdd, at(tileFlags, regTile))
+	k.op("TESTQ", "$const_tileAdd", at("tile_flags", regTile))
 	k.op("JZ", fresh)
-	k.walk(tileC, tileCRow, func(row int) {
+	k.walk("tile_c", "tile_cRow", func(row int) {
 		k.eachVector(func(v int) { k.load(k.inRow(v), v, k.acc(row, v)) })
 	})
 	k.op("JMP", started)
@@ -235,22 +204,22 @@ func (k tileKernel) start() {
 func (k tileKernel) multiply() {
 	bases := aBases[:(k.rows+2)/3]
 	loop, done := k.label("loop"), k.label("done")
-	k.op("MOVQ", at(tileOffsets+8, regTile), regCount)
+	k.op("MOVQ", at("tile_offsets+8", regTile), regCount)
 	k.op("TESTQ", regCount, regCount)
 	k.op("JZ", done)
-	k.op("MOVQ", at(tileOffsets, regTile), regOffset)
-	k.op("MOVQ", at(tileB, regTile), regB)
-	k.op("MOVQ", at(tileARow, regTile), regARow)
+	k.op("MOVQ", at("tile_offsets", regTile), regOffset)
+	k.op("MOVQ", at("tile_b", regTile), regB)
+	k.op("MOVQ", at("tile_aRow", regTile), regARow)
 	k.op("SHLQ", 2, regARow)
-	k.op("MOVQ", at(tileAStep, regTile), regAStep)
+	k.op("MOVQ", at("tile_aStep", regTile), regAStep)
 	k.op("SHLQ", 2, regAStep)
-	k.op("MOVQ", at(tileA, regTile), bases[0])
+	k.op("MOVQ", at("tile_a", regTile), bases[0])
 	for i := 1; i < len(bases); i++ {
 		k.op("LEAQ", indexed(0, bases[i-1], regARow, 2), bases[i])
 		k.op("ADDQ", regARow, bases[i])
 	}
 	if k.panels > 1 {
-		k.op("MOVQ", at(tilePanel, regTile), regPanel)
+		k.op("MOVQ", at("tile_panel", regTile), regPanel)
 		k.op("SHLQ", 2, regPanel)
 	}
 	if k.panels > 2 {
@@ -329,12 +298,12 @@ func (k tileKernel) finish() {
 		k.loadMasks()
 	}
 	k.loadPair()
-	k.when(flagFinish, func() {
-		k.when(flagScale, func() {
-			k.op("VBROADCASTSS", at(tileAlpha, regTile), k.temp(0))
+	k.when("$const_tileFinish", func() {
+		k.when("$const_tileScale", func() {
+			k.op("VBROADCASTSS", at("tile_alpha", regTile), k.temp(0))
 			k.eachSum(func(_ int, acc string) { k.op("VMULPS", k.temp(0), acc, acc) })
 		})
-		k.ifGiven(tileBias, func() {
+		k.ifGiven("tile_bias", func() {
 			k.eachVector(func(v int) {
 				k.load(k.inPanels("AX", v), v, k.temp(v%2))
 				for row := range k.rows {
@@ -342,23 +311,23 @@ func (k tileKernel) finish() {
 				}
 			})
 		})
-		k.ifGiven(tileRowBias, func() {
+		k.ifGiven("tile_rowBias", func() {
 			for row := range k.rows {
 				k.op("VBROADCASTSS", at(4*row, "AX"), k.temp(row%2))
 				k.eachVector(func(v int) { k.op("VADDPS", k.temp(row%2), k.acc(row, v), k.acc(row, v)) })
 			}
 		})
-		k.ifGiven(tileResidual, func() {
-			k.walk(tileResidual, tileResidualRow, func(row int) {
+		k.ifGiven("tile_residual", func() {
+			k.walk("tile_residual", "tile_residualRow", func(row int) {
 				k.eachVector(func(v int) {
 					k.load(k.inRow(v), v, k.temp(v%2))
 					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
 				})
 			})
 		})
-		k.when(flagClamp, func() {
-			k.op("VBROADCASTSS", at(tileLo, regTile), k.temp(0))
-			k.op("VBROADCASTSS", at(tileHi, regTile), k.temp(1))
+		k.when("$const_tileClamp", func() {
+			k.op("VBROADCASTSS", at("tile_lo", regTile), k.temp(0))
+			k.op("VBROADCASTSS", at("tile_hi", regTile), k.temp(1))
 			// The sum comes second, so that a NaN in it stays.
 			k.eachSum(func(_ int, acc string) { k.op("VMAXPS", acc, k.temp(0), acc) })
 			k.eachSum(func(_ int, acc string) { k.op("VMINPS", acc, k.temp(1), acc) })
@@ -381,7 +350,7 @@ func (k tileKernel) eachSum(do func(row int, acc string)) {
 }
 
 // ifGiven writes what is done where the slice is not nil, its start in AX.
-func (k tileKernel) ifGiven(slice int, then func()) {
+func (k tileKernel) ifGiven(slice string, then func()) {
 	skip := k.label("skip")
 	k.op("MOVQ", at(slice, regTile), "AX")
 	k.op("TESTQ", "AX", "AX")
@@ -396,7 +365,7 @@ func (k tileKernel) store() {
 		return
 	}
 	short, stored := k.label("short"), k.label("stored")
-	k.op("CMPQ", at(tileCols, regTile), 16*k.panels)
+	k.op("CMPQ", at("tile_cols", regTile), 16*k.panels)
 	k.op("JLT", short)
 	k.storeRows("")
 	k.op("JMP", stored)
@@ -406,7 +375,7 @@ func (k tileKernel) store() {
 }
 
 func (k tileKernel) storeRows(mask string) {
-	k.walk(tileC, tileCRow, func(row int) {
+	k.walk("tile_c", "tile_cRow", func(row int) {
 		k.eachVector(func(v int) {
 			to := k.inRow(v)
 			switch {

@@ -2,6 +2,7 @@
 
 //go:build !purego
 
+#include "go_asm.h"
 #include "textflag.h"
 
 TEXT ·fmaAVX2(SB), NOSPLIT, $0-8
