@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,12 +38,6 @@ func TestConformance(t *testing.T) {
 			Spec: backends.Spec{Model: filepath.Base(filepath.Dir(dir)), Version: "1", Dir: dir},
 			// Rows are summed in another order where they share a tile with others.
 			Tolerance: 1e-5,
-		}
-		if m, err := cpu.New(cpu.Options{}).Load(t.Context(), fixture.Spec); errors.Is(err, backends.ErrUnsupported) {
-			t.Logf("left out: %v", err)
-			continue
-		} else if err == nil {
-			_ = m.Close()
 		}
 		t.Run(fixture.Spec.Model+" directly", func(t *testing.T) {
 			backendtest.Run(t, func(*testing.T) backends.Backend { return cpu.New(cpu.Options{}) }, fixture)
