@@ -91,15 +91,22 @@ func compare(ctx context.Context, o options, b body, echo, thrum *server, table 
 			continue // connections, caches and the first collections
 		}
 		base, ours = append(base, e), append(ours, t)
-		fmt.Fprintf(os.Stderr, "\r%s: round %d of %d ", b.name, round, o.rounds)
+		progress("%s: round %d of %d", b.name, round, o.rounds)
 	}
-	fmt.Fprint(os.Stderr, "\r\033[K")
+	progress("")
 	rate := func(r result) float64 { return float64(r.requests) / r.took.Seconds() }
 	cpu := func(r result) float64 { return r.cpu.Seconds() * 1e6 / float64(r.requests) }
 	fmt.Fprintf(table, "%s\t%d\tfasthttp echo\t%.0f\t%.1f\t1.00\t1.00\t\n", b.name, len(b.bytes), median(base, rate), median(base, cpu))
 	fmt.Fprintf(table, "%s\t%d\tthrum\t%.0f\t%.1f\t%.2f\t%.2f\t\n", b.name, len(b.bytes), median(ours, rate), median(ours, cpu),
 		medianRatio(ours, base, rate), medianRatio(ours, base, cpu))
 	return nil
+}
+
+// progress overwrites the last line of a terminal; elsewhere it says nothing.
+func progress(format string, args ...any) {
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+	}
 }
 
 func median(rs []result, of func(result) float64) float64 {
