@@ -10,6 +10,10 @@ import (
 // maxGrowth bounds what folding may add to the memory of a model's constants.
 const maxGrowth = 256 << 20
 
+// maxRounds bounds how often Fold starts again because a result's size, unknown beforehand,
+// made those of others known.
+const maxRounds = 8
+
 // Fold evaluates with eval every node whose inputs are all constants, marks its outputs as
 // constants and removes it; types and shapes are then inferred anew with what became known.
 // inputs has nil where the node leaves one out; eval returns one tensor for each of
@@ -20,28 +24,21 @@ const maxGrowth = 256 << 20
 // that are in use then take at most 256 MiB more than the model's own, so a small file that
 // asks for a large constant keeps asking for it at run time.
 func (g *Graph) Fold(eval func(n *Node, inputs []*backends.Tensor) ([]*backends.Tensor, error)) error {
-	f := newFolding(g)
-	for _, n := range g.Nodes {
-		inputs, ok := constants(n)
-		if !ok || !f.allows(n) {
-			continue
-		}
-		results, err := eval(n, inputs)
-		if errors.Is(err, backends.ErrUnsupported) {
-			continue
-		}
-		if err != nil {
-			return invalid(n, "%w", err)
-		}
-		if err := f.store(n, results); err != nil {
+	f := &folding{eval: eval, spare: maxGrowth}
+	for range maxRounds {
+		before := len(g.Nodes)
+		if err := f.round(g); err != nil {
 			return err
 		}
+		g.tidy()
+		if err := g.infer(); err != nil {
+			return err
+		}
+		g.tidy()
+		if len(g.Nodes) == before {
+			break
+		}
 	}
-	g.tidy()
-	if err := g.infer(); err != nil {
-		return err
-	}
-	g.tidy()
 	return nil
 }
 
@@ -61,12 +58,36 @@ func constants(n *Node) ([]*backends.Tensor, bool) {
 
 // folding keeps account of the bytes of constants that are still in use.
 type folding struct {
+	eval    func(n *Node, inputs []*backends.Tensor) ([]*backends.Tensor, error)
 	readers map[*Value]int
 	spare   int64
 }
 
-func newFolding(g *Graph) *folding {
-	f := &folding{readers: map[*Value]int{}, spare: maxGrowth}
+// round evaluates each node once.
+func (f *folding) round(g *Graph) error {
+	f.count(g)
+	for _, n := range g.Nodes {
+		inputs, ok := constants(n)
+		if !ok || !f.allows(n) {
+			continue
+		}
+		results, err := f.eval(n, inputs)
+		if errors.Is(err, backends.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			return invalid(n, "%w", err)
+		}
+		if err := f.store(n, results); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count counts who reads each value; the caller of the model is one of them.
+func (f *folding) count(g *Graph) {
+	f.readers = map[*Value]int{}
 	for _, n := range g.Nodes {
 		for _, v := range n.Inputs {
 			f.readers[v]++
@@ -75,7 +96,6 @@ func newFolding(g *Graph) *folding {
 	for _, v := range g.Outputs {
 		f.readers[v]++
 	}
-	return f
 }
 
 // allows reports whether the results of n fit the memory that is left.

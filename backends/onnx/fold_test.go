@@ -134,6 +134,16 @@ func TestFoldFreesWhatIsNotReadAnyMore(t *testing.T) {
 	}
 }
 
+func TestFoldKnowsHowManyElementsCanBeNonZero(t *testing.T) {
+	g := mustLoad(t, foldable("NonZero", []msg{floatTensor("a", 2, 3)}))
+	err := g.Fold(func(n *Node, inputs []*backends.Tensor) ([]*backends.Tensor, error) {
+		return []*backends.Tensor{{Datatype: backends.Int64, Shape: []int64{2, 1}, Data: make([]byte, 16)}}, nil
+	})
+	if err != nil || len(g.Nodes) != 0 || describeAll(g.Outputs) != "2×1 INT64" {
+		t.Errorf("Fold = %v, left %s", err, describe(g))
+	}
+}
+
 func TestFoldRefusesWrongResults(t *testing.T) {
 	failure := errors.New("engine fault")
 	good := &backends.Tensor{Datatype: backends.FP32, Shape: []int64{3, 2}, Data: make([]byte, 24)}

@@ -224,6 +224,17 @@ func TestKnownTargetsOfReshapeBecomeConstants(t *testing.T) {
 	}
 }
 
+func TestTargetsWithTwoUnknownSizesAreLeftToTheRun(t *testing.T) {
+	graph := shapeArithmetic()
+	graph.nodes[7] = node("Concat", "target", names("words1", "rows1", "two", "three"), names("target"), attr("axis", 0))
+	graph.inits = append(graph.inits, intTensor("three", 3))
+	graph.outputs = []msg{value("y", float32Kind, "S", "N", 2, 3)}
+	g := mustLoad(t, model(13, graph))
+	if last := g.Nodes[len(g.Nodes)-1]; last.Op != "Reshape" || last.Inputs[1].Const != nil {
+		t.Errorf("Load = %s, want a target that is computed", describe(g))
+	}
+}
+
 func sameNumbers(v *vector, want []int64) bool {
 	if v == nil || len(v.elems) != len(want) {
 		return false
@@ -240,7 +251,7 @@ func sameNumbers(v *vector, want []int64) bool {
 func TestShapeArithmeticValues(t *testing.T) {
 	second := []msg{node("Shape", "", names("x"), names("s")), node("Gather", "", names("s", "one"), names("six"))}
 	first := node("Gather", "", names("s", "zero"), names("n"))
-	inits := []msg{intScalar("zero", 0), intScalar("one", 1), intScalar("four", 4), intScalar("minus", -1), intTensor("axis", 0),
+	inits := []msg{intScalar("zero", 0), intScalar("one", 1), intScalar("four", 4), intScalar("minus", -1), intScalar("large", 1<<30-1), intTensor("axis", 0),
 		intTensor("v", 10, 20, 30), intTensor("starts", 1), intTensor("ends", 3), rawTensor("yes", boolKind, nil, []byte{1})}
 	tests := []struct {
 		name  string
@@ -254,6 +265,8 @@ func TestShapeArithmeticValues(t *testing.T) {
 		{"a size minus itself", []msg{first, node("Sub", "", names("n", "n"), names("y"))}, []int64{0}},
 		{"a size is never -1", []msg{first, node("Equal", "", names("n", "minus"), names("c")), node("Where", "", names("c", "one", "four"), names("y"))}, []int64{4}},
 		{"a size equals itself", []msg{first, node("Equal", "", names("n", "n"), names("c")), node("Where", "", names("c", "one", "four"), names("y"))}, []int64{1}},
+		{"-1 is never a size", []msg{first, node("Equal", "", names("minus", "n"), names("c")), node("Where", "", names("c", "one", "four"), names("y"))}, []int64{4}},
+		{"32 bits wrap", []msg{node("Mul", "", names("large", "four"), names("l")), node("Cast", "", names("l"), names("i"), attr("to", 6)), node("Cast", "", names("i"), names("y"), attr("to", 7))}, []int64{-4}},
 		{"negation", []msg{node("Neg", "", names("six"), names("y"))}, []int64{-6}},
 		{"not and or", []msg{node("Not", "", names("yes"), names("no")), node("Or", "", names("yes", "no"), names("c")), node("Where", "", names("c", "one", "four"), names("y"))}, []int64{1}},
 		{"least", []msg{node("Min", "", names("six", "four"), names("y"))}, []int64{4}},
@@ -271,8 +284,39 @@ func TestShapeArithmeticValues(t *testing.T) {
 			g := testGraph{inputs: []msg{value("x", float32Kind, "N", 6)}, outputs: []msg{msg{}.text(1, "y")},
 				inits: append(inits, intTensor("axis1", 1)), nodes: append(append([]msg{}, second...), tt.nodes...)}
 			got := mustLoad(t, model(13, g))
-			if c := got.Outputs[0].Const; c == nil || !sameNumbers(vectorOf(c), tt.want) {
+			if c := got.Outputs[0].Const; c == nil || !sameNumbers(vectorOf(c), tt.want) || len(got.Nodes) > 0 {
 				t.Errorf("%s = %+v, want %v", describe(got), c, tt.want)
+			}
+		})
+	}
+}
+
+func TestBroadcastOfTwoDimensions(t *testing.T) {
+	n, m := Dim{Size: -1, Symbol: "N"}, Dim{Size: -1, Symbol: "M"}
+	tests := []struct {
+		name       string
+		a, b, want Dim
+		fails      bool
+	}{
+		{"equal sizes", fixed(3), fixed(3), fixed(3), false},
+		{"one stretches", fixed(1), fixed(3), fixed(3), false},
+		{"different sizes", fixed(2), fixed(3), fixed(2), true},
+		{"none of one", fixed(0), fixed(1), fixed(0), false},
+		{"equal symbols", n, n, n, false},
+		{"symbol and one", n, fixed(1), n, false},
+		{"symbol that must be 1 or 3", n, fixed(3), fixed(3), false},
+		{"different symbols", n, m, unknown, false},
+		{"nothing known", unknown, n, unknown, false},
+		{"positions of a sequence", atMost(512, "N"), n, n, false},
+		{"positions of another sequence", atMost(512, "M"), n, unknown, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, pair := range [][2]Dim{{tt.a, tt.b}, {tt.b, tt.a}} {
+				got, ok := broadcastDim(pair[0], pair[1])
+				if ok == tt.fails || ok && got != tt.want {
+					t.Errorf("broadcastDim(%v) = %v, %v, want %v", pair, got, ok, tt.want)
+				}
 			}
 		})
 	}

@@ -111,7 +111,7 @@ func (k cut) isWhole(d Dim) bool {
 func (k cut) bounds(size int64) (start, end int64) {
 	clamp := func(n, low, high int64) int64 {
 		if n < 0 {
-			n = max(n, -size-1) + size
+			n += size
 		}
 		return min(max(n, low), high)
 	}
