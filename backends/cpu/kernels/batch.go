@@ -30,26 +30,19 @@ func (g BatchGemm) Run(p *Pool) {
 	if g.Alpha == 0 {
 		g.Alpha = 1
 	}
-	cols := g.columnBlock(p)
-	blocks := (g.N + cols - 1) / cols
-	p.For(g.Batch[0]*g.Batch[1]*blocks, g.grain(cols), func(lo, hi int) {
+	items := g.Batch[0] * g.Batch[1]
+	grid := newGrid(p, g.M, g.N, g.K)
+	if items >= tasksPerThread*p.Threads() {
+		grid = wholeGrid(g.M, g.N)
+	}
+	tasks := grid.tasks()
+	p.For(items*tasks, 1+taskSize/(1+grid.rows*grid.cols*g.K), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			item, block := i/blocks, i%blocks
+			item := i / tasks
 			d := g.item(item/g.Batch[1], item%g.Batch[1])
-			d.multiply(span{0, g.M}, span{block * cols, min((block+1)*cols, g.N)})
+			d.multiply(grid.task(i % tasks))
 		}
 	})
-}
-
-func (g *BatchGemm) columnBlock(p *Pool) int {
-	if g.Batch[0]*g.Batch[1] >= 2*p.Threads() {
-		return blockCols
-	}
-	return min(blockCols, max(4*panelWidth, panels(g.N)/(2*p.Threads())*panelWidth))
-}
-
-func (g *BatchGemm) grain(cols int) int {
-	return 1 + taskSize/(1+g.M*g.K*min(cols, g.N))
 }
 
 func (g *BatchGemm) check() {
@@ -154,7 +147,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 func borrow(data, offsets int) *scratch {
 	s := scratches.Get().(*scratch)
 	if cap(s.data) < data {
-		s.data = make([]float32, data)
+		s.data = aligned(data)
 	}
 	if cap(s.offsets) < offsets {
 		s.offsets = make([]int, offsets)

@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // Conv is a convolution. Filters and channels are divided into Groups (0 stands for 1) that have
 // nothing to do with each other. One-dimensional convolutions have a kernel of height 1.
@@ -9,13 +12,21 @@ type Conv struct {
 	Window
 }
 
-// PackedConv is a convolution with its weights, laid out for reading. It is never written after
-// PackConv and may be shared.
+// PackedConv is a convolution with its weights, laid out for reading. It may be shared.
 type PackedConv struct {
 	conv    Conv
 	depth   int       // weights of a filter
 	row     int       // distance of filters in weights
 	weights []float32 // filter by filter
+	plan    atomic.Pointer[convPlan]
+}
+
+// convPlan is what follows from the sizes of x and y. The last one is kept.
+type convPlan struct {
+	in, out   [2]int
+	lattice   *lattice // nil where x is read in place
+	offsets   []int    // in a group's lattices, one per weight of a filter
+	positions []int32  // of all values of a plane of y, up to a whole panel; nil where rows are read in place
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width.
@@ -58,16 +69,15 @@ func Conv2D(p *Pool, c *PackedConv, x, y Images, ep Epilogue) {
 	if len(y.Data) == 0 || y.N*y.C*y.H*y.W == 0 {
 		return
 	}
-	run := convolution{pool: p, conv: c, x: x, y: y, ep: ep}
-	run.choose()
-	items := x.N * c.conv.Groups
-	if c.conv.Channels == c.conv.Groups {
+	run := convolution{Conv: c.conv, pool: p, packed: c, x: x, y: y, ep: ep}
+	run.convPlan = c.planFor([2]int{x.H, x.W}, [2]int{y.H, y.W})
+	if c.depthwise() {
 		run.sweepAll()
 		return
 	}
-	p.For(items, 1, func(lo, hi int) {
+	p.For(x.N*run.Groups, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			run.group(i/c.conv.Groups, i%c.conv.Groups)
+			run.group(i/run.Groups, i%run.Groups)
 		}
 	})
 }
@@ -87,42 +97,65 @@ func (c *PackedConv) check(x, y Images, ep Epilogue) {
 	}
 }
 
-// convolution is one run of Conv2D.
-type convolution struct {
-	pool    *Pool
-	conv    *PackedConv
-	x, y    Images
-	ep      Epilogue
-	lattice *lattice // nil where x is read in place
-	offsets []int    // in a group's lattices, one per weight of a filter
-	gather  bool     // positions are collected to panels first
+// depthwise reports whether each filter reads a channel of its own. Filters that share their only
+// channel are better multiplied together.
+func (c *PackedConv) depthwise() bool {
+	return c.conv.Channels == c.conv.Groups && (c.conv.Groups > 1 || c.conv.Filters == 1)
 }
 
-// choose decides how x is read. A 1x1 kernel that neither pads nor skips reads it in place. Else
+// planFor decides how x is read. A 1x1 kernel that neither pads nor skips reads it in place. Else
 // the planes are copied to lattices, whose rows are read in place where they fill most of a panel.
-func (r *convolution) choose() {
-	w := r.conv.conv.Window
-	pointwise := w.Kernel == [2]int{1, 1} && w.Pads == [4]int{}
-	if pointwise && w.Stride == [2]int{1, 1} {
-		return
+func (c *PackedConv) planFor(in, out [2]int) *convPlan {
+	if p := c.plan.Load(); p != nil && p.in == in && p.out == out {
+		return p
 	}
-	r.lattice = newLattice(w, [2]int{r.x.H, r.x.W}, [2]int{r.y.H, r.y.W})
-	r.gather = !pointwise && 10*r.y.W < 7*panels(r.y.W)*panelWidth
-	if r.conv.conv.Channels != r.conv.conv.Groups {
-		for channel := range r.conv.conv.Channels / r.conv.conv.Groups {
-			for _, o := range r.lattice.offsets {
-				r.offsets = append(r.offsets, channel*r.lattice.size+o)
-			}
+	p := &convPlan{in: in, out: out}
+	defer c.plan.Store(p)
+	depthwise := c.depthwise()
+	pointwise := c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{}
+	if pointwise && c.conv.Stride == [2]int{1, 1} && !depthwise {
+		return p
+	}
+	p.lattice = newLattice(c.conv.Window, in, out)
+	if depthwise || pointwise {
+		return p
+	}
+	p.offsets = make([]int, 0, c.depth)
+	for channel := range c.conv.Channels / c.conv.Groups {
+		for _, o := range p.lattice.offsets {
+			p.offsets = append(p.offsets, channel*p.lattice.size+o)
 		}
 	}
+	if 10*out[1] < 7*panels(out[1])*panelWidth {
+		p.collect(out)
+	}
+	return p
+}
+
+// collect lists where in a lattice the values under the first tap stand.
+func (p *convPlan) collect(out [2]int) {
+	p.positions = make([]int32, panels(out[0]*out[1])*panelWidth)
+	for i := range out[0] * out[1] {
+		p.positions[i] = int32(i/out[1]*p.lattice.cols + i%out[1])
+	}
+}
+
+// convolution is one run of Conv2D.
+type convolution struct {
+	Conv
+	*convPlan
+	pool   *Pool
+	packed *PackedConv
+	x, y   Images
+	ep     Epilogue
 }
 
 // product returns the product of one group's filters, with B yet to be set.
 func (r *convolution) product(image, group int) product {
-	filters := r.conv.conv.Filters / r.conv.conv.Groups
-	first := (image*r.conv.conv.Filters + group*filters) * r.y.H * r.y.W
+	filters := r.Filters / r.Groups
+	first := (image*r.Filters + group*filters) * r.y.H * r.y.W
 	g := product{
-		a: r.conv.weights[group*filters*r.conv.row:], aRow: r.conv.row, aStep: 1,
+		a: r.packed.weights[group*filters*r.packed.row:], aRow: r.packed.row, aStep: 1,
 		c: r.y.Data[first:], cRow: r.y.H * r.y.W, residualRow: r.y.H * r.y.W,
 		alpha: 1, ep: Epilogue{Activation: r.ep.Activation},
 	}
@@ -137,8 +170,8 @@ func (r *convolution) product(image, group int) product {
 
 // group computes one group of one image.
 func (r *convolution) group(image, group int) {
-	channels := r.conv.conv.Channels / r.conv.conv.Groups
-	planes := image*r.conv.conv.Channels + group*channels
+	channels := r.Channels / r.Groups
+	planes := image*r.Channels + group*channels
 	g := r.product(image, group)
 	if r.lattice == nil {
 		r.pointwise(g, r.x.Data[planes*r.x.H*r.x.W:])
@@ -154,9 +187,9 @@ func (r *convolution) group(image, group int) {
 		}
 	})
 	switch {
-	case r.conv.conv.Kernel == [2]int{1, 1}:
+	case r.offsets == nil:
 		r.pointwise(g, s.data)
-	case r.gather:
+	case r.positions != nil:
 		r.gathered(g, s.data)
 	default:
 		r.direct(g, s.data)
@@ -166,19 +199,18 @@ func (r *convolution) group(image, group int) {
 // pointwise multiplies with planes that are a matrix already.
 func (r *convolution) pointwise(g product, planes []float32) {
 	n := r.y.H * r.y.W
-	d := dynamic{product: g, k: r.conv.depth, matrix: planes, row: n}
+	d := dynamic{product: g, k: r.packed.depth, matrix: planes, row: n}
 	grid := r.grid(n)
 	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			rows, cols := grid.task(i)
-			d := d
 			d.multiply(rows, cols)
 		}
 	})
 }
 
 func (r *convolution) grid(n int) grid {
-	return newGrid(r.pool, r.conv.conv.Filters/r.conv.conv.Groups, n, r.conv.depth)
+	return newGrid(r.pool, r.Filters/r.Groups, n, r.packed.depth)
 }
 
 // direct reads the rows of the lattices in place: each row of y is a segment, or two where both
@@ -211,30 +243,28 @@ func (r *convolution) direct(g product, lattices []float32) {
 // gathered collects the values under 16 positions at a time to panels, wherever they stand.
 func (r *convolution) gathered(g product, lattices []float32) {
 	n := r.y.H * r.y.W
-	positions := make([]int32, panels(n)*panelWidth)
-	for i := range n {
-		positions[i] = int32(i/r.y.W*r.lattice.cols + i%r.y.W)
+	for lo := 0; lo < n; lo += blockCols {
+		r.gatherBlock(g, lattices, span{lo, min(lo+blockCols, n)})
 	}
-	grid := r.grid(n)
-	grid.rows = grid.m // so that each panel is collected once
-	grid = grid.normal()
-	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			rows, cols := grid.task(i)
-			r.gatherBlock(g, lattices, positions, rows, cols)
-		}
-	})
 }
 
-func (r *convolution) gatherBlock(g product, lattices []float32, positions []int32, rows, cols span) {
-	n := cols.hi - cols.lo
-	s := borrow(panels(n)*panelWidth*r.conv.depth, r.conv.depth)
+func (r *convolution) gatherBlock(g product, lattices []float32, cols span) {
+	n, depth := cols.hi-cols.lo, r.packed.depth
+	s := borrow(panels(n)*panelWidth*depth, depth)
 	defer s.giveBack()
-	g.b, g.panel, g.offsets = s.data, r.conv.depth*panelWidth, strided(s.offsets, panelWidth)
-	for j := 0; j < n; j += panelWidth {
-		gatherPanel(s.data[j*r.conv.depth:], lattices, r.offsets, positions[cols.lo+j:][:panelWidth])
-	}
-	g.multiply(rows, []segment{{c: cols.lo, cols: n}})
+	g.b, g.panel, g.offsets = s.data, depth*panelWidth, strided(s.offsets, panelWidth)
+	r.pool.For(panels(n), 1+taskSize/(16*panelWidth*depth), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			gatherPanel(s.data[i*g.panel:], lattices, r.offsets, r.positions[cols.lo+i*panelWidth:][:panelWidth])
+		}
+	})
+	grid := r.grid(n)
+	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			rows, part := grid.task(i)
+			g.multiply(rows, []segment{{b: part.lo * depth, c: cols.lo + part.lo, cols: part.hi - part.lo}})
+		}
+	})
 }
 
 // gatherPortable sets dst[k*16+i] = src[offsets[k]+positions[i]].
@@ -249,11 +279,8 @@ func gatherPortable(dst, src []float32, offsets []int, positions []int32) {
 
 // sweepAll computes filters that read one channel each.
 func (r *convolution) sweepAll() {
-	if r.lattice == nil {
-		r.lattice = newLattice(r.conv.conv.Window, [2]int{r.x.H, r.x.W}, [2]int{r.y.H, r.y.W})
-	}
 	planes := r.y.N * r.y.C
-	work := r.y.H * r.y.W * (r.conv.depth + 2)
+	work := r.y.H * r.y.W * (r.packed.depth + 2)
 	r.pool.For(planes, 1+taskSize/(4*work), func(lo, hi int) {
 		w := newSweeper(r.lattice, 0)
 		defer w.scratch.giveBack()
@@ -265,9 +292,9 @@ func (r *convolution) sweepAll() {
 
 func (r *convolution) sweepPlane(plane int, w sweeper) {
 	image, filter := plane/r.y.C, plane%r.y.C
-	channel := filter / (r.conv.conv.Filters / r.conv.conv.Groups)
+	channel := filter / (r.Filters / r.Groups)
 	dst := r.y.plane(plane)
-	s := sweep{dst: dst, rows: r.y.H, cols: r.y.W, weights: r.conv.weights[filter*r.conv.row:][:r.conv.depth]}
+	s := sweep{dst: dst, rows: r.y.H, cols: r.y.W, weights: r.packed.weights[filter*r.packed.row:][:r.packed.depth]}
 	if r.ep.RowBias != nil {
 		s.start = r.ep.RowBias[filter]
 	}

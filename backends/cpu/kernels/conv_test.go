@@ -1,6 +1,9 @@
 package kernels
 
-import "testing"
+import (
+	"sync"
+	"testing"
+)
 
 // naiveConv is the convolution in float64.
 func naiveConv(c Conv, weights []float32, x, y Images, ep Epilogue) []float64 {
@@ -53,6 +56,9 @@ var testConvs = []struct {
 	{"7x7 with stride 2", Conv{3, 17, 1, Window{Kernel: [2]int{7, 7}, Stride: [2]int{2, 2}, Pads: [4]int{3, 3, 3, 3}}}, 1, 45, 64},
 	{"dilated", Conv{5, 6, 1, Window{Kernel: [2]int{3, 2}, Dilation: [2]int{2, 3}, Pads: [4]int{2, 0, 1, 3}}}, 1, 20, 21},
 	{"dilated with a stride", Conv{4, 4, 1, Window{Kernel: [2]int{3, 3}, Stride: [2]int{2, 3}, Dilation: [2]int{3, 2}}}, 1, 31, 40},
+	{"one channel", Conv{1, 21, 1, Window{Kernel: [2]int{5, 5}}}, 2, 28, 28},
+	{"one channel, one filter", Conv{1, 1, 1, Window{Kernel: [2]int{5, 5}}}, 2, 28, 28},
+	{"narrow and tall", Conv{3, 40, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 130, 5},
 	{"grouped", Conv{12, 18, 3, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 16, 16},
 	{"depthwise 3x3", Conv{7, 7, 7, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 2, 28, 29},
 	{"depthwise 3x3 with stride 2", Conv{7, 7, 7, Window{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pads: [4]int{0, 0, 1, 1}}}, 1, 28, 70},
@@ -110,6 +116,29 @@ func TestConvMatchesFloat64(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One packed convolution serves callers with images of different sizes at the same time.
+func TestConvMayBeShared(t *testing.T) {
+	c := Conv{5, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}
+	s := newSource(t, 1)
+	weights := s.values(20 * 5 * 9)
+	packed, pool := PackConv(c, weights), newTestPool(t, 2)
+	var callers sync.WaitGroup
+	for size := 6; size < 14; size++ {
+		x := Images{s.values(5 * size * size), 1, 5, size, size}
+		y := Images{s.values(20 * size * size), 1, 20, size, size}
+		want := naiveConv(c, weights, x, y, Epilogue{})
+		callers.Go(func() {
+			for range 5 {
+				Conv2D(pool, packed, x, y, Epilogue{})
+				if err := difference(y.Data, want, 1e-4); err != nil {
+					t.Errorf("size %d: %v", size, err)
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
 
 func FuzzConv(f *testing.F) {

@@ -44,26 +44,32 @@ type grid struct {
 }
 
 const (
-	blockCols = 256       // of B that are multiplied with all rows before the next: they stay in the second-level cache
-	taskSize  = 64 * 1024 // multiplications that are worth handing to another thread
+	blockCols      = 256       // of B that are multiplied with all rows before the next: they stay in the second-level cache
+	taskSize       = 64 * 1024 // multiplications that are worth handing to another thread
+	tasksPerThread = 4         // so that a thread that got the processor late can take fewer
 )
 
+// wholeGrid does not cut rows.
+func wholeGrid(m, n int) grid {
+	return grid{m: m, n: n, rows: m, cols: min(n, blockCols)}.normal()
+}
+
 func newGrid(p *Pool, m, n, k int) grid {
-	g := grid{m: m, n: n, rows: m, cols: min(n, blockCols), rowBlocks: 1}
+	g := wholeGrid(m, n)
 	if p.Threads() == 1 || m*n*k < 2*taskSize {
-		return g.normal()
+		return g
 	}
-	const tasksPerThread = 4
 	want := min(tasksPerThread*p.Threads(), m*n*k/taskSize)
 	// Few rows: B is what costs, so it is cut and each part read once. Whole groups of panels keep
 	// the widest tiles busy.
 	const group = 8 * panelWidth
-	if g.normal(); g.tasks() < want && n > group {
+	if g.tasks() < want && n > group {
 		g.cols = min(g.cols, max(group, n/want/group*group))
+		g = g.normal()
 	}
-	level := CurrentLevel()
-	if cols := g.normal().tasks(); cols < want && m > 2*maxRows(level) {
-		blocks := min((want+cols-1)/cols, m/maxRows(level))
+	height := maxRows(CurrentLevel())
+	if tasks := g.tasks(); tasks < want && m > 2*height {
+		blocks := min((want+tasks-1)/tasks, m/height)
 		g.rows = (m + blocks - 1) / blocks
 	}
 	return g.normal()

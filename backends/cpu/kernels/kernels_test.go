@@ -70,8 +70,15 @@ func (s source) copyOf(x []float32) []float32 {
 // near fails unless got is within tol (absolute and relative) of want everywhere, NaN for NaN.
 func near(t testing.TB, what string, got []float32, want []float64, tol float64) {
 	t.Helper()
+	if err := difference(got, want, tol); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// difference returns the first place where got is not within tol of want.
+func difference(got []float32, want []float64, tol float64) error {
 	if len(got) != len(want) {
-		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+		return fmt.Errorf("%d values, want %d", len(got), len(want))
 	}
 	for i, w := range want {
 		g := float64(got[i])
@@ -79,9 +86,10 @@ func near(t testing.TB, what string, got []float32, want []float64, tol float64)
 			continue
 		}
 		if !(math.Abs(g-w) <= tol+tol*math.Abs(w)) {
-			t.Fatalf("%s: [%d] = %v, want %v", what, i, g, w)
+			return fmt.Errorf("[%d] = %v, want %v", i, g, w)
 		}
 	}
+	return nil
 }
 
 func same(t testing.TB, what string, got, want []float32) {

@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // panelWidth is the number of columns of B that stand together in a panel. Levels with wider
 // registers take several panels at a time, so that one layout serves all.
@@ -21,7 +24,7 @@ func PackB(b []float32, k, n, ldb int, transposed bool) *Packed {
 		rows, cols = n, k
 	}
 	checkMatrix("PackB: B", b, shape{rows, cols, ldb})
-	p := &Packed{k: k, n: n, data: make([]float32, panels(n)*k*panelWidth), offsets: panelOffsets(k)}
+	p := &Packed{k: k, n: n, data: aligned(panels(n) * k * panelWidth), offsets: panelOffsets(k)}
 	packPanels(p.data, b, packing{k: k, n: n, row: ldb, transposed: transposed})
 	return p
 }
@@ -31,6 +34,14 @@ func (b *Packed) K() int { return b.k }
 
 // N returns the number of columns.
 func (b *Packed) N() int { return b.n }
+
+// aligned returns n values that start with a cache line: vectors that lie across two cost twice.
+func aligned(n int) []float32 {
+	const line = 16
+	x := make([]float32, n+line)
+	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(x))) / 4 % line)
+	return x[line-past:][:n:n]
+}
 
 // panels returns how many panels n columns take.
 func panels(n int) int { return (n + panelWidth - 1) / panelWidth }

@@ -53,9 +53,7 @@ func (p *Pool) For(n, grain int, f func(lo, hi int)) {
 		f(0, n)
 		return
 	}
-	// A few ranges per thread let a thread that got the processor late take fewer of them.
-	const rangesPerThread = 4
-	step := max(grain, n/(rangesPerThread*p.threads))
+	step := max(grain, n/(tasksPerThread*p.threads))
 	j := &job{n: int64(n), step: int64(step), f: f}
 	p.invite(j, min(p.threads, (n+step-1)/step)-1)
 	j.run()
