@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -12,6 +11,9 @@ import (
 	"github.com/thrumserve/thrum/server"
 	"github.com/thrumserve/thrum/server/config"
 )
+
+// self is this program as it was started, even if its file has been replaced since.
+const self = "/proc/self/exe"
 
 func serve() *cobra.Command {
 	c := &cobra.Command{
@@ -37,10 +39,6 @@ beside the versions. Flags win over the configuration file.`,
 			if err := underFlags(c.Flags(), *file, &cfg); err != nil {
 				return err
 			}
-		}
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("where is this program? %w", err)
 		}
 		return server.Run(c.Context(), cfg, server.Options{
 			Version: version,

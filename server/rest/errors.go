@@ -24,6 +24,7 @@ func statusOf(err error) int {
 		kind   error
 		status int
 	}{
+		{backends.ErrCrashed, fasthttp.StatusInternalServerError}, // before ErrUnavailable, which such an error may be, too
 		{backends.ErrInvalid, fasthttp.StatusBadRequest},
 		{backends.ErrNotFound, fasthttp.StatusNotFound},
 		{backends.ErrTooLarge, fasthttp.StatusRequestEntityTooLarge},
