@@ -141,6 +141,22 @@ func TestConvMayBeShared(t *testing.T) {
 	callers.Wait()
 }
 
+// Lattices lie in scratch memory without a guard, so what is read past them is computed instead.
+func TestReadsPastALatticeStayInTheSlack(t *testing.T) {
+	for _, test := range testConvs {
+		w := test.conv.normal()
+		h, width := w.OutSize(test.h, test.w)
+		l := newLattice(w, [2]int{test.h, test.w}, [2]int{h, width})
+		lastOfRow := (h-1)*l.cols + panels(width)*panelWidth - 1
+		lastOfFlat := panels((h-1)*l.cols+width)*panelWidth - 1
+		for _, o := range l.offsets {
+			if o < 0 || o+max(lastOfRow, lastOfFlat) >= l.size+slack {
+				t.Errorf("%s: tap at %d reads value %d of %d and %d more", test.name, o, o+max(lastOfRow, lastOfFlat), l.size, slack)
+			}
+		}
+	}
+}
+
 func FuzzConv(f *testing.F) {
 	for seed := range uint64(40) {
 		f.Add(seed)

@@ -116,15 +116,10 @@ const blockDepth = 384
 
 // multiply computes the given rows of the columns of the segments.
 func (g *product) multiply(rows span, segments []segment) {
-	level := CurrentLevel()
-	lo, hi, fused := g.ep.Activation.clamp()
-	if !fused {
-		lo, hi, _ = Activation{}.clamp()
-	}
 	t := tile{
-		aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow,
-		alpha: g.alpha, lo: lo, hi: hi,
+		aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow, alpha: g.alpha,
 	}
+	t.lo, t.hi, _ = g.ep.Activation.clamp()
 	blocks := g.blocks()
 	for block := range blocks {
 		from, to := len(g.offsets)*block/blocks, len(g.offsets)*(block+1)/blocks
@@ -136,18 +131,26 @@ func (g *product) multiply(rows span, segments []segment) {
 		if block == blocks-1 {
 			t.flags |= g.finishing()
 		}
-		tiles := (rows.hi - rows.lo + maxRows(level) - 1) / maxRows(level)
-		for i := range tiles {
-			// Equal heights: a last tile of one row would cost as much as one of four.
-			part := span{rows.lo + (rows.hi-rows.lo)*i/tiles, rows.lo + (rows.hi-rows.lo)*(i+1)/tiles}
-			t.rows = part.hi - part.lo
-			t.a = g.a[min(part.lo*g.aRow+from*g.aStep, len(g.a)):]
-			for _, s := range segments {
-				g.strip(level, &t, part.lo, s)
-			}
-			if block == blocks-1 && !fused {
-				g.activate(part, segments)
-			}
+		g.pass(&t, from, rows, segments)
+	}
+}
+
+// pass adds the products of the tile's part of K, which starts at from.
+func (g *product) pass(t *tile, from int, rows span, segments []segment) {
+	level := CurrentLevel()
+	_, _, fused := g.ep.Activation.clamp()
+	n := rows.hi - rows.lo
+	tiles := (n + maxRows(level) - 1) / maxRows(level)
+	for i := range tiles {
+		// Equal heights: a last tile of one row would cost as much as one of four.
+		part := span{rows.lo + n*i/tiles, rows.lo + n*(i+1)/tiles}
+		t.rows = part.hi - part.lo
+		t.a = g.a[min(part.lo*g.aRow+from*g.aStep, len(g.a)):]
+		for _, s := range segments {
+			g.strip(level, t, part.lo, s)
+		}
+		if t.flags&tileFinish != 0 && !fused {
+			g.activate(part, segments)
 		}
 	}
 }
