@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -133,7 +134,7 @@ func (b *builder) inputs(p *graphProto, g *partial) error {
 // value converts the declaration of an input.
 func (p *valueProto) value() (*Value, error) {
 	if !p.isTensor {
-		return nil, backends.Errorf(backends.ErrUnsupported, "only tensors are supported, this is a %s", cmpOr(p.form, "value without a type"))
+		return nil, backends.Errorf(backends.ErrUnsupported, "only tensors are supported, this is a %s", cmp.Or(p.form, "value without a type"))
 	}
 	dt, err := datatype(p.elem)
 	if err != nil {
@@ -163,13 +164,6 @@ func (d dimProto) dim() Dim {
 		return dim
 	}
 	return unknown
-}
-
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }
 
 // nameDims gives every unknown dimension of the inputs a symbol. First dimensions that may
@@ -202,12 +196,12 @@ func batchSymbol(inputs []*Value) string {
 		if s != "" && symbol != "" && s != symbol {
 			return ""
 		}
-		symbol = cmpOr(symbol, s)
+		symbol = cmp.Or(symbol, s)
 	}
 	if len(inputs) == 0 {
 		return ""
 	}
-	return cmpOr(symbol, "batch")
+	return cmp.Or(symbol, "batch")
 }
 
 // nodes makes the nodes and their outputs, then links their inputs and reads their attributes.
@@ -247,10 +241,10 @@ func (b *builder) nodes(p *graphProto, g *partial) error {
 }
 
 func (b *builder) uniqueName(np *nodeProto) string {
-	name := cmpOr(np.name, np.op)
+	name := cmp.Or(np.name, np.op)
 	for b.names[name] {
 		b.serial++
-		name = fmt.Sprintf("%s_%d", cmpOr(np.name, np.op), b.serial)
+		name = fmt.Sprintf("%s_%d", cmp.Or(np.name, np.op), b.serial)
 	}
 	b.names[name] = true
 	return name

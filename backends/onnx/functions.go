@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -148,7 +149,7 @@ func (b *body) copyNodes(all []*nodeProto) ([]*nodeProto, error) {
 			return nil, err
 		}
 		c := *n
-		c.name, c.opset = b.prefix+cmpOr(n.name, n.op), b.fn.opsets[n.domain]
+		c.name, c.opset = b.prefix+cmp.Or(n.name, n.op), b.fn.opsets[n.domain]
 		var err error
 		if c.inputs, err = b.rename(n.inputs); err != nil {
 			return nil, err

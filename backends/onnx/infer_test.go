@@ -145,6 +145,8 @@ func shapeTests() []shapeTest {
 		{name: "tile", op: "Tile", inputs: x("N", 3), consts: []msg{intTensor("r", 1, 2)}, want: "N×6 FP32"},
 		{name: "pad", op: "Pad", inputs: x("N", 3), consts: []msg{intTensor("p", 0, 1, 0, 2)}, want: "N×6 FP32"},
 		{name: "pad with axes", op: "Pad", opset: 18, inputs: x("N", 3), consts: []msg{intTensor("p", 1, 2), floatTensor("v"), intTensor("a", 1)}, want: "N×6 FP32"},
+		{name: "pads beyond all bounds", op: "Pad", inputs: x("N", 3), consts: []msg{intTensor("p", 0, 1<<62, 0, 1<<62)}, want: "are too large"},
+		{name: "pads that remove everything", op: "Pad", inputs: x("N", 3), consts: []msg{intTensor("p", 0, -2, 0, -2)}, want: "remove more than all 3"},
 		{name: "constant of shape", op: "ConstantOfShape", consts: []msg{intTensor("s", 2, 3)}, attrs: []msg{attr("value", intTensor("v", 7))}, want: "2×3 INT64"},
 		{name: "constant of negative shape", op: "ConstantOfShape", consts: []msg{intTensor("s", 2, -3)}, want: "dimension 1 would be -3"},
 		{name: "range", op: "Range", consts: []msg{intScalar("a", 2), intScalar("b", 9), intScalar("c", 3)}, want: "3 INT64"},

@@ -266,7 +266,7 @@ func alongAxis(c *call) error {
 	return sameShape(c)
 }
 
-// quantizedType is the type that the zero point, or else an attribute, asks for.
+// quantize makes the type that the zero point, or else an attribute, asks for.
 func quantize(c *call) error {
 	dt, err := c.typeAttr("output_dtype", backends.Uint8)
 	if err != nil {

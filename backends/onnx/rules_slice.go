@@ -123,15 +123,11 @@ func (k cut) bounds(size int64) (start, end int64) {
 
 func (k cut) count(size int64) int64 {
 	start, end := k.bounds(size)
-	if k.step.n > 0 {
-		return max(0, (end-start-1)/k.step.n+1) * btoi(end > start)
-	}
-	return max(0, (end-start+1)/k.step.n+1) * btoi(end < start)
-}
-
-func btoi(b bool) int64 {
-	if b {
-		return 1
+	switch {
+	case k.step.n > 0 && end > start:
+		return (end-start-1)/k.step.n + 1
+	case k.step.n < 0 && end < start:
+		return (end-start+1)/k.step.n + 1
 	}
 	return 0
 }

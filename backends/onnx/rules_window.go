@@ -89,7 +89,7 @@ func (w window) steps(i int, size, room int64) int64 {
 	return n
 }
 
-// channels splits the shape of a node's input into batch, channels and spatial dimensions.
+// spatial returns the shape of input i, which is batch, channels and spatial dimensions.
 func (c *call) spatial(i int) ([]Dim, bool, error) {
 	dims, ok := c.shape(i)
 	if ok && len(dims) < 3 {

@@ -87,7 +87,7 @@ func shapeless(name string, kind int64) msg {
 	return msg{}.text(1, name).bytes(2, msg{}.bytes(1, msg{}.num(1, kind)))
 }
 
-// node writes a node named as its operator in lower case is not; empty names are left out.
+// node writes a node of the standard domain.
 func node(op, name string, inputs, outputs []string, attrs ...msg) msg {
 	return msg{}.text(1, inputs...).text(2, outputs...).text(3, name).text(4, op).all(5, attrs)
 }
@@ -120,7 +120,7 @@ func attr(name string, v any) msg {
 	panic("no such attribute")
 }
 
-// testGraph and testModel are written as the fields of their messages.
+// testGraph is a graph to be written; extra holds further fields.
 type testGraph struct {
 	nodes, inits, inputs, outputs, values []msg
 	extra                                 msg
