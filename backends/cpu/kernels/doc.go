@@ -12,9 +12,11 @@
 // Outputs may be the same slice as an input of elementwise and row functions, and must not overlap
 // an input otherwise.
 //
-// A row of a matrix product depends on its row of A, on B and on the epilogue alone, bit for bit:
-// neither on how many rows are multiplied together, nor on where it stands among them, nor on the
-// number of threads. Elementwise functions have the same property.
+// A value of a matrix product is summed in the order of K, each product added with one rounding by
+// AVX2 and AVX-512 and with two by portable Go. So a row depends on its row of A, on B and on the
+// epilogue alone, bit for bit: neither on how many rows are multiplied together, nor on where it
+// stands among them, nor on the number of threads, and AVX2 and AVX-512 agree. Elementwise functions
+// have the same property; sums of a row are taken in an order that depends on the level.
 package kernels
 
 //go:generate go run -C gen . -out ..
