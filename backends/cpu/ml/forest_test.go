@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -172,30 +173,42 @@ func TestRandomForestsAgainstRecursion(t *testing.T) {
 				x[i] = float32(math.NaN())
 			}
 		}
-		m, err := NewRegressor(f, Sum, nil, NoTransform)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for name, run := range map[string]For{"in turn": inTurn, "apart": apart} {
-			got := make([]float32, len(x)/3*targets)
-			if err := m.Predict(x, 3, got, run); err != nil {
-				t.Fatal(err)
-			}
-			sets := setsOf(e)
-			for row := range len(x) / 3 {
-				want := make([]float32, targets)
-				for _, root := range e.Roots {
-					leaf := walk(e, sets, root, x[3*row:3*row+3])
-					want[e.LeafTargets[leaf]] += e.LeafWeights[leaf]
+			for _, a := range []Aggregate{Sum, Min} {
+				m, err := NewRegressor(f, a, nil, NoTransform)
+				if err != nil {
+					t.Fatal(err)
 				}
-				for i, w := range want {
-					if got[row*targets+i] != w {
-						t.Fatalf("seed %d, %s, row %d %v: score %d is %v, want %v", seed, name, row, x[3*row:3*row+3], i, got[row*targets+i], w)
+				got := make([]float32, len(x)/3*targets)
+				if err := m.Predict(x, 3, got, run); err != nil {
+					t.Fatal(err)
+				}
+				for row := range len(x) / 3 {
+					features, scores := x[3*row:3*row+3], got[row*targets:(row+1)*targets]
+					if want := recursion(e, a, features, targets); !slices.Equal(scores, want) {
+						t.Fatalf("seed %d, %s, %s, row %d %v: scores %v, want %v", seed, name, aggregates[a], row, features, scores, want)
 					}
 				}
 			}
 		}
 	}
+}
+
+// recursion returns the sum or the least of what the trees of e give a row.
+func recursion(e Ensemble[float32], a Aggregate, row []float32, targets int) []float32 {
+	scores, seen, sets := make([]float32, targets), make([]bool, targets), setsOf(e)
+	for _, root := range e.Roots {
+		leaf := walk(e, sets, root, row)
+		target, w := e.LeafTargets[leaf], e.LeafWeights[leaf]
+		switch {
+		case a == Sum:
+			scores[target] += w
+		case !seen[target] || w < scores[target]:
+			scores[target] = w
+		}
+		seen[target] = true
+	}
+	return scores
 }
 
 func TestAggregates(t *testing.T) {
@@ -255,7 +268,11 @@ func TestSpoiltTablesAreRefused(t *testing.T) {
 		{"unknown mode", func(n *NodeTable[float32], _ *WeightTable[float32]) { n.Modes[0] = "BRANCH_MEMBER" }},
 		{"child that is not there", func(n *NodeTable[float32], _ *WeightTable[float32]) { n.TrueIDs[0] = 7 }},
 		{"negative child", func(n *NodeTable[float32], _ *WeightTable[float32]) { n.FalseIDs[0] = -1 }},
-		{"node listed twice", func(n *NodeTable[float32], _ *WeightTable[float32]) { n.NodeIDs[2] = 1 }},
+		{"leaf listed twice", func(n *NodeTable[float32], _ *WeightTable[float32]) {
+			n.TreeIDs, n.NodeIDs, n.FeatureIDs = append(n.TreeIDs, 0), append(n.NodeIDs, 2), append(n.FeatureIDs, 0)
+			n.Modes, n.Values = append(n.Modes, "LEAF"), append(n.Values, 0)
+			n.TrueIDs, n.FalseIDs = append(n.TrueIDs, 0), append(n.FalseIDs, 0)
+		}},
 		{"own child", func(n *NodeTable[float32], _ *WeightTable[float32]) { n.TrueIDs[0] = 0 }},
 		{"cycle of two", func(n *NodeTable[float32], _ *WeightTable[float32]) {
 			n.Modes[1], n.TrueIDs[1], n.FalseIDs[1] = "BRANCH_LT", 0, 2

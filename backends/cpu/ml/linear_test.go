@@ -144,6 +144,31 @@ func TestSVMClassifierVotes(t *testing.T) {
 	}
 }
 
+// Without vectors the larger of two scores decides, against one half if no coefficient is negative.
+func TestSVMClassifierWithoutVectors(t *testing.T) {
+	for _, row := range []struct {
+		name         string
+		coefficients []float32
+		x            float32
+		want         int32
+	}{
+		{"no negative coefficient, 0.25 at most", []float32{1, 0.5}, 0.25, 0},
+		{"no negative coefficient, 0.75 at most", []float32{1, 0.5}, 0.75, 1},
+		{"a negative coefficient, 0.25 at most", []float32{1, -1}, 0.25, 1},
+		{"a negative coefficient, class 1 is the larger", []float32{-1, -0.5}, 0.25, 1},
+		{"a negative coefficient, class 0 is the larger", []float32{-0.5, -1}, 0.25, 0},
+	} {
+		m := &SVMClassifier{Classes: 2, Coefficients: row.coefficients, Rho: []float32{0}}
+		if err := m.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		classes, scores := make([]int32, 1), make([]float32, 2)
+		if err := m.Predict([]float32{row.x}, 1, classes, scores, inTurn); err != nil || classes[0] != row.want {
+			t.Errorf("%s: class %d, %v, want %d", row.name, classes[0], err, row.want)
+		}
+	}
+}
+
 func TestCouplingOfCertainPairs(t *testing.T) {
 	// Class 1 wins against both others with near certainty.
 	r := []float32{0, 0.001, 0.5, 0.999, 0, 0.999, 0.5, 0.001, 0}
