@@ -97,12 +97,6 @@ func (c *PackedConv) check(x, y Images, ep Epilogue) {
 	}
 }
 
-// depthwise reports whether each filter reads a channel of its own. Filters that share their only
-// channel are better multiplied together.
-func (c *PackedConv) depthwise() bool {
-	return c.conv.Channels == c.conv.Groups && (c.conv.Groups > 1 || c.conv.Filters == 1)
-}
-
 // planFor decides how x is read. A 1x1 kernel that neither pads nor skips reads it in place. Else
 // the planes are copied to lattices, whose rows are read in place where they fill most of a panel.
 func (c *PackedConv) planFor(in, out [2]int) *convPlan {
@@ -275,41 +269,4 @@ func gatherPortable(dst, src []float32, offsets []int, positions []int32) {
 			row[i] = src[o+int(at)]
 		}
 	}
-}
-
-// sweepAll computes filters that read one channel each.
-func (r *convolution) sweepAll() {
-	planes := r.y.N * r.y.C
-	work := r.y.H * r.y.W * (r.packed.depth + 2)
-	r.pool.For(planes, 1+taskSize/(4*work), func(lo, hi int) {
-		w := newSweeper(r.lattice, 0)
-		defer w.scratch.giveBack()
-		for i := lo; i < hi; i++ {
-			r.sweepPlane(i, w)
-		}
-	})
-}
-
-func (r *convolution) sweepPlane(plane int, w sweeper) {
-	image, filter := plane/r.y.C, plane%r.y.C
-	channel := filter / (r.Filters / r.Groups)
-	dst := r.y.plane(plane)
-	s := sweep{dst: dst, rows: r.y.H, cols: r.y.W, weights: r.packed.weights[filter*r.packed.row:][:r.packed.depth]}
-	if r.ep.RowBias != nil {
-		s.start = r.ep.RowBias[filter]
-	}
-	lo, hi, fused := r.ep.Activation.clamp()
-	fused = fused && r.ep.Residual == nil
-	if !fused {
-		lo, hi, _ = Activation{}.clamp()
-	}
-	s.lo, s.hi = lo, hi
-	w.run(s, r.x.plane(image*r.x.C+channel))
-	if fused {
-		return
-	}
-	if r.ep.Residual != nil {
-		Combine(Add, dst, dst, r.ep.Residual[plane*r.y.H*r.y.W:][:len(dst)])
-	}
-	Apply(dst, dst, r.ep.Activation)
 }
