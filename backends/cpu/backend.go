@@ -9,6 +9,7 @@ package cpu
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -74,6 +75,9 @@ func (o Options) threads() int {
 
 // Load reads spec.Dir/model.onnx and makes a plan of it.
 func (b *backend) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return nil, backends.Errorf(backends.ErrUnsupported, "the cpu backend needs a little-endian processor")
+	}
 	o, err := b.options.with(spec.Options)
 	if err != nil {
 		return nil, err

@@ -33,16 +33,17 @@ func broadcasting[T, R element](d backends.Datatype, f loop2[T, R]) kernel {
 			r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { f(dst[lo:hi], x[lo:hi], y) })
 		default:
 			o := newOdometer(shape, strides(shape), stretched(a.shape, shape), stretched(b.shape, shape))
-			pairs(&o, f, dst, x, y)
+			pairs(r, &o, f, dst, x, y)
 		}
 		return nil
 	}
 }
 
-func pairs[T, R element](o *odometer, f loop2[T, R], dst []R, a, b []T) {
+// pairs applies f along an odometer whose operands are dst, a and b, in that order.
+func pairs[T, R element](r *run, o *odometer, f loop2[T, R], dst []R, a, b []T) {
 	n := o.run()
 	na, nb := 1+(n-1)*o.step(1), 1+(n-1)*o.step(2)
-	o.each(func(at []int) {
+	o.spread(r.engine.pool, func(at []int) {
 		f(dst[at[0]:at[0]+n], a[at[1]:at[1]+na], b[at[2]:at[2]+nb])
 	})
 }

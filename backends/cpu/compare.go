@@ -136,7 +136,7 @@ func where[T element](r *run, in, out []*tensor) error {
 	conditions, x, y, dst := view[bool](c), view[T](a), view[T](b), view[T](out[0])
 	o := newOdometer(shape, strides(shape), stretched(c.shape, shape), stretched(a.shape, shape), stretched(b.shape, shape))
 	n, sc, sa, sb := o.run(), o.step(1), o.step(2), o.step(3)
-	o.each(func(at []int) {
+	o.spread(r.engine.pool, func(at []int) {
 		for i := range n {
 			if conditions[at[1]+i*sc] {
 				dst[at[0]+i] = x[at[2]+i*sa]

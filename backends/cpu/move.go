@@ -9,31 +9,77 @@ import (
 // rearrange makes out a tensor of the given shape from elements of src: the one at index 0 is
 // src's element from, and a step in dimension d moves on by steps[d].
 func (r *run) rearrange(out, src *tensor, shape, steps []int, from int) error {
-	if err := r.makeTensor(out, src.dtype, shape); err != nil {
+	if err := r.makeTensor(out, src.dtype, shape); err != nil || out.len() == 0 {
 		return err
 	}
 	o := newOdometer(shape, strides(shape), steps)
-	byWidth(src.dtype, copyRuns[uint8], copyRuns[uint16], copyRuns[uint32], copyRuns[uint64], copyRuns[string])(&o, out, src, 0, from)
+	copyRuns := byWidth(src.dtype, copyRuns[uint8], copyRuns[uint16], copyRuns[uint32], copyRuns[uint64], copyRuns[string])
+	copyRuns(r, &o, out, src, from)
 	return nil
 }
 
-// copyRuns copies from src to dst along an odometer whose operands are dst and src, in that
-// order, from the given first elements on.
-func copyRuns[T element](o *odometer, dst, src *tensor, to, from int) {
+// copyRuns copies src, from the given element on, along an odometer whose operands are dst and
+// src, in that order.
+func copyRuns[T element](r *run, o *odometer, dst, src *tensor, from int) {
 	d, s, n := view[T](dst), view[T](src), o.run()
-	sd, ss := o.step(0), o.step(1)
-	o.each(func(at []int) {
-		a, b := to+at[0], from+at[1]
-		if sd == 1 && ss == 1 {
-			copy(d[a:a+n], s[b:b+n])
+	step := o.step(1)
+	if last := len(o.dims) - 1; last > 0 && step != 1 && o.steps[1][last-1] == 1 {
+		copyTurned(r, o, d, s, from)
+		return
+	}
+	o.spread(r.engine.pool, func(at []int) {
+		to, b := d[at[0]:at[0]+n], from+at[1]
+		if step == 1 {
+			copy(to, s[b:b+n])
 			return
 		}
-		for range n {
-			d[a] = s[b]
-			a += sd
-			b += ss
+		for i := range to {
+			to[i] = s[b]
+			b += step
 		}
 	})
+}
+
+// copyTurned is copyRuns where the last two dimensions are a matrix to transpose: its rows
+// lie side by side in the source.
+func copyTurned[T element](r *run, o *odometer, d, s []T, from int) {
+	last := len(o.dims) - 1
+	m := turning{rows: o.dims[last-1], cols: o.dims[last], step: o.step(1)}
+	matrices := odometer{dims: append(slices.Clone(o.dims[:last-1]), 1)}
+	for _, steps := range o.steps {
+		matrices.steps = append(matrices.steps, append(slices.Clone(steps[:last-1]), 0))
+	}
+	matrices.each(func(at []int) {
+		to, source := d[at[0]:], s[from+at[1]:]
+		blocks := (m.rows + turnedRows - 1) / turnedRows
+		r.engine.pool.For(blocks, 1+elementGrain/(turnedRows*m.cols), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				turn(to, source, m, i*turnedRows)
+			}
+		})
+	})
+}
+
+// turning is a transposition to rows×cols; columns are step apart in the source.
+type turning struct{ rows, cols, step int }
+
+// turnedRows are copied together, so that what a load brings into the first-level cache is
+// used before it leaves it.
+const turnedRows = 16
+
+// turn copies turnedRows rows, from the given one on.
+func turn[T element](dst, src []T, m turning, row int) {
+	end := min(row+turnedRows, m.rows)
+	for col := 0; col < m.cols; col += turnedRows {
+		width := min(turnedRows, m.cols-col)
+		for i := row; i < end; i++ {
+			to, from := dst[i*m.cols+col:][:width], i+col*m.step
+			for j := range to {
+				to[j] = src[from]
+				from += m.step
+			}
+		}
+	}
 }
 
 func buildTranspose(n *node) (kernel, error) {

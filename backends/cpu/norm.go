@@ -172,10 +172,10 @@ func buildLayerNormalization(n *node) (kernel, error) {
 			return err
 		}
 		norm := kernels.Norm{Epsilon: epsilon}
-		if norm.Scale, err = stretchedTo(in, 1, in[0].shape[a:]); err != nil {
+		if norm.Scale, err = r.stretchedTo(in, 1, in[0].shape[a:]); err != nil {
 			return err
 		}
-		if norm.Bias, err = stretchedTo(in, 2, in[0].shape[a:]); err != nil {
+		if norm.Bias, err = r.stretchedTo(in, 2, in[0].shape[a:]); err != nil {
 			return err
 		}
 		if err := r.makeTensor(out[0], in[0].dtype, in[0].shape); err != nil {
@@ -194,7 +194,7 @@ func buildLayerNormalization(n *node) (kernel, error) {
 }
 
 // stretchedTo returns input i as values of the given shape, or nil if it is left out.
-func stretchedTo(in []*tensor, i int, shape []int) ([]float32, error) {
+func (r *run) stretchedTo(in []*tensor, i int, shape []int) ([]float32, error) {
 	if i >= len(in) || in[i] == nil {
 		return nil, nil
 	}
@@ -207,7 +207,7 @@ func stretchedTo(in []*tensor, i int, shape []int) ([]float32, error) {
 	}
 	all := make([]float32, product(shape))
 	o := newOdometer(shape, strides(shape), stretched(t.shape, shape), make([]int, len(shape)))
-	pairs(&o, addLoop[float32], all, view[float32](t), []float32{0})
+	pairs(r, &o, addLoop[float32], all, view[float32](t), []float32{0})
 	return all, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
 // odometer walks the index space of dims and keeps, for each operand, the offset of the
@@ -60,12 +61,33 @@ func (o *odometer) run() int { return o.dims[len(o.dims)-1] }
 // step is how far operand k moves for one step in the last dimension.
 func (o *odometer) step(k int) int { return o.steps[k][len(o.dims)-1] }
 
-// each calls f for every position of all dimensions but the last, with the operands' offsets.
-func (o *odometer) each(f func(offsets []int)) {
+// each calls f for every position of all dimensions but the last, with the operands' offsets,
+// which f must not keep.
+func (o *odometer) each(f func(offsets []int)) { o.walk(make([]int, len(o.steps)), f) }
+
+// spread is each on several threads, where there are elements enough for that.
+func (o *odometer) spread(p *kernels.Pool, f func(offsets []int)) {
+	all := product(o.dims)
+	if len(o.dims) < 2 || all < 2*elementGrain {
+		o.each(f)
+		return
+	}
+	p.For(o.dims[0], 1+elementGrain/(all/o.dims[0]), func(lo, hi int) {
+		part := odometer{dims: slices.Clone(o.dims), steps: o.steps}
+		part.dims[0] = hi - lo
+		offsets := make([]int, len(o.steps))
+		for k := range offsets {
+			offsets[k] = lo * o.steps[k][0]
+		}
+		part.walk(offsets, f)
+	})
+}
+
+// walk is each from the given offsets on.
+func (o *odometer) walk(offsets []int, f func(offsets []int)) {
 	if slices.Contains(o.dims, 0) {
 		return
 	}
-	offsets := make([]int, len(o.steps))
 	index := make([]int, len(o.dims)-1)
 	for {
 		f(offsets)
