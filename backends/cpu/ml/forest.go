@@ -1,6 +1,9 @@
 package ml
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Forest is a set of trees, each of which leads a row to a leaf that holds weights for targets.
 type Forest[T Float] struct {
@@ -45,7 +48,7 @@ func (f *Forest[T]) Features() int { return f.features }
 // Targets returns how many scores a row gets.
 func (f *Forest[T]) Targets() int { return f.targets }
 
-// plant checks t and lays its nodes out, each tree by itself and depth first.
+// plant checks t and makes a forest of it.
 func plant[T Float](t trees[T]) (*Forest[T], error) {
 	if t.targets < 1 || t.targets > maxNodes {
 		return nil, invalid("%d targets or classes: 1 to %d can be", t.targets, maxNodes)
@@ -57,20 +60,25 @@ func plant[T Float](t trees[T]) (*Forest[T], error) {
 	if err := checkShape(t); err != nil {
 		return nil, err
 	}
-	order, at := depthFirst(t)
+	order := depthFirst(t)
 	if len(order) < len(t.splits) {
 		return nil, invalid("no root leads to %d of the %d branches: they belong to no tree", len(t.splits)-len(order), len(t.splits))
 	}
-	size := 0
+	return f, f.layOut(t, order)
+}
+
+// layOut makes the nodes of f from the splits of t, in the given order.
+func (f *Forest[T]) layOut(t trees[T], order []int32) error {
+	at, size := make([]int32, len(t.splits)), 0
 	for _, i := range order {
 		s := &t.splits[i]
 		if s.feature < 0 || s.feature >= math.MaxInt32 {
-			return nil, invalid("a node reads feature %d", s.feature)
+			return invalid("a node reads feature %d", s.feature)
 		}
 		f.features = max(f.features, int(s.feature)+1)
 		at[i] = int32(size)
 		if size += s.size(); size > maxNodes {
-			return nil, invalid("more than %d nodes", maxNodes)
+			return invalid("more than %d nodes", maxNodes)
 		}
 	}
 	entry := func(i int32) int32 {
@@ -84,14 +92,11 @@ func plant[T Float](t trees[T]) (*Forest[T], error) {
 		s := &t.splits[i]
 		s.write(w, entry(s.yes), entry(s.no))
 	}
-	f.nodes, f.nanToYes = w.all, w.nanToYes
-	for _, b := range w.nanToYes {
-		f.nan = f.nan || b
-	}
 	for _, root := range t.roots {
 		f.roots = append(f.roots, entry(root))
 	}
-	return f, nil
+	f.nodes, f.nanToYes, f.nan = w.all, w.nanToYes, slices.Contains(w.nanToYes, true)
+	return nil
 }
 
 // checkShape refuses what is not a tree: a branch with two parents, or a root with one. In what
@@ -123,8 +128,9 @@ func checkShape[T Float](t trees[T]) error {
 	return nil
 }
 
-// depthFirst returns the splits that roots lead to, and room for a number for each split.
-func depthFirst[T Float](t trees[T]) (order, at []int32) {
+// depthFirst returns the splits that roots lead to, so that a tree lies together and a branch
+// before what it leads to.
+func depthFirst[T Float](t trees[T]) (order []int32) {
 	var stack []int32
 	for _, root := range t.roots {
 		stack = append(stack, root)
@@ -142,7 +148,7 @@ func depthFirst[T Float](t trees[T]) (order, at []int32) {
 			stack = append(stack, s.yes)
 		}
 	}
-	return order, make([]int32, len(t.splits))
+	return order
 }
 
 // keepLeaves takes over the weights of t.
