@@ -260,6 +260,10 @@ func (p *Process) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	return m, nil
 }
 
+// Kill ends the plugin at once, as one that hangs must be ended. It does not wait for that.
+// Calls under way fail as in any other death. Close is still to be called.
+func (p *Process) Kill() error { return p.child.Kill(context.Background()) }
+
 // Close ends the plugin, by force when it has not ended by itself within
 // Options.CloseTimeout, and waits for its end. Calls under way fail with ErrUnavailable.
 func (p *Process) Close() error {
