@@ -10,55 +10,58 @@ import (
 // buildWidened builds a node on FP16 or BF16 that has no kernel of its own: its values become
 // FP32, are computed with, and are rounded back.
 func buildWidened(n *node, op builder) (kernel, error) {
-	wide := &onnx.Node{
-		Op: n.Op, Domain: n.Domain, Name: n.Name, Opset: n.Opset, Attrs: n.Attrs,
-		Inputs: slices.Clone(n.Inputs), Outputs: slices.Clone(n.Outputs),
-	}
-	n.taken = nil
-	w := &node{Node: wide, engine: n.engine}
-	widen, err := w.conversions(wide.Inputs, toFP32)
-	if err != nil {
+	wide := *n.Node
+	wide.Inputs, wide.Outputs = slices.Clone(n.Inputs), slices.Clone(n.Outputs)
+	w := &node{Node: &wide, engine: n.engine}
+	var k widened
+	var err error
+	if k.widen, err = w.conversions(wide.Inputs, toFP32); err != nil {
 		return nil, err
 	}
-	narrow, err := w.conversions(wide.Outputs, fromFP32)
-	if err != nil {
+	if k.narrow, err = w.conversions(wide.Outputs, fromFP32); err != nil {
 		return nil, err
 	}
-	k, err := op(w)
-	if err == nil {
+	if k.inner, err = op(w); err == nil {
 		err = w.err
 	}
-	if err != nil {
-		return nil, err
-	}
 	n.taken = w.taken
-	return func(r *run, in, out []*tensor) error {
-		wideIn, wideOut := slices.Clone(in), slices.Clone(out)
-		for i, cast := range widen {
-			if cast != nil && in[i] != nil {
-				wideIn[i] = r.scratch()
-				if err := cast(r, in[i:i+1], wideIn[i:i+1]); err != nil {
-					return err
-				}
-			}
+	return k.kernel, err
+}
+
+// widened is a kernel on FP32 and what converts its inputs and outputs, nil where they stay.
+type widened struct {
+	inner         kernel
+	widen, narrow []kernel
+}
+
+func (w widened) kernel(r *run, in, out []*tensor) error {
+	wideIn, wideOut := slices.Clone(in), slices.Clone(out)
+	for i, cast := range w.widen {
+		if cast == nil || in[i] == nil {
+			continue
 		}
-		for i, cast := range narrow {
-			if cast != nil && out[i] != nil {
-				wideOut[i] = r.scratch()
-			}
-		}
-		if err := k(r, wideIn, wideOut); err != nil {
+		wideIn[i] = r.scratch()
+		if err := cast(r, in[i:i+1], wideIn[i:i+1]); err != nil {
 			return err
 		}
-		for i, cast := range narrow {
-			if cast != nil && out[i] != nil {
-				if err := cast(r, wideOut[i:i+1], out[i:i+1]); err != nil {
-					return err
-				}
-			}
+	}
+	for i, cast := range w.narrow {
+		if cast != nil && out[i] != nil {
+			wideOut[i] = r.scratch()
 		}
-		return nil
-	}, nil
+	}
+	if err := w.inner(r, wideIn, wideOut); err != nil {
+		return err
+	}
+	for i, cast := range w.narrow {
+		if cast == nil || out[i] == nil {
+			continue
+		}
+		if err := cast(r, wideOut[i:i+1], out[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isHalf(v *onnx.Value) bool {

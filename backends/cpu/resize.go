@@ -12,48 +12,60 @@ func buildResize(n *node) (kernel, error) {
 	if n.input(0) != backends.FP32 && n.string("mode", "nearest") != "nearest" {
 		return nil, n.unsupported("an input of %v", n.input(0))
 	}
-	s := resizing{
-		mode: n.string("mode", "nearest"), rounding: n.string("nearest_mode", "round_prefer_floor"),
-		coordinates: n.string("coordinate_transformation_mode", "half_pixel"),
-		policy:      n.string("keep_aspect_ratio_policy", "stretch"), axes: n.ints("axes"),
-		scales: n.floats("scales"),
-	}
-	first := 2 // of the inputs scales and sizes
-	if n.Op == "Upsample" || n.Opset < 11 {
-		s.coordinates, s.rounding, first = "asymmetric", "floor", 1
-	}
-	switch {
-	case s.mode == "bilinear":
-		s.mode = "linear"
-	case s.mode != "nearest" && s.mode != "linear":
-		return nil, n.unsupported("mode %q", s.mode)
-	case n.int("antialias", 0) != 0:
-		return nil, n.unsupported("antialias")
-	}
-	switch s.coordinates {
-	case "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric":
-	default:
-		return nil, n.unsupported("coordinate_transformation_mode %q", s.coordinates)
+	s, err := resizingOf(n)
+	if err != nil {
+		return nil, err
 	}
 	near := byWidth(n.input(0), nearest[uint8], nearest[uint16], nearest[uint32], nearest[uint64], nearest[string])
 	return func(r *run, in, out []*tensor) error {
-		shape, scales, err := s.target(in, first)
+		shape, scales, err := s.target(in)
 		if err != nil {
 			return err
 		}
 		if err := r.makeTensor(out[0], in[0].dtype, shape); err != nil || out[0].len() == 0 {
 			return err
 		}
-		if s.mode == "nearest" {
-			sources := make([][]int, len(shape))
-			for d := range shape {
-				sources[d] = s.nearestSources(in[0].shape[d], shape[d], scales[d])
-			}
-			near(out[0], in[0], sources)
-			return nil
+		if in[0].len() == 0 {
+			return backends.Errorf(backends.ErrInvalid, "no elements to fill shape %v with", shape)
 		}
-		return s.linear(r, out[0], in[0], scales)
+		if s.mode == "linear" {
+			return s.linear(r, out[0], in[0], scales)
+		}
+		sources := make([][]int, len(shape))
+		for d := range shape {
+			sources[d] = s.nearestSources(in[0].shape[d], shape[d], scales[d])
+		}
+		near(out[0], in[0], sources)
+		return nil
 	}, nil
+}
+
+// resizingOf reads the attributes.
+func resizingOf(n *node) (resizing, error) {
+	s := resizing{
+		mode: n.string("mode", "nearest"), rounding: n.string("nearest_mode", "round_prefer_floor"),
+		coordinates: n.string("coordinate_transformation_mode", "half_pixel"),
+		policy:      n.string("keep_aspect_ratio_policy", "stretch"), axes: n.ints("axes"),
+		scales: n.floats("scales"), scaleInput: 2,
+	}
+	if n.Op == "Upsample" || n.Opset < 11 {
+		s.coordinates, s.rounding, s.scaleInput = "asymmetric", "floor", 1
+	}
+	switch s.mode {
+	case "bilinear":
+		s.mode = "linear"
+	case "nearest", "linear":
+	default:
+		return s, n.unsupported("mode %q", s.mode)
+	}
+	if n.int("antialias", 0) != 0 {
+		return s, n.unsupported("antialias")
+	}
+	switch s.coordinates {
+	case "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric":
+		return s, nil
+	}
+	return s, n.unsupported("coordinate_transformation_mode %q", s.coordinates)
 }
 
 // resizing holds the attributes of a Resize.
@@ -61,12 +73,12 @@ type resizing struct {
 	mode, rounding, coordinates, policy string
 	axes                                []int
 	scales                              []float32
+	scaleInput                          int // the input that holds scales; the next holds sizes
 }
 
-// target returns the shape of the result and the scale of each dimension. Scales are input i,
-// sizes the one after.
-func (s resizing) target(in []*tensor, i int) (shape []int, scales []float64, err error) {
-	x := in[0]
+// target returns the shape of the result and the scale of each dimension.
+func (s resizing) target(in []*tensor) (shape []int, scales []float64, err error) {
+	x, i := in[0], s.scaleInput
 	axes, factors := s.axes, s.scales
 	if axes == nil {
 		for d := range x.shape {
