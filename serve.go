@@ -58,7 +58,8 @@ func serveFlags(f *pflag.FlagSet, cfg *config.Server) {
 	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "`address` of the Open Inference Protocol over HTTP")
 	f.StringVar(&cfg.Admin, "admin", cfg.Admin, "`address` of /metrics, /healthz and /debug/pprof")
 	f.Var(&cfg.Control, "control", "who loads models: poll (the folder decides), explicit (the repository API), none (as at start)")
-	f.Var(&cfg.PollInterval, "poll-interval", "how often to look for changes, with --control poll (default 5s)")
+	f.Var(&cfg.PollInterval, "poll-interval", "how often to look for changes, with --control poll")
+	f.Lookup("poll-interval").DefValue = "5s" // its zero value means this
 	f.Var(&cfg.LoadTimeout, "load-timeout", "time for one version to load and warm up")
 	f.Var(&cfg.Deadline, "deadline", "time for a request that brings no timeout and whose model sets none")
 	f.Var(&cfg.Limits.MaxBody, "max-body", "size of a request, after decompression")
