@@ -27,14 +27,18 @@ const drainTime = 100 * time.Millisecond
 // process' output has closed it, stops reading that output at a long line, and panics on a
 // log line whose message is no string.
 type child struct {
-	command Command
-	log     *lineLog // where its output goes
+	command  Command
+	checksum string // that the program must have; any if empty
+	limits   Limits
+	secure   bool     // host and plugin have certificates
+	log      *lineLog // where its output goes
 
-	env       []string // go-plugin's part of the environment
+	env       []string // go-plugin's part of the environment, and the host's certificate
 	socketDir string   // go-plugin's folder for the socket
 	cmd       *exec.Cmd
 
-	handshake      *io.PipeReader // the first line of its output, for go-plugin
+	greeting       string         // the first line of its output; set before handshake has it
+	handshake      *io.PipeReader // that line, for go-plugin
 	stdout, stderr *os.File
 	host           *os.File // the plugin lives as long as this is open
 
@@ -45,18 +49,22 @@ type child struct {
 	err     error         // how it ended; set before died is closed
 }
 
-func newChild(command Command, log *lineLog) *child {
+func newChild(command Command, o Options) *child {
 	return &child{
-		command: command,
-		log:     log,
-		started: make(chan struct{}),
-		died:    make(chan struct{}),
-		drained: make(chan struct{}),
+		command:  command,
+		checksum: o.Checksum,
+		limits:   o.Limits,
+		secure:   o.AutoMTLS,
+		log:      &lineLog{log: o.Log},
+		started:  make(chan struct{}),
+		died:     make(chan struct{}),
+		drained:  make(chan struct{}),
 	}
 }
 
 // Start starts the process. The thread that does so waits for its end: the kernel kills the
-// child when the thread that started it ends, and so must not do that before.
+// child when the thread that started it ends, and so must not do that before. It is as confined
+// as the process.
 func (c *child) Start(context.Context) error {
 	result := make(chan error)
 	go func() {
@@ -77,7 +85,7 @@ func (c *child) Start(context.Context) error {
 
 func (c *child) exec() error {
 	c.cmd = exec.Command(c.command.Path, c.command.Args...)
-	c.cmd.Env = slices.Concat(c.command.environ(), c.env)
+	c.cmd.Env = slices.Concat(c.command.environ(), c.limits.environ(), c.env)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:   true, // a terminal's signals are for the host
 		Pdeathsig: syscall.SIGKILL,
@@ -85,7 +93,7 @@ func (c *child) exec() error {
 	theirs, err := c.pipes()
 	if err == nil {
 		c.cmd.Stdout, c.cmd.Stderr, c.cmd.ExtraFiles = theirs[0], theirs[1], theirs[2:]
-		err = c.cmd.Start()
+		err = c.launch()
 	}
 	closeAll(theirs...)
 	if err != nil {
@@ -96,6 +104,32 @@ func (c *child) exec() error {
 	c.handshake = handshake
 	go c.forward(first)
 	return nil
+}
+
+// launch starts the program, confined, and the one that is pinned if one is.
+func (c *child) launch() error {
+	if c.checksum != "" {
+		program, err := openPinned(c.command.Path, c.checksum)
+		if err != nil {
+			return err
+		}
+		defer closeAll(program)
+		gap := make([]*os.File, programFD-hostFD-len(c.cmd.ExtraFiles))
+		c.cmd.ExtraFiles = slices.Concat(c.cmd.ExtraFiles, gap, []*os.File{program})
+		c.cmd.Path, c.cmd.Err = programPath(), nil
+	}
+	if err := c.limits.confineThread(); err != nil {
+		return err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return err
+	}
+	err := c.limits.confineProcess(c.cmd.Process.Pid)
+	if err != nil {
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	}
+	return err
 }
 
 // pipes makes the ends that the process inherits, in the order of standard output, standard
@@ -149,19 +183,28 @@ func (c *child) forwardStdout(handshake *io.PipeWriter) {
 	if len(line) == 0 {
 		<-c.died // so that it is its death, and why, that is reported
 	}
-	_, _ = handshake.Write(line)
+	c.greeting = string(line)
+	if c.secure {
+		_, _ = handshake.Write(line)
+	} else {
+		_, _ = handshake.Write([]byte(withoutCert(c.greeting)))
+	}
 	_ = handshake.Close()
 	_, _ = io.Copy(&lineLog{log: c.log.log}, out)
 }
 
-// reason says how the process ended, with its last words once they have been read.
+// reason says how the process ended, with its last words once they have been read, and under
+// which limit: what dies for want of memory seldom says more than that.
 func (c *child) reason() string {
 	how := "exit status 0"
 	if c.err != nil {
 		how = c.err.Error()
 	}
 	if words := c.log.lastWords(); words != "" {
-		return fmt.Sprintf("%s, after saying %q", how, words)
+		how = fmt.Sprintf("%s, after saying %q", how, words)
+	}
+	if !c.killed.Load() {
+		how += c.limits.blame()
 	}
 	return how
 }

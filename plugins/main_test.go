@@ -112,6 +112,9 @@ func misbehave(ctx context.Context, in backends.Batch) error {
 		return backends.Errorf(kinds[i].kind, "error %d", i)
 	case "log":
 		logAll()
+	case "allocate":
+		n, _ := strconv.Atoi(argument)
+		hoard = append(hoard, make([]byte, n))
 	case "linger":
 		cmd := exec.Command("cat", argument)
 		cmd.Stdout, cmd.Stderr = realStdout(), realStderr()
@@ -121,6 +124,8 @@ func misbehave(ctx context.Context, in backends.Batch) error {
 	}
 	return nil
 }
+
+var hoard [][]byte // what was allocated
 
 // spin keeps every processor busy for ever, once it has said so and who it is.
 func spin() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -44,6 +45,28 @@ type Options struct {
 	StartTimeout time.Duration // from starting the process to its first answer; 10 s if 0
 	InfoTimeout  time.Duration // for an Info whose context has no earlier deadline; 1 s if 0
 	CloseTimeout time.Duration // for the plugin to end by itself when closed, at most 2 s; 2 s if 0
+
+	// Checksum is the one that the program's file must have, as Checksum returns it; any if
+	// empty. What is executed is the very file that was read for that, even if the path names
+	// another by then; only who may write into that file can still change it. A script's
+	// checksum is that of the script alone.
+	Checksum string
+
+	// AutoMTLS has host and plugin show each other a certificate, made for this start alone,
+	// and encrypt what they say: nobody else can take the part of either. A start takes some
+	// 10 ms longer. A plugin that cannot do it is refused.
+	AutoMTLS bool
+
+	Limits Limits
+}
+
+func (o Options) check() error {
+	if o.Checksum != "" {
+		if err := CheckChecksum(o.Checksum); err != nil {
+			return err
+		}
+	}
+	return o.Limits.check()
 }
 
 func (o Options) withDefaults(cmd Command) Options {
@@ -78,16 +101,27 @@ type Process struct {
 }
 
 // Start starts a plugin and waits until it answers. An error is an ErrUnavailable with the
-// plugin's last words, or that of ctx. The process ends with Close, not with ctx.
+// plugin's last words, an ErrInvalid if the options make no sense, or that of ctx. The process
+// ends with Close, not with ctx.
 func Start(ctx context.Context, cmd Command, o Options) (*Process, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	o = o.withDefaults(cmd)
 	p := &Process{
 		options: o,
-		child:   newChild(cmd, &lineLog{log: o.Log}),
+		child:   newChild(cmd, o),
 		closing: make(chan struct{}),
 		watched: make(chan struct{}),
 	}
-	p.plugin = goplugin.NewClient(p.config())
+	var host identity
+	if o.AutoMTLS {
+		var err error
+		if host, err = newIdentity(); err != nil {
+			return nil, err
+		}
+	}
+	p.plugin = goplugin.NewClient(p.config(host))
 	if err := p.start(ctx); err != nil {
 		return nil, p.abandon(ctx, err)
 	}
@@ -96,19 +130,20 @@ func Start(ctx context.Context, cmd Command, o Options) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) config() *goplugin.ClientConfig {
+func (p *Process) config(host identity) *goplugin.ClientConfig {
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  handshake(ProtocolVersion),
 		Plugins:          plugins(nil),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(), // what matters of it is in the errors
 		GRPCDialOptions:  dialOptions(),
+		TLSConfig:        host.config,
 		StartTimeout:     p.options.StartTimeout,
 		SkipHostEnv:      true, // the child adds it
 		SyncStdout:       &lineLog{log: p.options.Log},
 		SyncStderr:       &lineLog{log: p.options.Log},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p.child.env, p.child.socketDir = cmd.Env, socketDir
+			p.child.env, p.child.socketDir = slices.Concat(cmd.Env, host.environ()), socketDir
 			return p.child, checkSocketDir(socketDir)
 		},
 	}
@@ -160,6 +195,9 @@ func (p *Process) connect(ctx context.Context) (*grpc.ClientConn, error) {
 	protocol, err := p.plugin.Client()
 	if err != nil {
 		return nil, err
+	}
+	if p.options.AutoMTLS && !hasCert(p.child.greeting) {
+		return nil, errors.New("it has no certificate to show: make it one from the host's in " + clientCertKey + ", as plugins.Serve does, or allow it to do without")
 	}
 	conn, err := protocol.Dispense(pluginName)
 	if err != nil {
@@ -224,6 +262,11 @@ func (p *Process) gone() error {
 // lost says why a call under way has lost its connection: the plugin was closed, or it died
 // over the call. The latter is an ErrUnavailable, too, for who cares about that alone.
 func (p *Process) lost(how string) error {
+	select {
+	case <-p.closing:
+	case <-p.child.drained: // its last words say more than how
+	case <-time.After(drainTime):
+	}
 	gone := p.gone()
 	if p.isClosing() {
 		return gone
