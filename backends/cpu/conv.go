@@ -14,21 +14,10 @@ func buildConv(n *node) (kernel, error) {
 	if n.input(0) != backends.FP32 {
 		return nil, n.unsupported("inputs of %v", n.input(0))
 	}
-	c := convolution{groups: n.int("group", 1), activation: attribute(n, fusedActivation, kernels.Activation{}), residual: n.has(fusedResidual)}
-	shape, err := weightShape(n)
+	c, err := convolutionOf(n)
 	if err != nil {
 		return nil, err
 	}
-	if c.window, err = windowOf(n, shape[2:]); err != nil {
-		return nil, err
-	}
-	if !slices.Equal(c.window.kernel, shape[2:]) {
-		return nil, backends.Errorf(backends.ErrInvalid, "kernel_shape %v with weights of shape %v", c.window.kernel, shape)
-	}
-	if c.groups < 1 || shape[0]%c.groups != 0 {
-		return nil, backends.Errorf(backends.ErrInvalid, "%d filters in %d groups", shape[0], c.groups)
-	}
-	c.shape = shape
 	w := n.take(1)
 	if w == nil {
 		return c.kernel, nil
@@ -92,6 +81,27 @@ type convolution struct {
 	groups     int
 	residual   bool // the last input is added to the result
 	activation kernels.Activation
+}
+
+// convolutionOf reads and checks the attributes.
+func convolutionOf(n *node) (c convolution, err error) {
+	c = convolution{
+		groups: n.int("group", 1), residual: n.has(fusedResidual),
+		activation: attribute(n, fusedActivation, kernels.Activation{}),
+	}
+	if c.shape, err = weightShape(n); err != nil {
+		return c, err
+	}
+	if c.window, err = windowOf(n, c.shape[2:]); err != nil {
+		return c, err
+	}
+	if !slices.Equal(c.window.kernel, c.shape[2:]) {
+		return c, backends.Errorf(backends.ErrInvalid, "kernel_shape %v with weights of shape %v", c.window.kernel, c.shape)
+	}
+	if c.groups < 1 || c.shape[0]%c.groups != 0 {
+		return c, backends.Errorf(backends.ErrInvalid, "%d filters in %d groups", c.shape[0], c.groups)
+	}
+	return c, nil
 }
 
 // kernel runs a convolution whose weights are an input.

@@ -78,6 +78,37 @@ func TestInputsThatNoRunCanServe(t *testing.T) {
 	}
 }
 
+func TestPanicInABuilderRefusesTheNode(t *testing.T) {
+	o := operator{build: func(*node) (kernel, error) { panic("broken") }}
+	if _, err := o.kernel(&node{Node: &onnx.Node{}}); !errors.Is(err, backends.ErrInvalid) || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("kernel = %v, want ErrInvalid that says broken", err)
+	}
+}
+
+func TestUnknownOperatorsAreRefusedByName(t *testing.T) {
+	tests := []struct {
+		name string
+		node onnx.Node
+		want []string
+	}{
+		{"operator", onnx.Node{Op: "LSTM", Name: "cell", Opset: 17}, []string{"LSTM", "cell", "17"}},
+		{"domain", onnx.Node{Op: "Add", Domain: "com.example", Name: "sum", Opset: 1}, []string{"Add", "com.example", "sum"}},
+		{"opset", onnx.Node{Op: "Add", Name: "sum", Opset: 6}, []string{"Add", "sum", "6", "7"}},
+	}
+	for _, test := range tests {
+		_, err := build(&test.node, testEngine(t))
+		if !errors.Is(err, backends.ErrUnsupported) {
+			t.Errorf("%s: build = %v, want ErrUnsupported", test.name, err)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: build = %v, want it to name %q", test.name, err, want)
+			}
+		}
+	}
+}
+
 // FuzzModel loads damaged models and runs those that load.
 func FuzzModel(f *testing.F) {
 	for i, c := range readCases(f, filepath.Join("testdata", "cases.jsonl.gz")) {

@@ -42,6 +42,7 @@ var standard = domain{
 	"Constant":              {buildConstant, 1},
 	"ConstantOfShape":       {buildConstantOfShape, 9},
 	"Conv":                  {buildConv, 1},
+	"ConvInteger":           {buildConvInteger, 10},
 	"ConvTranspose":         {buildConvTranspose, 1},
 	"Cos":                   {buildUnary, 7},
 	"CumSum":                {buildCumSum, 11},
@@ -159,13 +160,7 @@ func build(n *onnx.Node, e *engine) (step, error) {
 		return step{}, onnx.Unsupported(n, "the cpu backend knows it from opset %d on", op.since)
 	}
 	b := &node{Node: n, engine: e}
-	k, err := op.build(b)
-	if b.err != nil {
-		err = b.err
-	}
-	if errors.Is(err, backends.ErrUnsupported) && b.hasHalves() {
-		k, err = buildWidened(b, op.build)
-	}
+	k, err := op.kernel(b)
 	if errors.Is(err, backends.ErrUnsupported) {
 		return step{}, err
 	}
@@ -177,4 +172,22 @@ func build(n *onnx.Node, e *engine) (step, error) {
 		s.in[i] = -1
 	}
 	return s, nil
+}
+
+// kernel builds n, by way of FP32 where that is the only one. A builder that panics refuses
+// the node: a damaged file must not end the process.
+func (o operator) kernel(n *node) (k kernel, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			k, err = nil, backends.Errorf(backends.ErrInvalid, "it cannot be built: %v", p)
+		}
+	}()
+	k, err = o.build(n)
+	if n.err != nil {
+		err = n.err
+	}
+	if errors.Is(err, backends.ErrUnsupported) && n.hasHalves() {
+		return buildWidened(n, o.build)
+	}
+	return k, err
 }

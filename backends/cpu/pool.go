@@ -64,7 +64,7 @@ func (w window) makeOutput(r *run, x, y *tensor) (pads []int, err error) {
 	return pads, r.makeTensor(y, x.dtype, slices.Concat(x.shape[:2], size))
 }
 
-// grid is the planes of a pooling that no kernel has: sizes with heights first.
+// grid is a window on planes that no kernel is for: sizes with heights first.
 type grid struct {
 	window  kernels.Window
 	in, out [2]int
@@ -82,15 +82,17 @@ func (w window) placed(columns bool, f func(g grid, values, places, x *tensor)) 
 		if err := r.makeTensor(places, backends.Int64, out[0].shape); err != nil {
 			return err
 		}
-		size := func(t *tensor) [2]int {
-			if t.rank() == 3 {
-				return [2]int{1, t.shape[2]}
-			}
-			return [2]int{t.shape[2], t.shape[3]}
-		}
-		f(grid{w.plane(pads), size(in[0]), size(out[0]), columns}, out[0], places, in[0])
+		f(grid{w.plane(pads), planeSize(in[0]), planeSize(out[0]), columns}, out[0], places, in[0])
 		return nil
 	}
+}
+
+// planeSize returns the dimensions after the first two, of which one stands for a row.
+func planeSize(t *tensor) [2]int {
+	if t.rank() == 3 {
+		return [2]int{1, t.shape[2]}
+	}
+	return [2]int{t.shape[2], t.shape[3]}
 }
 
 func largest[T number](g grid, values, places, x *tensor) {
@@ -99,9 +101,9 @@ func largest[T number](g grid, values, places, x *tensor) {
 	for i := range dst {
 		p, row, col := i/area, i%area/g.out[1], i%g.out[1]
 		best := -1
-		g.eachTap(row, col, func(tap int) {
-			if best < 0 || src[p*plane+tap] > src[p*plane+best] {
-				best = tap
+		g.eachTap(row, col, func(_, at int) {
+			if best < 0 || src[p*plane+at] > src[p*plane+best] {
+				best = at
 			}
 		})
 		if best < 0 {
@@ -116,8 +118,9 @@ func largest[T number](g grid, values, places, x *tensor) {
 	}
 }
 
-// eachTap calls f for each element of a plane that is under the window at a position.
-func (g grid) eachTap(row, col int, f func(tap int)) {
+// eachTap calls f for each element of the window at a position that is over the plane, not the
+// padding, with its number in the window and where in the plane it is.
+func (g grid) eachTap(row, col int, f func(tap, at int)) {
 	w := g.window
 	for i := range w.Kernel[0] {
 		y := row*w.Stride[0] + i*w.Dilation[0] - w.Pads[0]
@@ -126,7 +129,7 @@ func (g grid) eachTap(row, col int, f func(tap int)) {
 		}
 		for j := range w.Kernel[1] {
 			if x := col*w.Stride[1] + j*w.Dilation[1] - w.Pads[1]; x >= 0 && x < g.in[1] {
-				f(y*g.in[1] + x)
+				f(i*w.Kernel[1]+j, y*g.in[1]+x)
 			}
 		}
 	}
@@ -155,7 +158,7 @@ func pooledRows[T number](f rowReduction[T]) kernel {
 		if err := r.makeTensor(out[0], x.dtype, shape); err != nil {
 			return err
 		}
-		f(view[T](out[0]), view[T](x), product(x.shape[2:]))
+		reduceRows(r, out[0], x, product(x.shape[2:]), f)
 		return nil
 	}
 }

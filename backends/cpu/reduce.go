@@ -74,9 +74,15 @@ func reducing[T number](n *node, f rowReduction[T]) kernel {
 		if err := r.makeTensor(out[0], in[0].dtype, s.out); err != nil {
 			return err
 		}
-		f(view[T](out[0]), view[T](src), s.width)
+		reduceRows(r, out[0], src, s.width, f)
 		return nil
 	}
+}
+
+// reduceRows applies f to all rows of src, which have the given width.
+func reduceRows[T number](r *run, out, src *tensor, width int, f rowReduction[T]) {
+	to, from := view[T](out), view[T](src)
+	r.forRows(len(to), width, func(lo, hi int) { f(to[lo:hi], from[lo*width:hi*width], width) })
 }
 
 // reduceNothing reduces each element by itself.
