@@ -1,0 +1,7 @@
+//go:build !race
+
+package shm
+
+const poisons = false
+
+func poison([]byte) {}
