@@ -84,7 +84,7 @@ func TestFusionsChangeNothingButTheNodes(t *testing.T) {
 		}, map[string]int{"Linear": 1}},
 		{"gemm with factors, then an addition", func(s *sketch, x *onnx.Value) *onnx.Value {
 			flat := s.shaped("Flatten", nil, dims([]int64{-1, 48}), x)
-			y := s.shaped("Gemm", onnx.Attrs{"alpha": float32(0.5), "beta": float32(3), "transB": int64(1)}, dims([]int64{-1, 5}), flat, s.constant(wave("w", 2, 5, 48)))
+			y := s.shaped("Gemm", onnx.Attrs{"alpha": float32(0.02), "beta": float32(3), "transB": int64(1)}, dims([]int64{-1, 5}), flat, s.constant(wave("w", 2, 5, 48)))
 			return s.node("Sigmoid", nil, s.node("Add", nil, y, s.constant(wave("b", 4, 5))))
 		}, map[string]int{"Flatten": 1, "Linear": 1}},
 		{"attention", drawAttention, map[string]int{"Product": 2, "Softmax": 1}},
