@@ -166,3 +166,17 @@ func TestPlanLetsTheGraphGo(t *testing.T) {
 	}
 	runtime.KeepAlive(plans)
 }
+
+func TestSpareMemoryIsBounded(t *testing.T) {
+	r := &run{limit: MaxTensorBytes}
+	for i := range 3 * maxSpare {
+		r.keep(&buffer{mem: make([]byte, i)})
+	}
+	if len(r.spare) != maxSpare || len(r.spare[0].mem) != 2*maxSpare {
+		t.Errorf("%d spare buffers, the oldest of %d bytes, want %d and %d", len(r.spare), len(r.spare[0].mem), maxSpare, 2*maxSpare)
+	}
+	r.keep(&buffer{mem: make([]byte, maxSpareBytes)})
+	if len(r.spare) != 1 || r.spareBytes != maxSpareBytes {
+		t.Errorf("%d spare buffers of %d bytes, want one of %d", len(r.spare), r.spareBytes, maxSpareBytes)
+	}
+}
