@@ -184,11 +184,13 @@ func (c *child) forwardStdout(handshake *io.PipeWriter) {
 		<-c.died // so that it is its death, and why, that is reported
 	}
 	c.greeting = string(line)
-	if c.secure {
-		_, _ = handshake.Write(line)
-	} else {
-		_, _ = handshake.Write([]byte(withoutCert(c.greeting)))
+	if !c.secure && c.greeting != "" {
+		c.greeting = withoutCert(c.greeting)
 	}
+	if !strings.Contains(c.greeting, "|") { // the words of a program that is no plugin
+		_, _ = io.WriteString(c.log, strings.TrimSpace(c.greeting)+"\n")
+	}
+	_, _ = io.WriteString(handshake, c.greeting)
 	_ = handshake.Close()
 	_, _ = io.Copy(&lineLog{log: c.log.log}, out)
 }

@@ -53,7 +53,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 	} {
 		t.Run(situation, func(t *testing.T) {
 			cmd := Command{Path: "/bin/sh", Args: []string{"-c", `echo "$0"; exec sleep 100`, test.line}}
-			_, err := Start(t.Context(), cmd, Options{AutoMTLS: test.secure, StartTimeout: 2 * time.Second})
+			_, err := Start(t.Context(), cmd, Options{AutoMTLS: test.secure, StartTimeout: 2 * time.Second, CloseTimeout: 50 * time.Millisecond})
 			if !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Start = %v, want an ErrUnavailable with %q", err, test.want)
 			}

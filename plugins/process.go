@@ -240,6 +240,9 @@ func (p *Process) watch() {
 // PID returns the id of the process.
 func (p *Process) PID() int { return p.child.pid() }
 
+// Transport says how tensors cross: "grpc".
+func (p *Process) Transport() string { return "grpc" }
+
 // Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.child.died }
 
