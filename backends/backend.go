@@ -57,6 +57,9 @@ type Info struct {
 	Name    string // the word used in model.yaml, such as "cpu"
 	Version string
 	Device  string // for people, such as "x86-64 AVX-512, 2 threads"
+
+	// Concurrency is how many batches the backend computes best at the same time; 0 for one.
+	Concurrency int
 }
 
 // Spec says what to load and how.
@@ -65,4 +68,8 @@ type Spec struct {
 	Version string
 	Dir     string            // the version's folder; nothing outside it is read
 	Options map[string]string // the backend's own settings; an unknown one is an ErrInvalid
+
+	// MaxRows is how many rows a batch will have at most, as far as is known; 0 where it is
+	// not. It is advice for who makes room for them: a larger batch is answered, too.
+	MaxRows int
 }

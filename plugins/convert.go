@@ -12,19 +12,25 @@ import (
 // its type but is not checked any further.
 
 func toInfo(i backends.Info) *proto.InfoReply {
-	return &proto.InfoReply{Name: i.Name, Version: i.Version, Device: i.Device}
+	return &proto.InfoReply{Name: i.Name, Version: i.Version, Device: i.Device, Concurrency: int64(i.Concurrency)}
 }
 
 func fromInfo(m *proto.InfoReply) backends.Info {
-	return backends.Info{Name: m.GetName(), Version: m.GetVersion(), Device: m.GetDevice()}
+	return backends.Info{
+		Name: m.GetName(), Version: m.GetVersion(), Device: m.GetDevice(), Concurrency: int(m.GetConcurrency()),
+	}
 }
 
 func toSpec(s backends.Spec) *proto.LoadRequest {
-	return &proto.LoadRequest{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: s.Options}
+	return &proto.LoadRequest{
+		Model: s.Model, Version: s.Version, Dir: s.Dir, Options: s.Options, MaxRows: int64(s.MaxRows),
+	}
 }
 
 func fromSpec(m *proto.LoadRequest) backends.Spec {
-	return backends.Spec{Model: m.GetModel(), Version: m.GetVersion(), Dir: m.GetDir(), Options: m.GetOptions()}
+	return backends.Spec{
+		Model: m.GetModel(), Version: m.GetVersion(), Dir: m.GetDir(), Options: m.GetOptions(), MaxRows: int(m.GetMaxRows()),
+	}
 }
 
 func toSignature(s backends.Signature) *proto.Signature {

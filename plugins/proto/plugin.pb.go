@@ -64,6 +64,8 @@ type InfoReply struct {
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	Concurrency   int64                  `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Transports    []string               `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"` // how tensors can cross, besides "grpc": "shm"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -119,12 +121,27 @@ func (x *InfoReply) GetDevice() string {
 	return ""
 }
 
+func (x *InfoReply) GetConcurrency() int64 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *InfoReply) GetTransports() []string {
+	if x != nil {
+		return x.Transports
+	}
+	return nil
+}
+
 type LoadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Dir           string                 `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`
 	Options       map[string]string      `protobuf:"bytes,4,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	MaxRows       int64                  `protobuf:"varint,5,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"` // advice: the most that a batch will have; 0 where it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +202,13 @@ func (x *LoadRequest) GetOptions() map[string]string {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *LoadRequest) GetMaxRows() int64 {
+	if x != nil {
+		return x.MaxRows
+	}
+	return 0
 }
 
 type LoadReply struct {
@@ -319,6 +343,111 @@ func (*UnloadReply) Descriptor() ([]byte, []int) {
 	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{5}
 }
 
+// ProfileRequest asks what a batch of zeros costs: rows of them, so many times.
+type ProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint64                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Rows          int64                  `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Times         int64                  `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileRequest) Reset() {
+	*x = ProfileRequest{}
+	mi := &file_plugins_proto_plugin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileRequest) ProtoMessage() {}
+
+func (x *ProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_plugin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileRequest.ProtoReflect.Descriptor instead.
+func (*ProfileRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ProfileRequest) GetHandle() uint64 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *ProfileRequest) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ProfileRequest) GetTimes() int64 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+type ProfileReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nanoseconds   []int64                `protobuf:"varint,1,rep,packed,name=nanoseconds,proto3" json:"nanoseconds,omitempty"` // of each time
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileReply) Reset() {
+	*x = ProfileReply{}
+	mi := &file_plugins_proto_plugin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileReply) ProtoMessage() {}
+
+func (x *ProfileReply) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_plugin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileReply.ProtoReflect.Descriptor instead.
+func (*ProfileReply) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ProfileReply) GetNanoseconds() []int64 {
+	if x != nil {
+		return x.Nanoseconds
+	}
+	return nil
+}
+
 type PredictRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Handle        uint64                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
@@ -331,7 +460,7 @@ type PredictRequest struct {
 
 func (x *PredictRequest) Reset() {
 	*x = PredictRequest{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[6]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +472,7 @@ func (x *PredictRequest) String() string {
 func (*PredictRequest) ProtoMessage() {}
 
 func (x *PredictRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[6]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +485,7 @@ func (x *PredictRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredictRequest.ProtoReflect.Descriptor instead.
 func (*PredictRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{6}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PredictRequest) GetHandle() uint64 {
@@ -396,7 +525,7 @@ type PredictReply struct {
 
 func (x *PredictReply) Reset() {
 	*x = PredictReply{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[7]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +537,7 @@ func (x *PredictReply) String() string {
 func (*PredictReply) ProtoMessage() {}
 
 func (x *PredictReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[7]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +550,7 @@ func (x *PredictReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredictReply.ProtoReflect.Descriptor instead.
 func (*PredictReply) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{7}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PredictReply) GetTensors() []*Tensor {
@@ -443,7 +572,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +584,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +597,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{8}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Signature) GetPlatform() string {
@@ -512,7 +641,7 @@ type TensorSpec struct {
 
 func (x *TensorSpec) Reset() {
 	*x = TensorSpec{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +653,7 @@ func (x *TensorSpec) String() string {
 func (*TensorSpec) ProtoMessage() {}
 
 func (x *TensorSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +666,7 @@ func (x *TensorSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TensorSpec.ProtoReflect.Descriptor instead.
 func (*TensorSpec) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{9}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TensorSpec) GetName() string {
@@ -587,7 +716,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +728,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +741,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{10}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Tensor) GetName() string {
@@ -653,7 +782,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +794,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +807,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{11}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Parameter) GetName() string {
@@ -700,16 +829,21 @@ var File_plugins_proto_plugin_proto protoreflect.FileDescriptor
 const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1aplugins/proto/plugin.proto\x12\x0fthrum.plugin.v1\"\r\n" +
-	"\vInfoRequest\"Q\n" +
+	"\vInfoRequest\"\x93\x01\n" +
 	"\tInfoReply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
-	"\x06device\x18\x03 \x01(\tR\x06device\"\xd0\x01\n" +
+	"\x06device\x18\x03 \x01(\tR\x06device\x12 \n" +
+	"\vconcurrency\x18\x04 \x01(\x03R\vconcurrency\x12\x1e\n" +
+	"\n" +
+	"transports\x18\x05 \x03(\tR\n" +
+	"transports\"\xeb\x01\n" +
 	"\vLoadRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03dir\x18\x03 \x01(\tR\x03dir\x12C\n" +
-	"\aoptions\x18\x04 \x03(\v2).thrum.plugin.v1.LoadRequest.OptionsEntryR\aoptions\x1a:\n" +
+	"\aoptions\x18\x04 \x03(\v2).thrum.plugin.v1.LoadRequest.OptionsEntryR\aoptions\x12\x19\n" +
+	"\bmax_rows\x18\x05 \x01(\x03R\amaxRows\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
@@ -718,7 +852,13 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\v2\x1a.thrum.plugin.v1.SignatureR\tsignature\"'\n" +
 	"\rUnloadRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\"\r\n" +
-	"\vUnloadReply\"\xb1\x01\n" +
+	"\vUnloadReply\"R\n" +
+	"\x0eProfileRequest\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
+	"\x05times\x18\x03 \x01(\x03R\x05times\"0\n" +
+	"\fProfileReply\x12 \n" +
+	"\vnanoseconds\x18\x01 \x03(\x03R\vnanoseconds\"\xb1\x01\n" +
 	"\x0ePredictRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x121\n" +
 	"\atensors\x18\x02 \x03(\v2\x17.thrum.plugin.v1.TensorR\atensors\x12\x18\n" +
@@ -747,11 +887,12 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"5\n" +
 	"\tParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xd5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\xa0\x02\n" +
 	"\aControl\x12@\n" +
 	"\x04Info\x12\x1c.thrum.plugin.v1.InfoRequest\x1a\x1a.thrum.plugin.v1.InfoReply\x12@\n" +
 	"\x04Load\x12\x1c.thrum.plugin.v1.LoadRequest\x1a\x1a.thrum.plugin.v1.LoadReply\x12F\n" +
-	"\x06Unload\x12\x1e.thrum.plugin.v1.UnloadRequest\x1a\x1c.thrum.plugin.v1.UnloadReply2T\n" +
+	"\x06Unload\x12\x1e.thrum.plugin.v1.UnloadRequest\x1a\x1c.thrum.plugin.v1.UnloadReply\x12I\n" +
+	"\aProfile\x12\x1f.thrum.plugin.v1.ProfileRequest\x1a\x1d.thrum.plugin.v1.ProfileReply2T\n" +
 	"\aTensors\x12I\n" +
 	"\aPredict\x12\x1f.thrum.plugin.v1.PredictRequest\x1a\x1d.thrum.plugin.v1.PredictReplyB+Z)github.com/thrumserve/thrum/plugins/protob\x06proto3"
 
@@ -767,7 +908,7 @@ func file_plugins_proto_plugin_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_plugin_proto_rawDescData
 }
 
-var file_plugins_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_plugins_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_plugins_proto_plugin_proto_goTypes = []any{
 	(*InfoRequest)(nil),    // 0: thrum.plugin.v1.InfoRequest
 	(*InfoReply)(nil),      // 1: thrum.plugin.v1.InfoReply
@@ -775,32 +916,36 @@ var file_plugins_proto_plugin_proto_goTypes = []any{
 	(*LoadReply)(nil),      // 3: thrum.plugin.v1.LoadReply
 	(*UnloadRequest)(nil),  // 4: thrum.plugin.v1.UnloadRequest
 	(*UnloadReply)(nil),    // 5: thrum.plugin.v1.UnloadReply
-	(*PredictRequest)(nil), // 6: thrum.plugin.v1.PredictRequest
-	(*PredictReply)(nil),   // 7: thrum.plugin.v1.PredictReply
-	(*Signature)(nil),      // 8: thrum.plugin.v1.Signature
-	(*TensorSpec)(nil),     // 9: thrum.plugin.v1.TensorSpec
-	(*Tensor)(nil),         // 10: thrum.plugin.v1.Tensor
-	(*Parameter)(nil),      // 11: thrum.plugin.v1.Parameter
-	nil,                    // 12: thrum.plugin.v1.LoadRequest.OptionsEntry
+	(*ProfileRequest)(nil), // 6: thrum.plugin.v1.ProfileRequest
+	(*ProfileReply)(nil),   // 7: thrum.plugin.v1.ProfileReply
+	(*PredictRequest)(nil), // 8: thrum.plugin.v1.PredictRequest
+	(*PredictReply)(nil),   // 9: thrum.plugin.v1.PredictReply
+	(*Signature)(nil),      // 10: thrum.plugin.v1.Signature
+	(*TensorSpec)(nil),     // 11: thrum.plugin.v1.TensorSpec
+	(*Tensor)(nil),         // 12: thrum.plugin.v1.Tensor
+	(*Parameter)(nil),      // 13: thrum.plugin.v1.Parameter
+	nil,                    // 14: thrum.plugin.v1.LoadRequest.OptionsEntry
 }
 var file_plugins_proto_plugin_proto_depIdxs = []int32{
-	12, // 0: thrum.plugin.v1.LoadRequest.options:type_name -> thrum.plugin.v1.LoadRequest.OptionsEntry
-	8,  // 1: thrum.plugin.v1.LoadReply.signature:type_name -> thrum.plugin.v1.Signature
-	10, // 2: thrum.plugin.v1.PredictRequest.tensors:type_name -> thrum.plugin.v1.Tensor
-	11, // 3: thrum.plugin.v1.PredictRequest.parameters:type_name -> thrum.plugin.v1.Parameter
-	10, // 4: thrum.plugin.v1.PredictReply.tensors:type_name -> thrum.plugin.v1.Tensor
-	9,  // 5: thrum.plugin.v1.Signature.inputs:type_name -> thrum.plugin.v1.TensorSpec
-	9,  // 6: thrum.plugin.v1.Signature.outputs:type_name -> thrum.plugin.v1.TensorSpec
+	14, // 0: thrum.plugin.v1.LoadRequest.options:type_name -> thrum.plugin.v1.LoadRequest.OptionsEntry
+	10, // 1: thrum.plugin.v1.LoadReply.signature:type_name -> thrum.plugin.v1.Signature
+	12, // 2: thrum.plugin.v1.PredictRequest.tensors:type_name -> thrum.plugin.v1.Tensor
+	13, // 3: thrum.plugin.v1.PredictRequest.parameters:type_name -> thrum.plugin.v1.Parameter
+	12, // 4: thrum.plugin.v1.PredictReply.tensors:type_name -> thrum.plugin.v1.Tensor
+	11, // 5: thrum.plugin.v1.Signature.inputs:type_name -> thrum.plugin.v1.TensorSpec
+	11, // 6: thrum.plugin.v1.Signature.outputs:type_name -> thrum.plugin.v1.TensorSpec
 	0,  // 7: thrum.plugin.v1.Control.Info:input_type -> thrum.plugin.v1.InfoRequest
 	2,  // 8: thrum.plugin.v1.Control.Load:input_type -> thrum.plugin.v1.LoadRequest
 	4,  // 9: thrum.plugin.v1.Control.Unload:input_type -> thrum.plugin.v1.UnloadRequest
-	6,  // 10: thrum.plugin.v1.Tensors.Predict:input_type -> thrum.plugin.v1.PredictRequest
-	1,  // 11: thrum.plugin.v1.Control.Info:output_type -> thrum.plugin.v1.InfoReply
-	3,  // 12: thrum.plugin.v1.Control.Load:output_type -> thrum.plugin.v1.LoadReply
-	5,  // 13: thrum.plugin.v1.Control.Unload:output_type -> thrum.plugin.v1.UnloadReply
-	7,  // 14: thrum.plugin.v1.Tensors.Predict:output_type -> thrum.plugin.v1.PredictReply
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
+	6,  // 10: thrum.plugin.v1.Control.Profile:input_type -> thrum.plugin.v1.ProfileRequest
+	8,  // 11: thrum.plugin.v1.Tensors.Predict:input_type -> thrum.plugin.v1.PredictRequest
+	1,  // 12: thrum.plugin.v1.Control.Info:output_type -> thrum.plugin.v1.InfoReply
+	3,  // 13: thrum.plugin.v1.Control.Load:output_type -> thrum.plugin.v1.LoadReply
+	5,  // 14: thrum.plugin.v1.Control.Unload:output_type -> thrum.plugin.v1.UnloadReply
+	7,  // 15: thrum.plugin.v1.Control.Profile:output_type -> thrum.plugin.v1.ProfileReply
+	9,  // 16: thrum.plugin.v1.Tensors.Predict:output_type -> thrum.plugin.v1.PredictReply
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -817,7 +962,7 @@ func file_plugins_proto_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_plugin_proto_rawDesc), len(file_plugins_proto_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

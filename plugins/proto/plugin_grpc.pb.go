@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_Info_FullMethodName   = "/thrum.plugin.v1.Control/Info"
-	Control_Load_FullMethodName   = "/thrum.plugin.v1.Control/Load"
-	Control_Unload_FullMethodName = "/thrum.plugin.v1.Control/Unload"
+	Control_Info_FullMethodName    = "/thrum.plugin.v1.Control/Info"
+	Control_Load_FullMethodName    = "/thrum.plugin.v1.Control/Load"
+	Control_Unload_FullMethodName  = "/thrum.plugin.v1.Control/Unload"
+	Control_Profile_FullMethodName = "/thrum.plugin.v1.Control/Profile"
 )
 
 // ControlClient is the client API for Control service.
@@ -35,6 +36,7 @@ type ControlClient interface {
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*InfoReply, error)
 	Load(ctx context.Context, in *LoadRequest, opts ...grpc.CallOption) (*LoadReply, error)
 	Unload(ctx context.Context, in *UnloadRequest, opts ...grpc.CallOption) (*UnloadReply, error)
+	Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileReply, error)
 }
 
 type controlClient struct {
@@ -75,6 +77,16 @@ func (c *controlClient) Unload(ctx context.Context, in *UnloadRequest, opts ...g
 	return out, nil
 }
 
+func (c *controlClient) Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProfileReply)
+	err := c.cc.Invoke(ctx, Control_Profile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -84,6 +96,7 @@ type ControlServer interface {
 	Info(context.Context, *InfoRequest) (*InfoReply, error)
 	Load(context.Context, *LoadRequest) (*LoadReply, error)
 	Unload(context.Context, *UnloadRequest) (*UnloadReply, error)
+	Profile(context.Context, *ProfileRequest) (*ProfileReply, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -102,6 +115,9 @@ func (UnimplementedControlServer) Load(context.Context, *LoadRequest) (*LoadRepl
 }
 func (UnimplementedControlServer) Unload(context.Context, *UnloadRequest) (*UnloadReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Unload not implemented")
+}
+func (UnimplementedControlServer) Profile(context.Context, *ProfileRequest) (*ProfileReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Profile not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -178,6 +194,24 @@ func _Control_Unload_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Profile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Profile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Profile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Profile(ctx, req.(*ProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -196,6 +230,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Unload",
 			Handler:    _Control_Unload_Handler,
+		},
+		{
+			MethodName: "Profile",
+			Handler:    _Control_Profile_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
