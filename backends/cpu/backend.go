@@ -8,6 +8,7 @@
 package cpu
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -53,7 +54,7 @@ type backend struct {
 // Info describes the processor. It never waits.
 func (b *backend) Info(context.Context) (backends.Info, error) {
 	return backends.Info{Name: "cpu", Version: "1", Device: fmt.Sprintf("%s, %s, %d threads",
-		strings.TrimSpace(cpuid.CPU.BrandName), levelName(kernels.CurrentLevel()), b.options.threads())}, nil
+		cmp.Or(strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOARCH), levelName(kernels.CurrentLevel()), b.options.threads())}, nil
 }
 
 func levelName(l kernels.Level) string {
