@@ -409,8 +409,11 @@ func TestServeRecoversFromTheDeathOfAPlugin(t *testing.T) {
 	if err := syscall.Kill(p.pluginOf("digits"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	p.waitFor(`"model version ready" model=digits`)
 	body, label := digitRequest(t)
+	if status, text := p.post("/v2/models/digits/infer", body); status != 200 || !strings.Contains(text, label) {
+		t.Errorf("infer while the instance is started again = %d %s, want it to wait", status, text)
+	}
+	p.settle(`thrum_instance_restarts_total{model="digits",version="1"} 1`)
 	if status, text := p.post("/v2/models/digits/infer", body); status != 200 || !strings.Contains(text, label) {
 		t.Errorf("infer after the death = %d %s", status, text)
 	}

@@ -20,13 +20,14 @@ import (
 	"github.com/thrumserve/thrum/batching"
 	"github.com/thrumserve/thrum/cache"
 	"github.com/thrumserve/thrum/plugins"
+	"github.com/thrumserve/thrum/plugins/host"
 	"github.com/thrumserve/thrum/server/config"
 	"github.com/thrumserve/thrum/server/golden"
 	"github.com/thrumserve/thrum/server/metrics"
 	"github.com/thrumserve/thrum/server/repository"
 )
 
-// loader loads versions: it starts a plugin process for each and wires the path of its
+// loader loads versions: it starts the plugin processes of each and wires the path of its
 // requests.
 type loader struct {
 	plugins  map[string]plugins.Command // by backend
@@ -61,21 +62,11 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 			err = errors.Join(err, opened.close())
 		}
 	}()
-	process, err := plugins.Start(ctx, command, plugins.Options{
-		Name: cfg.Backend, Log: l.log.With("model", s.Model, "version", s.Version),
-	})
-	if err != nil {
-		return nil, err
-	}
-	opened.add(process.Close)
-	model, err := process.Load(ctx, backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options})
+	model, err := l.open(ctx, s, cfg, command, digest)
 	if err != nil {
 		return nil, err
 	}
 	opened.add(model.Close)
-	if err := warmUp(ctx, s.Dir, model); err != nil {
-		return nil, err
-	}
 	chain, err := l.wire(s, cfg, digest, model, &opened)
 	if err != nil {
 		return nil, err
@@ -83,21 +74,49 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 	return &repository.Loaded{
 		Signature: model.Signature(),
 		Predictor: chain,
-		Deadline:  time.Duration(cmp.Or(cfg.Deadline, config.Duration(l.deadline))),
-		Died:      process.Done(),
+		Deadline:  l.deadlineOf(cfg),
+		Live:      model.Live,
 		Close:     opened.close,
 	}, nil
 }
 
+// open starts the instances of a version. Each of them proves itself before it takes traffic, at
+// first and whenever it is started again.
+func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model, command plugins.Command, digest string) (*host.Model, error) {
+	log := l.log.With("model", s.Model, "version", s.Version)
+	return host.Open(ctx, host.Options{
+		Command:   command,
+		Plugin:    plugins.Options{Name: cfg.Backend, Log: log, Limits: limitsOf(cfg.Limits)},
+		Spec:      backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options, MaxRows: cfg.Bounds().MaxRows},
+		Instances: cfg.Instances,
+		Prove: func(ctx context.Context, model backends.Model) error {
+			if now, err := digestOf(s.Dir, cfg); err != nil || now != digest {
+				return backends.Errorf(backends.ErrInvalid, "%s is not what it was when the version was loaded: load it again, or give changed files a new version", s.Dir)
+			}
+			return warmUp(ctx, s.Dir, model)
+		},
+		Patience: l.deadlineOf(cfg) / 2,
+		Log:      log,
+	})
+}
+
+func limitsOf(l config.PluginLimits) plugins.Limits {
+	return plugins.Limits{MemoryBytes: int64(l.Memory), Threads: l.Threads, Nice: l.Nice, CPUs: l.CPUs}
+}
+
+func (l *loader) deadlineOf(cfg config.Model) time.Duration {
+	return time.Duration(cmp.Or(cfg.Deadline, config.Duration(l.deadline)))
+}
+
 // wire builds the path of a version's requests. It is the architecture in a few lines:
 //
-//	front -> cache -> batcher -> plugin client ==process boundary== plugin server -> model
-func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model backends.Model, opened *closers) (backends.Predictor, error) {
+//	front -> cache -> batcher -> host -> plugin client ==process boundary== plugin server -> model
+func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, error) {
 	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
 		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
 	}
 	var observed *metrics.Version
-	bounds := cfg.Batching.WithDefaults()
+	bounds := cfg.Bounds()
 	batcher, err := batching.New(model, model.Signature(), batching.Options{
 		MaxRows: bounds.MaxRows, MaxQueueRows: bounds.MaxQueueRows, Inflight: bounds.Inflight,
 		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows) },
@@ -116,15 +135,16 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 		opened.add(func() error { store.Close(); return nil })
 		chain = store.Wrap(digest, chain)
 	}
-	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, batcher, store) })
+	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, model, batcher, store) })
 	opened.add(func() error { observed.Remove(); return nil })
 	return chain, nil
 }
 
-func sample(cfg config.Model, batcher *batching.Batcher, store *cache.Cache) metrics.Sample {
-	b := batcher.Stats()
+func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, store *cache.Cache) metrics.Sample {
+	h, b := model.Stats(), batcher.Stats()
 	s := metrics.Sample{
-		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Batching.WithDefaults().MaxQueueRows, InflightBatches: b.Inflight,
+		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport,
+		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Bounds().MaxQueueRows, InflightBatches: b.Inflight,
 		Rejected: b.Rejected, Expired: b.Expired,
 	}
 	if store != nil {

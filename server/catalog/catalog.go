@@ -17,6 +17,10 @@ type Version struct {
 	Signature backends.Signature
 	Predictor backends.Predictor // the whole chain: cache, batcher, plugin
 	Deadline  time.Duration      // for a request that brings no timeout of its own
+
+	// Live returns nil while something can answer, and else an ErrUnavailable that says why
+	// nothing can. Predictor may be asked nonetheless: it waits for what comes back in time.
+	Live func() error
 }
 
 // State is where a version is in its life, in the words of the repository protocol.

@@ -121,27 +121,39 @@ func (s Server) Poll() time.Duration {
 
 // Model is a model's model.yaml. The zero value, where there is no file, means the defaults.
 type Model struct {
-	Backend  string            `yaml:"backend"`  // which plugin runs it; default cpu
-	Versions Versions          `yaml:"versions"` // which versions to serve; default latest
-	Deadline Duration          `yaml:"deadline"` // of a request that brings none; default the server's
-	Batching Batching          `yaml:"batching"`
-	Cache    *Cache            `yaml:"cache"`   // absent = no cache
-	Options  map[string]string `yaml:"options"` // the backend's own settings
+	Backend   string            `yaml:"backend"`   // which plugin runs it; default cpu
+	Versions  Versions          `yaml:"versions"`  // which versions to serve; default latest
+	Deadline  Duration          `yaml:"deadline"`  // of a request that brings none; default the server's
+	Instances int               `yaml:"instances"` // plugin processes; default 1
+	Limits    PluginLimits      `yaml:"limits"`    // of each of them
+	Batching  Batching          `yaml:"batching"`
+	Cache     *Cache            `yaml:"cache"`   // absent = no cache
+	Options   map[string]string `yaml:"options"` // the backend's own settings
 }
 
 // Batching bounds a model's queue and its batches; 0 means the default.
 type Batching struct {
 	MaxRows      int `yaml:"max_rows"`       // in one batch; default 64; refused for a model without a batch dimension
 	MaxQueueRows int `yaml:"max_queue_rows"` // waiting; default 1024, or max_rows if that is more
-	Inflight     int `yaml:"inflight"`       // batches executing at once; default 1
+	Inflight     int `yaml:"inflight"`       // batches executing or being laid out at once; default instances + 1
 }
 
-// WithDefaults returns b with every 0 replaced.
-func (b Batching) WithDefaults() Batching {
+// Bounds returns what m says of batching, with every 0 replaced.
+func (m Model) Bounds() Batching {
+	b := m.Batching
 	b.MaxRows = cmp.Or(b.MaxRows, 64)
 	b.MaxQueueRows = cmp.Or(b.MaxQueueRows, max(1024, b.MaxRows))
-	b.Inflight = cmp.Or(b.Inflight, 1)
+	b.Inflight = cmp.Or(b.Inflight, max(m.Instances, 1)+1)
 	return b
+}
+
+// PluginLimits bound what each plugin process of a model may take of the machine; 0 and an
+// empty set mean no bound.
+type PluginLimits struct {
+	Memory  Bytes `yaml:"memory"`  // private; an allocation beyond it fails
+	Threads int   `yaml:"threads"` // that compute at once
+	Nice    int   `yaml:"nice"`    // the scheduling priority, up to 19, the least urgent
+	CPUs    CPUs  `yaml:"cpus"`    // the processors that it may run on
 }
 
 // Cache switches a model's prediction cache on.
@@ -171,15 +183,25 @@ func (m Model) check() error {
 	if b := m.Batching; b.MaxRows < 0 || b.MaxQueueRows < 0 || b.Inflight < 0 {
 		return errors.New("batching: no value may be negative")
 	}
-	if b := m.Batching.WithDefaults(); b.MaxQueueRows < b.MaxRows {
+	if m.Instances < 0 || m.Instances > maxInstances {
+		return fmt.Errorf("instances %d: use 1 to %d, each is a process with the whole model", m.Instances, maxInstances)
+	}
+	if l := m.Limits; l.Threads < 0 || l.Nice < -20 || l.Nice > 19 {
+		return fmt.Errorf("limits: threads %d, nice %d: threads may not be negative, nice is from -20 to 19", l.Threads, l.Nice)
+	}
+	if b := m.Bounds(); b.MaxQueueRows < b.MaxRows {
 		return fmt.Errorf("batching.max_queue_rows %d is below batching.max_rows %d: a full batch could never wait",
 			b.MaxQueueRows, b.MaxRows)
 	}
 	return nil
 }
 
+// maxInstances is more than a machine has use for: what is beyond it is a slip.
+const maxInstances = 256
+
 func (m *Model) setDefaults() {
 	m.Backend = cmp.Or(m.Backend, "cpu")
+	m.Instances = cmp.Or(m.Instances, 1)
 	if m.Versions.isZero() {
 		m.Versions.Latest = 1
 	}

@@ -26,8 +26,8 @@ func TestReadModelWithoutAFileGivesDefaults(t *testing.T) {
 	if m.Backend != "cpu" || m.Versions.Latest != 1 || m.Cache != nil {
 		t.Errorf("ReadModel = %+v, want cpu, latest 1, no cache", m)
 	}
-	if b := m.Batching.WithDefaults(); b != (Batching{MaxRows: 64, MaxQueueRows: 1024, Inflight: 1}) {
-		t.Errorf("WithDefaults = %+v", b)
+	if b := m.Bounds(); m.Instances != 1 || b != (Batching{MaxRows: 64, MaxQueueRows: 1024, Inflight: 2}) {
+		t.Errorf("Instances = %d, Bounds = %+v", m.Instances, b)
 	}
 }
 
@@ -36,12 +36,17 @@ func TestReadModelReadsEveryKey(t *testing.T) {
 backend: cuda
 versions: [3, 1]
 deadline: 250ms
+instances: 3
+limits: {memory: 2GiB, threads: 2, nice: 5, cpus: "4,0-1"}
 batching: {max_rows: 8, max_queue_rows: 16, inflight: 2}
 cache: {max_bytes: 16MiB, ttl: 1m}
 options: {threads: "2"}
 `))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if l := m.Limits; m.Instances != 3 || l.Memory != 2<<30 || l.Threads != 2 || l.Nice != 5 || !slices.Equal(l.CPUs, []int{0, 1, 4}) {
+		t.Errorf("instances %d, limits %+v", m.Instances, l)
 	}
 	if m.Backend != "cuda" || !slices.Equal(m.Versions.Only, []int64{3, 1}) || m.Deadline != Duration(250*time.Millisecond) ||
 		m.Batching != (Batching{8, 16, 2}) || *m.Cache != (Cache{16 << 20, Duration(time.Minute)}) || m.Options["threads"] != "2" {
@@ -53,13 +58,21 @@ func TestReadModelRefuses(t *testing.T) {
 	for _, c := range []struct{ situation, text, want string }{
 		{"misspelt key", "batchng: {}", `line 1: unknown key "batchng": did you mean "batching"?`},
 		{"misspelt nested key", "batching:\n  max_row: 3", `line 2: unknown key "max_row" in batching: did you mean "max_rows"?`},
-		{"a key far from any", "zzzzzzzzzzzz: 1", "known keys are backend, batching, cache, deadline, options, versions"},
+		{"a key far from any", "zzzzzzzzzzzz: 1", "known keys are backend, batching, cache, deadline, instances, limits, options, versions"},
 		{"a bare number as duration", "deadline: 5", `"5" is not a duration`},
 		{"an amount without sense", "cache: {max_bytes: lots}", `"lots" is not an amount of memory`},
 		{"a list where keys are expected", "cache: [1]", "cache must hold keys and values"},
 		{"an unknown version policy", "versions: newest", "versions: use latest"},
 		{"version zero", "versions: [0]", "versions: use latest"},
 		{"negative bound", "batching: {max_rows: -1}", "no value may be negative"},
+		{"negative instances", "instances: -1", "use 1 to 256"},
+		{"an army of instances", "instances: 1000", "use 1 to 256"},
+		{"negative threads", "limits: {threads: -1}", "threads may not be negative"},
+		{"a niceness that is not one", "limits: {nice: 20}", "nice is from -20 to 19"},
+		{"processors without sense", "limits: {cpus: all}", `"all" is not a set of processors`},
+		{"processors from high to low", "limits: {cpus: 3-1}", "not a set of processors"},
+		{"processors that no machine has", "limits: {cpus: 0-65000}", "not a set of processors"},
+		{"a list of processors", "limits: {cpus: [0, 1]}", "a single value is expected"},
 		{"queue below a batch", "batching: {max_rows: 100, max_queue_rows: 10}", "a full batch could never wait"},
 		{"two documents", "backend: cpu\n---\nbackend: cpu", "more than one YAML document"},
 		{"a key twice", "backend: cpu\nbackend: cpu", "already defined"},
@@ -146,6 +159,21 @@ func TestBytesRoundTrip(t *testing.T) {
 		var b Bytes
 		if b.Set(text) == nil {
 			t.Errorf("Set(%q) = %v, want an error", text, b)
+		}
+	}
+}
+
+func TestMoreInstancesTakeMoreBatches(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int
+	}{
+		{"instances: 4", 5},
+		{"{instances: 4, batching: {inflight: 2}}", 2},
+	} {
+		m, err := ReadModel(writeModel(t, c.text))
+		if got := m.Bounds().Inflight; err != nil || got != c.want {
+			t.Errorf("%s: inflight = %d, %v, want %d", c.text, got, err, c.want)
 		}
 	}
 }

@@ -20,7 +20,8 @@ func scrape(t *testing.T, m *Metrics) string {
 func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	m := New("1.2.3")
 	v := m.AddVersion("digits", "1", func() Sample {
-		return Sample{QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
+		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6,
+			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
 	})
 	v.ObserveBatch(8)
 	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, Cache: "hit",
@@ -43,6 +44,12 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_queue_rejected_total{model="digits",version="1"} 3`,
 		`thrum_cache_requests_total{model="digits",outcome="hit",version="1"} 1`,
 		`thrum_cache_bytes{model="digits",version="1"} 99`,
+		`thrum_instances{model="digits",state="wanted",version="1"} 3`,
+		`thrum_instances{model="digits",state="live",version="1"} 2`,
+		`thrum_instance_restarts_total{model="digits",version="1"} 5`,
+		`thrum_instance_hangs_total{model="digits",version="1"} 4`,
+		`thrum_quarantine_refused_total{model="digits",version="1"} 6`,
+		`thrum_plugin_transport{model="digits",transport="shm",version="1"} 1`,
 		`thrum_model_ready{model="digits",version="1"} 1`,
 		`thrum_model_load_seconds_count{model="digits",result="ok"} 1`,
 		"go_goroutines", "process_resident_memory_bytes",
@@ -54,6 +61,15 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	v.Remove()
 	if text := scrape(t, m); strings.Contains(text, "thrum_queue_rows{") || !strings.Contains(text, "thrum_rows_total{") {
 		t.Error("after Remove: want counters to stay and readings to end")
+	}
+}
+
+func TestAVersionThatCannotAnswerIsNotReady(t *testing.T) {
+	m := New("")
+	m.AddVersion("a", "1", func() Sample { return Sample{InstancesWanted: 1} })
+	text := scrape(t, m)
+	if !strings.Contains(text, `thrum_model_ready{model="a",version="1"} 0`) || strings.Contains(text, "thrum_plugin_transport{") {
+		t.Errorf("GET /metrics = %s", text)
 	}
 }
 

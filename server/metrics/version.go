@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +22,14 @@ type Version struct {
 	batchRows                    prometheus.Observer
 }
 
-// Sample is a reading of a version's queue and cache. The counters grow over a version's life.
+// Sample is a reading of a version's instances, queue and cache. The counters grow over a
+// version's life.
 type Sample struct {
+	InstancesWanted, InstancesLive int
+	Restarts, Hangs                uint64 // instances started in place of one that died; killed because they hung
+	Transport                      string // how tensors reach them; empty while none lives
+	QuarantineRefused              uint64 // requests refused because they had ended instances
+
 	QueuedRows, MaxQueueRows, InflightBatches int
 	Rejected, Expired                         uint64 // calls turned away because the queue was full; that waited past their deadline
 
@@ -32,8 +39,8 @@ type Sample struct {
 	CacheEvicted, CacheNotKept uint64 // answers that made room or expired; that were not stored
 }
 
-// AddVersion makes room for a version that serves from now on and whose queue and cache are
-// read with sample at every scrape. A second load of the same version goes on with its
+// AddVersion makes room for a version that serves from now on and whose instances,
+// queue and cache are read with sample at every scrape. A second load of the same version goes on with its
 // counters.
 func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Version {
 	v := &Version{
@@ -53,7 +60,7 @@ func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Versi
 	return v
 }
 
-// Remove ends the readings of v's queue and cache; what it counted stays.
+// Remove ends the readings of v's instances, queue and cache; what it counted stays.
 func (v *Version) Remove() {
 	v.metrics.mu.Lock()
 	defer v.metrics.mu.Unlock()
@@ -86,7 +93,7 @@ func (v *Version) observe(r Request) {
 	}
 }
 
-// sampler reads every version's queue and cache when Prometheus asks.
+// sampler reads every version's instances, queue and cache when Prometheus asks.
 type sampler struct{ metrics *Metrics }
 
 var sampled = []struct {
@@ -95,7 +102,10 @@ var sampled = []struct {
 	cache bool // only of versions that have one
 	value func(Sample) float64
 }{
-	{describe("thrum_model_ready", "1 for every version that serves."), prometheus.GaugeValue, false, func(Sample) float64 { return 1 }},
+	{describe("thrum_model_ready", "1 for a version that is loaded and can answer, 0 for one that cannot."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(min(s.InstancesLive, 1)) }},
+	{describe("thrum_instance_restarts_total", "Plugin processes started in place of one that died."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Restarts) }},
+	{describe("thrum_instance_hangs_total", "Plugin processes killed because they hung."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Hangs) }},
+	{describe("thrum_quarantine_refused_total", "Requests refused because they had ended instances before."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.QuarantineRefused) }},
 	{describe("thrum_queue_rows", "Rows waiting."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.QueuedRows) }},
 	{describe("thrum_queue_limit_rows", "Rows that may wait."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.MaxQueueRows) }},
 	{describe("thrum_batches_inflight", "Batches being executed."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.InflightBatches) }},
@@ -108,11 +118,18 @@ var sampled = []struct {
 	{describe("thrum_cache_not_kept_total", "Answers that were not stored: too large, too many at once, or used less than those held."), prometheus.CounterValue, true, func(s Sample) float64 { return float64(s.CacheNotKept) }},
 }
 
-func describe(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, versionLabels, nil)
+var (
+	instances = describe("thrum_instances", "Plugin processes of a version: wanted, live.", "state")
+	transport = describe("thrum_plugin_transport", "1, labelled with how tensors reach the plugin: shm, grpc.", "transport")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, slices.Concat(versionLabels, labels), nil)
 }
 
 func (s *sampler) Describe(into chan<- *prometheus.Desc) {
+	into <- instances
+	into <- transport
 	for _, metric := range sampled {
 		into <- metric.desc
 	}
@@ -122,11 +139,22 @@ func (s *sampler) Collect(into chan<- prometheus.Metric) {
 	s.metrics.mu.RLock()
 	defer s.metrics.mu.RUnlock()
 	for _, v := range s.metrics.versions {
-		sample := v.sample()
-		for _, metric := range sampled {
-			if !metric.cache || sample.HasCache {
-				into <- prometheus.MustNewConstMetric(metric.desc, metric.kind, metric.value(sample), v.id.model, v.id.version)
-			}
+		v.collect(v.sample(), into)
+	}
+}
+
+func (v *Version) collect(s Sample, into chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		into <- prometheus.MustNewConstMetric(d, kind, value, append([]string{v.id.model, v.id.version}, labels...)...)
+	}
+	send(instances, prometheus.GaugeValue, float64(s.InstancesWanted), "wanted")
+	send(instances, prometheus.GaugeValue, float64(s.InstancesLive), "live")
+	if s.Transport != "" {
+		send(transport, prometheus.GaugeValue, 1, s.Transport)
+	}
+	for _, metric := range sampled {
+		if !metric.cache || s.HasCache {
+			send(metric.desc, metric.kind, metric.value(s))
 		}
 	}
 }

@@ -49,7 +49,7 @@ type version struct {
 
 type syncOptions struct {
 	settle bool // load only what looked the same before
-	retry  bool // load again what failed before on the same files
+	retry  bool // load again what failed before on the same files, or cannot answer
 	unload bool // want nothing
 }
 
@@ -111,13 +111,16 @@ func (m *model) ensure(ctx context.Context, number int64, o syncOptions) (serves
 	}
 	switch decide(current, print, o) {
 	case keep:
-		return current.state == catalog.Ready, nil
+		return current.serves(), nil
 	case wait:
 		m.note(number, print)
 		return false, nil
 	}
 	return m.load(ctx, number, print)
 }
+
+// serves reports whether v is ready and can answer now.
+func (v *version) serves() bool { return v.state == catalog.Ready && v.loaded.live() == nil }
 
 type decision int
 
@@ -136,7 +139,7 @@ func decide(v *version, now fingerprint, o syncOptions) decision {
 			return wait
 		}
 		return load
-	case v.print == now && v.state == catalog.Ready:
+	case v.print == now && v.state == catalog.Ready && (v.serves() || !o.retry):
 		return keep
 	case v.print == now && v.state == catalog.Unavailable && !o.retry:
 		return keep
@@ -189,9 +192,6 @@ func (m *model) load(ctx context.Context, number int64, print fingerprint) (bool
 	v.release = v.uses.Done
 	m.publish(v)
 	log.Info("model version ready", "took", time.Since(begin).Round(time.Millisecond))
-	if loaded.Died != nil {
-		m.repository.done.Go(func() { m.watch(v) })
-	}
 	if old != nil && old.state == catalog.Ready {
 		m.retire(old)
 	}
@@ -243,6 +243,7 @@ func (m *model) relist() {
 		v.entry = &catalog.Version{
 			Model: m.name, Version: strconv.FormatInt(number, 10), Versions: texts,
 			Signature: v.loaded.Signature, Predictor: v.loaded.Predictor, Deadline: v.loaded.Deadline,
+			Live: v.loaded.live,
 		}
 	}
 }
@@ -287,58 +288,6 @@ func (m *model) forget(v *version) {
 	}
 }
 
-// watch takes v out of service when its process dies and loads it again, waiting longer
-// after each time that it died young.
-func (m *model) watch(v *version) {
-	born := time.Now()
-	select {
-	case <-m.repository.ctx.Done():
-		return
-	case <-v.loaded.Died:
-	}
-	m.changing.Lock()
-	if m.version(v.number) != v || v.state != catalog.Ready {
-		m.changing.Unlock()
-		return // it was being retired anyway
-	}
-	m.repository.mu.Lock()
-	v.state, v.reason = catalog.Unavailable, "its process died: it is being started again"
-	m.relist()
-	m.repository.mu.Unlock()
-	m.repository.options.Log.Error("model version's process died", "model", m.name, "version", v.number, "lived", time.Since(born).Round(time.Millisecond))
-	m.retire(v)
-	m.changing.Unlock()
-	m.revive(v.number, time.Since(born))
-}
-
-// revive loads a version whose process died until it serves again or is not wanted any more.
-func (m *model) revive(number int64, lived time.Duration) {
-	pause := time.Duration(0)
-	if lived < reviveAtOnceAfter {
-		pause = firstRevivePause
-	}
-	for {
-		select {
-		case <-m.repository.ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		if v := m.version(number); v == nil || v.state != catalog.Unavailable {
-			return
-		}
-		if m.sync(m.repository.ctx, syncOptions{retry: true}) == nil {
-			return
-		}
-		pause = min(max(2*pause, firstRevivePause), lastRevivePause)
-	}
-}
-
-const (
-	reviveAtOnceAfter = 10 * time.Second // a process that lived so long is started again without a pause
-	firstRevivePause  = time.Second
-	lastRevivePause   = 30 * time.Second
-)
-
 // find returns the ready version of that number, or the latest for the empty string.
 // repository.mu is held.
 func (m *model) find(number string) (*version, error) {
@@ -378,7 +327,7 @@ func (m *model) why() string {
 func (m *model) index() []catalog.Entry {
 	var lines []catalog.Entry
 	for _, v := range m.versions {
-		lines = append(lines, catalog.Entry{Name: m.name, Version: strconv.FormatInt(v.number, 10), State: v.state, Reason: v.reason})
+		lines = append(lines, v.line(m.name))
 	}
 	slices.SortFunc(lines, func(a, b catalog.Entry) int {
 		return len(a.Version) - len(b.Version) + strings.Compare(a.Version, b.Version)
@@ -392,6 +341,18 @@ func (m *model) index() []catalog.Entry {
 		lines = append(lines, catalog.Entry{Name: m.name})
 	}
 	return lines
+}
+
+// line returns v's line. A version that cannot answer is not ready, though it stays loaded and
+// may be so again by itself.
+func (v *version) line(model string) catalog.Entry {
+	e := catalog.Entry{Name: model, Version: strconv.FormatInt(v.number, 10), State: v.state, Reason: v.reason}
+	if v.state == catalog.Ready {
+		if err := v.loaded.live(); err != nil {
+			e.State, e.Reason = catalog.Unavailable, err.Error()
+		}
+	}
+	return e
 }
 
 func (m *model) setReason(err error) {

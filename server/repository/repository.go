@@ -38,8 +38,15 @@ type Loaded struct {
 	Signature backends.Signature
 	Predictor backends.Predictor
 	Deadline  time.Duration
-	Died      <-chan struct{} // closed when what answers is gone; nil if it cannot die alone
-	Close     func() error    // finishes what is under way, then frees everything
+	Live      func() error // whether it can answer now, or why not; nil if it always can
+	Close     func() error // finishes what is under way, then frees everything
+}
+
+func (l *Loaded) live() error {
+	if l.Live == nil {
+		return nil
+	}
+	return l.Live()
 }
 
 // Options say where the repository is and how it is kept. All fields but PollInterval and
@@ -62,7 +69,7 @@ type Repository struct {
 	options Options
 	ctx     context.Context // ends when the repository closes
 	stop    context.CancelFunc
-	done    sync.WaitGroup // the poll loop, watches and drains
+	done    sync.WaitGroup // the poll loop
 
 	ready atomic.Bool
 

@@ -22,7 +22,7 @@ type fake struct {
 	mu     sync.Mutex
 	loads  []string
 	closed []string
-	died   map[string]chan struct{} // by "model/version"
+	down   map[string]error // why "model/version" cannot answer
 }
 
 func (f *fake) load(ctx context.Context, s Source) (*Loaded, error) {
@@ -41,13 +41,15 @@ func (f *fake) load(ctx context.Context, s Source) (*Loaded, error) {
 		case <-time.After(time.Minute):
 		}
 	}
-	died := make(chan struct{})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loads = append(f.loads, id+" "+string(text))
-	f.died[id] = died
 	return &Loaded{
-		Died: died,
+		Live: func() error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.down[id+" "+string(text)]
+		},
 		Predictor: backends.PredictorFunc(func(context.Context, backends.Batch) (backends.Batch, error) {
 			return backends.Batch{Outputs: []string{string(text)}}, nil
 		}),
@@ -77,7 +79,7 @@ func put(t *testing.T, root, model, version, text string) {
 
 func open(t *testing.T, root string, change func(*Options)) (*Repository, *fake) {
 	t.Helper()
-	f := &fake{died: map[string]chan struct{}{}}
+	f := &fake{down: map[string]error{}}
 	o := Options{Root: root, PollInterval: time.Second, LoadTimeout: time.Hour, Loader: f.load, Select: latest}
 	if change != nil {
 		change(&o)
@@ -273,31 +275,75 @@ func TestPollUnloadsAModelWhoseFolderIsGone(t *testing.T) {
 	})
 }
 
-func TestAVersionWhoseProcessDiesIsStartedAgain(t *testing.T) {
+func (f *fake) setDown(version string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down[version] = err
+}
+
+func TestAVersionThatCannotAnswerStaysLoadedAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := t.TempDir()
 		put(t, root, "a", "1", "one")
 		r, f := open(t, root, nil)
 		defer closeRepository(t, r)
-		close(f.died["a/1"])
-		synctest.Wait()
-		wantIndex(t, r, "a 1 UNAVAILABLE its process died: it is being started again")
-		time.Sleep(firstRevivePause)
-		synctest.Wait()
-		wantIndex(t, r, "a 1 READY")
-
-		put(t, root, "a", "1", "bad")
-		close(f.died["a/1"])
+		gone := errors.New("no instance lives")
+		f.setDown("a/1 one", gone)
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		wantIndex(t, r, "a 1 UNAVAILABLE a version 1: the file is damaged")
-		put(t, root, "a", "1", "good")
-		time.Sleep(lastRevivePause)
-		synctest.Wait()
-		if got := ask(r, "a", ""); got != "1:good" {
-			t.Errorf("ask = %s, want 1:good", got)
+		wantIndex(t, r, "a 1 UNAVAILABLE no instance lives")
+		v, release, err := r.Acquire("a", "")
+		if err != nil {
+			t.Fatalf("Acquire = %v, want the version: it may come back in time", err)
+		}
+		if err := v.Live(); err != gone {
+			t.Errorf("Live = %v, want %v", err, gone)
+		}
+		release()
+		f.setDown("a/1 one", nil)
+		wantIndex(t, r, "a 1 READY")
+		if !slices.Equal(f.loads, []string{"a/1 one"}) || len(f.closed) != 0 {
+			t.Errorf("loads %v, closed %v, want one load and nothing closed", f.loads, f.closed)
 		}
 	})
+}
+
+func TestALoadThatIsAskedForReplacesAVersionThatCannotAnswer(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "a", "1", "one")
+	r, f := open(t, root, func(o *Options) { o.Explicit = true })
+	defer closeRepository(t, r)
+	load := func() {
+		t.Helper()
+		if err := r.Load(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load()
+	load()
+	f.setDown("a/1 one", errors.New("no instance lives"))
+	load()
+	if !slices.Equal(f.loads, []string{"a/1 one", "a/1 one"}) || !slices.Equal(f.closed, []string{"a/1 one"}) {
+		t.Errorf("loads %v, closed %v, want the one that is down replaced", f.loads, f.closed)
+	}
+}
+
+func TestAVersionStaysWhileTheOneThatIsWantedInsteadCannotAnswer(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "a", "1", "one")
+	put(t, root, "a", "2", "two")
+	wanted := []int64{1, 2}
+	r, f := open(t, root, func(o *Options) {
+		o.PollInterval = 0
+		o.Select = func(string, []int64) ([]int64, []int64, error) { return wanted, nil, nil }
+	})
+	defer closeRepository(t, r)
+	f.setDown("a/2 two", errors.New("no instance lives"))
+	wanted = []int64{2}
+	r.refresh(true)
+	wantIndex(t, r, "a 1 READY", "a 2 UNAVAILABLE no instance lives")
+	f.setDown("a/2 two", nil)
+	r.refresh(true)
+	wantIndex(t, r, "a 2 READY")
 }
 
 func TestExplicitControlObeysLoadAndUnload(t *testing.T) {
@@ -415,9 +461,10 @@ func TestSwapsUnderLoadLoseNoRequest(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	one, two := fingerprint{1}, fingerprint{2}
-	ready := &version{state: catalog.Ready, print: one, seen: one}
+	ready := &version{state: catalog.Ready, print: one, seen: one, loaded: &Loaded{}}
+	down := &version{state: catalog.Ready, print: one, seen: one, loaded: &Loaded{Live: func() error { return backends.ErrUnavailable }}}
 	failed := &version{state: catalog.Unavailable, print: one, seen: one}
-	changed := &version{state: catalog.Ready, print: one, seen: two}
+	changed := &version{state: catalog.Ready, print: one, seen: two, loaded: &Loaded{}}
 	for _, c := range []struct {
 		situation string
 		v         *version
@@ -429,6 +476,8 @@ func TestDecide(t *testing.T) {
 		{"new in a poll", nil, one, syncOptions{settle: true}, wait},
 		{"unchanged", ready, one, syncOptions{settle: true}, keep},
 		{"unchanged, asked for again", ready, one, syncOptions{retry: true}, keep},
+		{"cannot answer", down, one, syncOptions{settle: true}, keep},
+		{"cannot answer, asked for again", down, one, syncOptions{retry: true}, load},
 		{"changed since the last look", ready, two, syncOptions{settle: true}, wait},
 		{"changed and settled", changed, two, syncOptions{settle: true}, load},
 		{"failed on these files", failed, one, syncOptions{settle: true}, keep},
@@ -444,7 +493,7 @@ func TestStartGivesUpWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := t.TempDir()
 		put(t, root, "a", "1", "slow")
-		f := &fake{died: map[string]chan struct{}{}}
+		f := &fake{down: map[string]error{}}
 		r, err := New(Options{Root: root, LoadTimeout: time.Hour, Loader: f.load, Select: latest})
 		if err != nil {
 			t.Fatal(err)

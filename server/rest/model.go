@@ -63,6 +63,10 @@ func (s *Server) modelReady(ctx *fasthttp.RequestCtx, t target) {
 		return
 	}
 	defer release()
+	if err := v.Live(); err != nil {
+		s.fail(ctx, err)
+		return
+	}
 	reply(ctx, fasthttp.StatusOK, struct {
 		Name  string `json:"name"`
 		Ready bool   `json:"ready"`

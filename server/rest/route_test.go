@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -123,6 +124,19 @@ func TestNotReady(t *testing.T) {
 	}
 	if a := send(t, "GET", addr, "/v2/models/m/ready", nil, nil); a.status != 503 || a.text() != "model m is loading" {
 		t.Errorf("model while it loads: %d %s", a.status, a.body)
+	}
+}
+
+// A model is not ready while nothing can answer for it, yet is asked: the answer may come in time.
+func TestModelWithoutALiveInstance(t *testing.T) {
+	f := newFake()
+	f.live = backends.WithRetryAfter(backends.Errorf(backends.ErrUnavailable, "no instance lives"), 3*time.Second)
+	_, addr := start(t, f, Options{})
+	if a := send(t, "GET", addr, "/v2/models/m/ready", nil, nil); a.status != 503 || a.text() != "no instance lives" || a.header.Get("Retry-After") != "3" {
+		t.Errorf("ready = %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
+	}
+	if a := send(t, "GET", addr, "/v2/models/m", nil, nil); a.status != 200 {
+		t.Errorf("metadata = %d %s", a.status, a.body)
 	}
 }
 

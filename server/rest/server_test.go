@@ -35,6 +35,7 @@ type fake struct {
 	sig      backends.Signature
 	predict  backends.PredictorFunc
 	acquire  error
+	live     error
 	control  error
 	deadline time.Duration
 
@@ -65,7 +66,8 @@ func (f *fake) Acquire(model, version string) (*catalog.Version, func(), error) 
 	defer f.mu.Unlock()
 	f.held++
 	var once sync.Once
-	return &catalog.Version{Model: model, Version: version, Versions: []string{"1", "2"}, Signature: f.sig, Predictor: f.predict, Deadline: f.deadline},
+	return &catalog.Version{Model: model, Version: version, Versions: []string{"1", "2"}, Signature: f.sig, Predictor: f.predict, Deadline: f.deadline,
+			Live: func() error { return f.live }},
 		func() { once.Do(f.release) }, nil
 }
 
