@@ -15,7 +15,7 @@ const module = "github.com/thrumserve/thrum"
 // allowed is "Who knows whom" of ARCHITECTURE.md: for each package which of ours it may import.
 // Whatever is not here may import nothing of ours.
 var allowed = map[string][]string{
-	"": {"backends/cpu", "plugins", "plugins/cpu", "plugins/null", "server", "server/config"},
+	"": {"backends/cpu", "plugins", "plugins/cpu", "plugins/discover", "plugins/null", "server", "server/config"},
 
 	"backends/backendtest": {"backends"},
 	"backends/onnx":        {"backends"},
@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"cache":            {"backends"},
 	"examples/demo":    {},
 
-	"server": {"backends", "batching", "cache", "plugins", "plugins/host", "server/catalog", "server/config",
+	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/catalog", "server/config",
 		"server/golden", "server/metrics", "server/repository", "server/rest"},
 	"server/catalog":    {"backends"},
 	"server/golden":     {"backends", "server/oip"},

@@ -4,18 +4,31 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/thrumserve/thrum/backends/cpu"
+	"github.com/thrumserve/thrum/plugins"
 	cpuplugin "github.com/thrumserve/thrum/plugins/cpu"
 	nullplugin "github.com/thrumserve/thrum/plugins/null"
 )
 
-// plugin holds the backends that are built in. The server starts them as processes of their
-// own; nobody needs to type them.
+// self is this program as it was started, even if its file has been replaced since.
+const self = "/proc/self/exe"
+
+// builtin returns how to start the backends that are built in, by their names.
+func builtin() map[string]plugins.Command {
+	return map[string]plugins.Command{
+		"cpu":  {Path: self, Args: []string{"plugin", "cpu"}},
+		"null": {Path: self, Args: []string{"plugin", "null"}},
+	}
+}
+
+// plugin holds the backends that are built in, which the server starts as processes of their own
+// and nobody needs to type, and the list of all backends.
 func plugin() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plugin",
-		Short: "Run a built-in backend as a plugin process (started by thrum serve)",
+		Short: "List the backends, or run one that is built in (thrum serve does that)",
 	}
 	c.AddCommand(
+		pluginList(),
 		&cobra.Command{
 			Use:   "cpu",
 			Short: "ONNX models on this processor",

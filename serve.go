@@ -7,13 +7,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/thrumserve/thrum/plugins"
 	"github.com/thrumserve/thrum/server"
 	"github.com/thrumserve/thrum/server/config"
 )
-
-// self is this program as it was started, even if its file has been replaced since.
-const self = "/proc/self/exe"
 
 func serve() *cobra.Command {
 	c := &cobra.Command{
@@ -24,6 +20,7 @@ beside the versions. Flags win over the configuration file.`,
 		Example: `  thrum serve --models examples/models
   thrum serve --models /mnt/models --http :8080 --control explicit
   thrum serve --config thrum.yaml
+  thrum serve --models /mnt/models --plugin-path /opt/thrum/backends
 
   curl -s localhost:8000/v2/health/ready
   curl -s localhost:8000/v2/models/digits
@@ -42,11 +39,8 @@ beside the versions. Flags win over the configuration file.`,
 		}
 		return server.Run(c.Context(), cfg, server.Options{
 			Version: version,
-			Plugins: map[string]plugins.Command{
-				"cpu":  {Path: self, Args: []string{"plugin", "cpu"}},
-				"null": {Path: self, Args: []string{"plugin", "null"}},
-			},
-			Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+			Plugins: builtin(),
+			Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 	}
 	return c
@@ -62,6 +56,7 @@ func serveFlags(f *pflag.FlagSet, cfg *config.Server) {
 	f.Lookup("poll-interval").DefValue = "5s" // its zero value means this
 	f.Var(&cfg.LoadTimeout, "load-timeout", "time for one version to load and warm up")
 	f.Var(&cfg.Deadline, "deadline", "time for a request that brings no timeout and whose model sets none")
+	f.Var(&cfg.Plugins.Path, "plugin-path", "`folder` of external backends, programs named thrum-backend-<name>; several times, or with colons, for several")
 	f.Var(&cfg.Limits.MaxBody, "max-body", "size of a request, after decompression")
 	f.IntVar(&cfg.Limits.MaxConnections, "max-connections", cfg.Limits.MaxConnections, "open connections")
 	f.Var(&cfg.Limits.ReadTimeout, "read-timeout", "time for a whole request to arrive")
@@ -77,6 +72,9 @@ func underFlags(f *pflag.FlagSet, file string, cfg *config.Server) error {
 	f.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
 	if err := config.ReadServer(file, cfg); err != nil {
 		return err
+	}
+	if f.Changed("plugin-path") {
+		cfg.Plugins.Path = nil // the flag adds to it
 	}
 	for name, value := range given {
 		if err := f.Set(name, value); err != nil {

@@ -458,6 +458,7 @@ func TestServeExplainsWhatItCannotDo(t *testing.T) {
 		{"an unknown flag", []string{"serve", "--model", "x"}, "thrum serve --help"},
 		{"a flag without sense", []string{"serve", "--control", "auto"}, "use poll, explicit or none"},
 		{"a configuration with a misspelt key", []string{"serve", "--config", file}, `did you mean "limits"?`},
+		{"a plugin path that is not there", []string{"serve", "--models", ".", "--plugin-path", "/no/such/folder"}, "plugin path: open /no/such/folder"},
 		{"an inert setting", []string{"serve", "--models", ".", "--control", "none", "--poll-interval", "1s"}, "poll_interval does nothing"},
 		{"an unknown command", []string{"server"}, "serve"},
 	} {

@@ -197,6 +197,7 @@ func (p *Process) connect(ctx context.Context) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	if p.options.AutoMTLS && !hasCert(p.child.greeting) {
+		_ = p.child.Kill(ctx) // it cannot be asked to end
 		return nil, errors.New("it has no certificate to show: make it one from the host's in " + clientCertKey + ", as plugins.Serve does, or allow it to do without")
 	}
 	conn, err := protocol.Dispense(pluginName)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,8 +29,8 @@ import (
 // loader loads versions: it starts the plugin processes of each and wires the path of its
 // requests.
 type loader struct {
-	plugins  map[string]plugins.Command // by backend
-	deadline time.Duration              // of a model that sets none
+	programs programs
+	deadline time.Duration // of a model that sets none
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 }
@@ -48,9 +47,9 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 	if err != nil {
 		return nil, backends.Errorf(backends.ErrInvalid, "%w", err)
 	}
-	command, ok := l.plugins[cfg.Backend]
-	if !ok {
-		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: unknown backend %q: this server has %v", cfg.Backend, slices.Sorted(maps.Keys(l.plugins)))
+	program, err := l.programs.find(cfg.Backend)
+	if err != nil {
+		return nil, err
 	}
 	digest, err := digestOf(s.Dir, cfg)
 	if err != nil {
@@ -62,9 +61,9 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 			err = errors.Join(err, opened.close())
 		}
 	}()
-	model, err := l.open(ctx, s, cfg, command, digest)
+	model, err := l.open(ctx, s, cfg, program, digest)
 	if err != nil {
-		return nil, err
+		return nil, l.programs.explain(cfg.Backend, err)
 	}
 	opened.add(model.Close)
 	chain, err := l.wire(s, cfg, digest, model, &opened)
@@ -82,11 +81,13 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 
 // open starts the instances of a version. Each of them proves itself before it takes traffic, at
 // first and whenever it is started again.
-func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model, command plugins.Command, digest string) (*host.Model, error) {
+func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model, program program, digest string) (*host.Model, error) {
 	log := l.log.With("model", s.Model, "version", s.Version)
+	plugin := program.options
+	plugin.Log, plugin.Limits = log, limitsOf(cfg.Limits)
 	return host.Open(ctx, host.Options{
-		Command:   command,
-		Plugin:    plugins.Options{Name: cfg.Backend, Log: log, Limits: limitsOf(cfg.Limits)},
+		Command:   program.command,
+		Plugin:    plugin,
 		Spec:      backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options, MaxRows: cfg.Bounds().MaxRows},
 		Instances: cfg.Instances,
 		Prove: func(ctx context.Context, model backends.Model) error {

@@ -21,7 +21,7 @@ import (
 // Options are what the program brings beside the configuration.
 type Options struct {
 	Version string                     // of the build
-	Plugins map[string]plugins.Command // the program behind each backend, by its name
+	Plugins map[string]plugins.Command // the program behind each backend that is built in, by its name
 	Log     *slog.Logger
 }
 
@@ -31,8 +31,12 @@ func Run(ctx context.Context, cfg config.Server, o Options) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	available := programs{builtin: o.Plugins, path: cfg.Plugins.Path, pins: cfg.Plugins.Pins}
+	if err := available.check(); err != nil {
+		return err
+	}
 	m := metrics.New(o.Version)
-	l := &loader{plugins: o.Plugins, deadline: time.Duration(cfg.Deadline), metrics: m, log: o.Log}
+	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), metrics: m, log: o.Log}
 	repo, err := repository.New(repository.Options{
 		Root:         cfg.Models,
 		PollInterval: cfg.Poll(),

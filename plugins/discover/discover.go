@@ -58,6 +58,18 @@ func Lookup(folders []string, name string) (Candidate, error) {
 	return Candidate{}, backends.Errorf(backends.ErrNotFound, "no %s%s in %s", Prefix, name, strings.Join(folders, ", "))
 }
 
+// Names returns the backends of a plugin path that may be started, in its order.
+func Names(folders []string) ([]string, error) {
+	found, err := list(folders)
+	var names []string
+	for _, c := range found {
+		if c.Refused == nil {
+			names = append(names, c.Name)
+		}
+	}
+	return names, err
+}
+
 func list(folders []string) ([]Candidate, error) {
 	var all []Candidate
 	first := map[string]string{} // path by name

@@ -23,6 +23,7 @@ type Server struct {
 	LoadTimeout  Duration `yaml:"load_timeout"`  // for one version, warm-up included
 	Deadline     Duration `yaml:"deadline"`      // of a request that brings none, where its model sets none
 
+	Plugins  Plugins  `yaml:"plugins"` // external backends
 	Limits   Limits   `yaml:"limits"`
 	Shutdown Shutdown `yaml:"shutdown"`
 }
@@ -107,6 +108,9 @@ func (s Server) Validate() error {
 		return errors.New("limits.read_timeout, write_timeout and idle_timeout must be above zero")
 	case s.Limits.MaxBody <= 0 || s.Limits.MaxConnections <= 0:
 		return errors.New("limits.max_body and limits.max_connections must be above zero")
+	}
+	if err := s.Plugins.check(); err != nil {
+		return err
 	}
 	return s.Control.Set(string(s.Control))
 }
