@@ -34,10 +34,11 @@ var allowed = map[string][]string{
 	"examples/demo":    {},
 
 	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/catalog", "server/config",
-		"server/golden", "server/metrics", "server/repository", "server/rest"},
+		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
 	"server/catalog":    {"backends"},
 	"server/golden":     {"backends", "server/oip"},
 	"server/oip":        {"backends"},
+	"server/quarantine": {"backends"},
 	"server/repository": {"backends", "server/catalog"},
 	"server/rest":       {"backends", "server/catalog", "server/oip"},
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/thrumserve/thrum/server/config"
 	"github.com/thrumserve/thrum/server/golden"
 	"github.com/thrumserve/thrum/server/metrics"
+	"github.com/thrumserve/thrum/server/quarantine"
 	"github.com/thrumserve/thrum/server/repository"
 )
 
@@ -111,7 +112,7 @@ func (l *loader) deadlineOf(cfg config.Model) time.Duration {
 
 // wire builds the path of a version's requests. It is the architecture in a few lines:
 //
-//	front -> cache -> batcher -> host -> plugin client ==process boundary== plugin server -> model
+//	front -> cache -> quarantine -> batcher -> host -> plugin client ==process boundary== plugin server -> model
 func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, error) {
 	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
 		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
@@ -126,7 +127,8 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 		return nil, err
 	}
 	opened.add(batcher.Close)
-	var chain backends.Predictor = batcher
+	ward := quarantine.New(batcher, quarantine.Options{})
+	var chain backends.Predictor = ward
 	var store *cache.Cache
 	if cfg.Cache != nil {
 		store, err = cache.New(cache.Options{MaxBytes: int64(cfg.Cache.MaxBytes), TTL: time.Duration(cfg.Cache.TTL)})
@@ -136,17 +138,17 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 		opened.add(func() error { store.Close(); return nil })
 		chain = store.Wrap(digest, chain)
 	}
-	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, model, batcher, store) })
+	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, model, batcher, ward, store) })
 	opened.add(func() error { observed.Remove(); return nil })
 	return chain, nil
 }
 
-func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, store *cache.Cache) metrics.Sample {
+func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {
 	h, b := model.Stats(), batcher.Stats()
 	s := metrics.Sample{
 		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport,
 		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Bounds().MaxQueueRows, InflightBatches: b.Inflight,
-		Rejected: b.Rejected, Expired: b.Expired,
+		Rejected: b.Rejected, Expired: b.Expired, QuarantineRefused: ward.Refused(),
 	}
 	if store != nil {
 		c := store.Stats()
