@@ -205,10 +205,20 @@ func (c *child) reason() string {
 	if words := c.log.lastWords(); words != "" {
 		how = fmt.Sprintf("%s, after saying %q", how, words)
 	}
-	if !c.killed.Load() {
+	if !c.isKilled() {
 		how += c.limits.blame()
 	}
 	return how
+}
+
+// isKilled says whether the process ended by no fault of its own, by our hand or another's.
+func (c *child) isKilled() bool {
+	var exit *exec.ExitError
+	if !errors.As(c.err, &exit) {
+		return c.killed.Load()
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return c.killed.Load() || ok && status.Signal() == syscall.SIGKILL
 }
 
 // Wait waits for the end of the process.
