@@ -109,6 +109,12 @@ func TestPluginListLinesUp(t *testing.T) {
 	}
 }
 
+func TestWhatAPluginSaysIsPrintable(t *testing.T) {
+	if have, want := printable(" a\x1b[2J\tb\n\n"), "a [2J b"; have != want {
+		t.Errorf("printable = %q, want %q", have, want)
+	}
+}
+
 func TestPluginListExplainsWhatItCannotDo(t *testing.T) {
 	for situation, c := range map[string]struct{ args, want string }{
 		"no such folder": {"--plugin-path /no/such/folder", "plugin path: open /no/such/folder"},

@@ -61,6 +61,19 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 	}
 }
 
+// FuzzHandshake plays a plugin that shows what nobody asked for.
+func FuzzHandshake(f *testing.F) {
+	for _, line := range []string{"1|1|unix|/a|grpc", "1|1|unix|/a|grpc|cert\n", "||||||||", "", "\r\n"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		cut := withoutCert(line)
+		if hasCert(cut) || !strings.HasPrefix(strings.TrimSpace(line)+"\n", strings.TrimSuffix(cut, "\n")) {
+			t.Errorf("withoutCert(%q) = %q", line, cut)
+		}
+	})
+}
+
 // Whoever finds the socket is not answered without the certificate that the host made for it.
 func TestStrangersAreNotAnswered(t *testing.T) {
 	host, err := newIdentity()
@@ -70,6 +83,9 @@ func TestStrangersAreNotAnswered(t *testing.T) {
 	stranger, err := newIdentity()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !x509.NewCertPool().Equal(host.config.RootCAs) {
+		t.Error("the host trusts others before it has seen the plugin's certificate")
 	}
 	line := greet(t, host)
 	fields := strings.Split(line, "|")

@@ -34,12 +34,15 @@ func TestPinnedProgramsRun(t *testing.T) {
 	cmd := command("fake")
 	for kind, path := range map[string]string{
 		"binary": cmd.Path,
-		"script": install(t, t.TempDir(), "exec "+cmd.Path),
+		"script": install(t, t.TempDir(), `[ "$0" = `+programPath()+` ] || { echo "it runs as $0" >&2; exit 1; }; exec `+cmd.Path),
 	} {
 		t.Run(kind, func(t *testing.T) {
 			cmd := cmd
 			cmd.Path = path
 			p := start(t, cmd, Options{Checksum: pin(t, path), AutoMTLS: true})
+			if open, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.PID(), programFD)); open != path {
+				t.Errorf("the process has %q open, %v, want %s", open, err, path)
+			}
 			if _, err := load(t, p, 1).Predict(t.Context(), rows(1)); err != nil {
 				t.Error(err)
 			}
