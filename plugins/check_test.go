@@ -71,8 +71,7 @@ func TestCheckAnswer(t *testing.T) {
 		"bad bytes":       {[]string{"b"}, []backends.Tensor{with(b, func(t *backends.Tensor) { t.Data = []byte{255, 255, 255, 255, 'b'} })}, false},
 		"enormous second": {[]string{"b"}, []backends.Tensor{with(b, func(t *backends.Tensor) { t.Shape = []int64{1, 1 << 62} })}, false},
 	} {
-		in := backends.Batch{Tensors: []backends.Tensor{{Shape: []int64{1}}}, Outputs: test.asked}
-		if err := checkAnswer(signature, in, backends.Batch{Tensors: test.answer}); (err == nil) != test.ok {
+		if err := checkAnswer(signature, test.asked, 1, backends.Batch{Tensors: test.answer}); (err == nil) != test.ok {
 			t.Errorf("%s: checkAnswer = %v, want ok %v", name, err, test.ok)
 		}
 	}

@@ -33,6 +33,8 @@ type child struct {
 	secure   bool     // host and plugin have certificates
 	log      *lineLog // where its output goes
 
+	inherited []*os.File // what the process gets besides the pipes, from memoryFD on
+
 	env       []string // go-plugin's part of the environment, and the host's certificate
 	socketDir string   // go-plugin's folder for the socket
 	cmd       *exec.Cmd
@@ -133,7 +135,7 @@ func (c *child) launch() error {
 }
 
 // pipes makes the ends that the process inherits, in the order of standard output, standard
-// error and hostFD, and keeps the others.
+// error, hostFD and what else it is to inherit, and keeps the others.
 func (c *child) pipes() (theirs []*os.File, err error) {
 	for _, out := range []**os.File{&c.stdout, &c.stderr} {
 		r, w, err := os.Pipe()
@@ -147,7 +149,7 @@ func (c *child) pipes() (theirs []*os.File, err error) {
 		return theirs, err
 	}
 	c.host = w
-	return append(theirs, r), nil
+	return slices.Concat(theirs, []*os.File{r}, c.inherited), nil
 }
 
 func closeAll(files ...*os.File) {

@@ -52,14 +52,18 @@ func fromStatus(err error) error {
 		return nil
 	}
 	s := status.Convert(err)
-	text := s.Message()
-	if len(text) > maxErrorBytes {
-		text = strings.ToValidUTF8(text[:maxErrorBytes], "") + " …"
-	}
+	text := shorten(s.Message())
 	for _, k := range kinds {
 		if s.Code() == k.code {
 			return backends.Errorf(k.kind, "%s", text)
 		}
 	}
 	return errors.New(text)
+}
+
+func shorten(text string) string {
+	if len(text) > maxErrorBytes {
+		text = text[:maxErrorBytes] + " …"
+	}
+	return strings.ToValidUTF8(text, "")
 }

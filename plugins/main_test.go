@@ -49,7 +49,7 @@ func fake() *backendtest.Fake {
 // deaf serves without watching for the host's death, as a foreign plugin might.
 func deaf() {
 	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: handshake(ProtocolVersion), Plugins: plugins(fake()), GRPCServer: newGRPCServer,
+		HandshakeConfig: handshake(ProtocolVersion), Plugins: plugins(newServer(fake())), GRPCServer: newGRPCServer,
 	})
 }
 

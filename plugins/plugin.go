@@ -4,7 +4,8 @@
 // a hang of a plugin costs its own process and nothing else.
 //
 // The process is started by go-plugin and spoken to over gRPC on a Unix socket that only the
-// two of them can reach. A plugin lives exactly as long as its host: it goes when the host
+// two of them can reach. Tensors do not go that way where both can map the same memory: a batch
+// is laid where the backend reads it, and its answer is read where it was written. A plugin lives exactly as long as its host: it goes when the host
 // closes it, and it goes when the host dies, however suddenly.
 package plugins
 
@@ -14,7 +15,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
-	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/plugins/proto"
 )
 
@@ -49,13 +49,12 @@ func handshake(version uint) goplugin.HandshakeConfig {
 // glue is what go-plugin needs to know: how to register the service and how to call it.
 type glue struct {
 	goplugin.NetRPCUnsupportedPlugin
-	backend backends.Backend // nil in the host
+	server *server // nil in the host
 }
 
 func (g *glue) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	srv := newServer(g.backend)
-	proto.RegisterControlServer(s, srv)
-	proto.RegisterTensorsServer(s, srv)
+	proto.RegisterControlServer(s, g.server)
+	proto.RegisterTensorsServer(s, g.server)
 	return nil
 }
 
@@ -63,8 +62,8 @@ func (g *glue) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.
 	return conn, nil
 }
 
-func plugins(b backends.Backend) goplugin.PluginSet {
-	return goplugin.PluginSet{pluginName: &glue{backend: b}}
+func plugins(s *server) goplugin.PluginSet {
+	return goplugin.PluginSet{pluginName: &glue{server: s}}
 }
 
 // newGRPCServer replaces go-plugin's, which refuses what is larger than 4 MiB.

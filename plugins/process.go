@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/plugins/proto"
+	"github.com/thrumserve/thrum/plugins/shm"
 )
 
 // Command says which program is a plugin.
@@ -58,6 +60,14 @@ type Options struct {
 	AutoMTLS bool
 
 	Limits Limits
+
+	// Transport is how tensors are to cross: TransportShared, for a plugin that can do no other
+	// is refused; TransportGRPC; or, if empty, the first of these that both sides can do.
+	Transport string
+
+	// MaxMemory bounds the shared memory of one model, in bytes; 1 GiB if 0. A batch that does
+	// not fit it is an ErrTooLarge.
+	MaxMemory int
 }
 
 func (o Options) check() error {
@@ -65,6 +75,9 @@ func (o Options) check() error {
 		if err := CheckChecksum(o.Checksum); err != nil {
 			return err
 		}
+	}
+	if !slices.Contains([]string{"", TransportShared, TransportGRPC}, o.Transport) {
+		return backends.Errorf(backends.ErrInvalid, "transport %q: use %q or %q", o.Transport, TransportShared, TransportGRPC)
 	}
 	return o.Limits.check()
 }
@@ -78,6 +91,7 @@ func (o Options) withDefaults(cmd Command) Options {
 	o.StartTimeout = cmp.Or(o.StartTimeout, 10*time.Second)
 	o.InfoTimeout = cmp.Or(o.InfoTimeout, time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 2*time.Second)
+	o.MaxMemory = cmp.Or(o.MaxMemory, defaultMaxMemory)
 	return o
 }
 
@@ -93,6 +107,7 @@ type Process struct {
 	options Options
 	plugin  *goplugin.Client
 	child   *child
+	memory  *shm.Host // nil where tensors cross by gRPC
 
 	closing chan struct{} // closed by the first Close
 	watched chan struct{} // closed when the end of the process has been logged
@@ -121,11 +136,14 @@ func Start(ctx context.Context, cmd Command, o Options) (*Process, error) {
 			return nil, err
 		}
 	}
+	if err := p.offerMemory(); err != nil {
+		return nil, err
+	}
 	p.plugin = goplugin.NewClient(p.config(host))
 	if err := p.start(ctx); err != nil {
 		return nil, p.abandon(ctx, err)
 	}
-	o.Log.Info("plugin started", "pid", p.PID())
+	o.Log.Info("plugin started", "pid", p.PID(), "tensors", p.Transport())
 	go p.watch()
 	return p, nil
 }
@@ -144,6 +162,9 @@ func (p *Process) config(host identity) *goplugin.ClientConfig {
 		SyncStderr:       &lineLog{log: p.options.Log},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
 			p.child.env, p.child.socketDir = slices.Concat(cmd.Env, host.environ()), socketDir
+			if p.memory != nil {
+				p.child.env = append(p.child.env, memoryKey+"="+memoryValue)
+			}
 			return p.child, checkSocketDir(socketDir)
 		},
 	}
@@ -173,11 +194,66 @@ func (p *Process) start(ctx context.Context) error {
 		name:    p.options.Name,
 		gone:    p.gone,
 		lost:    p.lost,
+		broke:   p.broke,
+
+		maxMemory: p.options.MaxMemory,
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.options.StartTimeout)
 	defer cancel()
-	_, err = p.info(ctx)
-	return err
+	return p.negotiate(ctx)
+}
+
+// offerMemory makes the memory that the process is to inherit, unless there is to be none.
+func (p *Process) offerMemory() error {
+	if p.options.Transport == TransportGRPC {
+		return nil
+	}
+	memory, err := shm.NewHost(p.broke)
+	if err != nil && p.options.Transport == TransportShared {
+		return backends.Errorf(backends.ErrUnavailable, "start plugin %s: %w", p.options.Name, err)
+	}
+	if err != nil {
+		p.options.Log.Info("tensors cross by gRPC: no memory can be shared", "error", err)
+		return nil
+	}
+	p.memory, p.child.inherited = memory, memory.Files()
+	return nil
+}
+
+// negotiate asks the plugin whether it has taken the memory.
+func (p *Process) negotiate(ctx context.Context) error {
+	reply, err := call(ctx, p.client, p.control.Info, &proto.InfoRequest{})
+	if err != nil {
+		return err
+	}
+	if p.memory != nil && slices.Contains(reply.GetTransports(), TransportShared) {
+		p.client.memory = p.memory
+		go func() {
+			<-p.child.died
+			p.memory.Fail(p.lost(""))
+		}()
+		return nil
+	}
+	if p.options.Transport == TransportShared {
+		return backends.Errorf(backends.ErrUnsupported, "it can share no memory: allow it to speak tensors over gRPC")
+	}
+	p.closeMemory()
+	return nil
+}
+
+func (p *Process) closeMemory() {
+	if p.memory != nil {
+		p.memory.Close()
+	}
+}
+
+// broke ends a plugin that has done what none may, and returns what its calls fail with.
+func (p *Process) broke(how error) error {
+	if gone := p.gone(); gone != nil || errors.Is(how, io.EOF) { // it has ended by itself
+		return p.lost("its connection is closed")
+	}
+	_ = p.child.Kill(context.Background())
+	return backends.Errorf(backends.ErrCrashed, "%w", backends.Errorf(backends.ErrUnavailable, "plugin %s was killed for what it did: %v", p.options.Name, how))
 }
 
 // connect starts the process and shakes hands with it. go-plugin knows no contexts: the
@@ -209,6 +285,7 @@ func (p *Process) connect(ctx context.Context) (*grpc.ClientConn, error) {
 
 // abandon ends what Start has started, and says why it failed.
 func (p *Process) abandon(ctx context.Context, err error) error {
+	defer p.closeMemory()
 	if p.child.pid() == 0 {
 		return backends.Errorf(backends.ErrUnavailable, "start plugin %s: %w", p.options.Name, err)
 	}
@@ -240,9 +317,6 @@ func (p *Process) watch() {
 
 // PID returns the id of the process.
 func (p *Process) PID() int { return p.child.pid() }
-
-// Transport says how tensors cross: "grpc".
-func (p *Process) Transport() string { return "grpc" }
 
 // Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.child.died }
@@ -319,6 +393,7 @@ func (p *Process) Close() error {
 		if p.err = p.end(); p.err == nil {
 			<-p.watched
 		}
+		p.closeMemory()
 	})
 	return p.err
 }

@@ -312,7 +312,7 @@ func TestLiesAreNotPassedOn(t *testing.T) {
 }
 
 func TestMessagesPastTheLimit(t *testing.T) {
-	m := load(t, start(t, command("fake"), Options{}), 1).(*model)
+	m := load(t, start(t, command("fake"), Options{Transport: TransportGRPC}), 1).(*Model)
 	in := rows(16 << 20)
 	for dataBytes(in) <= maxDataBytes {
 		in.Tensors = append(in.Tensors, in.Tensors[0])

@@ -23,24 +23,45 @@ const hostFD = 3
 // or not, when the host dies. What the process logs through slog from then on arrives in the
 // host's log.
 //
+// The batch that a model is given may lie in memory that is the host's again once Predict has
+// returned: what the model keeps of it longer it must copy.
+//
 // A plugin ignores SIGTERM and SIGINT: those who send them to every process of a service at
 // once want the host to drain first, and the plugin has to be there for that.
 func Serve(b backends.Backend) { serve(b, ProtocolVersion) }
 
 func serve(b backends.Backend, version uint) {
 	slog.SetDefault(newPluginLog(os.Stderr))
+	srv := newServer(b)
 	if os.Getenv(cookieKey) == cookieValue { // else go-plugin explains what a plugin is, and exits
 		signal.Ignore(syscall.SIGTERM)
 		exitWithHost()
+		srv.share()
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: handshake(version),
-		Plugins:         plugins(b),
+		Plugins:         plugins(srv),
 		GRPCServer:      newGRPCServer,
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr, JSONFormat: true}),
 	})
 	if err := b.Close(); err != nil {
 		slog.Error("closing the backend failed", "error", err)
+	}
+}
+
+// share offers the host the memory that it has offered.
+func (s *server) share() {
+	memory, err := openMemory()
+	if err != nil {
+		slog.Warn("tensors cross by gRPC: the host's memory cannot be shared", "error", err)
+		return
+	}
+	s.memory = memory
+	s.working = func(err error) {
+		if err != nil {
+			slog.Error("the host cannot be served any more", "error", err)
+			os.Exit(1)
+		}
 	}
 }
 

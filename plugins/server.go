@@ -2,12 +2,15 @@ package plugins
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/plugins/proto"
+	"github.com/thrumserve/thrum/plugins/shm"
 )
 
 // server answers the host with a backend. It trusts the host no more than the host trusts
@@ -23,6 +27,9 @@ type server struct {
 	proto.UnimplementedControlServer
 	proto.UnimplementedTensorsServer
 	backend backends.Backend
+	memory  *shm.Plugin // nil where tensors cross by gRPC
+	working func(error) // is told why the host cannot be served any more
+	once    sync.Once   // starts work
 
 	mu     sync.Mutex // guards what follows
 	last   uint64     // the newest handle
@@ -43,7 +50,12 @@ func (s *server) Info(ctx context.Context, _ *proto.InfoRequest) (*proto.InfoRep
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return toInfo(info), nil
+	reply := toInfo(info)
+	if s.memory != nil {
+		reply.Transports = []string{TransportShared}
+		s.once.Do(func() { go func() { s.working(s.work(info.Concurrency)) }() })
+	}
+	return reply, nil
 }
 
 func (s *server) Load(ctx context.Context, req *proto.LoadRequest) (*proto.LoadReply, error) {
@@ -102,11 +114,9 @@ func reply(out backends.Batch) *proto.PredictReply {
 }
 
 func (s *server) predict(ctx context.Context, req *proto.PredictRequest) (backends.Batch, error) {
-	s.mu.Lock()
-	m, ok := s.loaded[req.GetHandle()]
-	s.mu.Unlock()
-	if !ok {
-		return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "the model is not loaded")
+	m, err := s.model(req.GetHandle())
+	if err != nil {
+		return backends.Batch{}, err
 	}
 	in, err := fromBatch(req)
 	if err != nil {
@@ -116,6 +126,77 @@ func (s *server) predict(ctx context.Context, req *proto.PredictRequest) (backen
 		return backends.Batch{}, err
 	}
 	return m.Predict(ctx, in)
+}
+
+func (s *server) model(handle uint64) (loadedModel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.loaded[handle]
+	if !ok {
+		return loadedModel{}, backends.Errorf(backends.ErrUnavailable, "the model is not loaded")
+	}
+	return m, nil
+}
+
+// maxProfile bounds a profile: how often a batch is computed, and its size in bytes.
+const (
+	maxProfileTimes = 1000
+	maxProfileBytes = 256 << 20
+)
+
+// Profile measures what a batch of zeros costs the model.
+func (s *server) Profile(ctx context.Context, req *proto.ProfileRequest) (*proto.ProfileReply, error) {
+	m, err := s.model(req.GetHandle())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	in, err := zeros(m.signature, req.GetRows())
+	if times := req.GetTimes(); err == nil && (times < 1 || times > maxProfileTimes) {
+		err = backends.Errorf(backends.ErrInvalid, "%d times: use 1 to %d", times, maxProfileTimes)
+	}
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	reply := &proto.ProfileReply{}
+	for range req.GetTimes() {
+		begin := time.Now()
+		out, err := m.Predict(ctx, in)
+		took := time.Since(begin)
+		if err != nil {
+			return nil, toStatus(err)
+		}
+		out.Release()
+		reply.Nanoseconds = append(reply.Nanoseconds, int64(took))
+	}
+	return reply, nil
+}
+
+// zeros is a batch of that many rows of zeros, with every input that is not optional, and 1 for
+// every other dimension that varies.
+func zeros(s backends.Signature, rows int64) (backends.Batch, error) {
+	if rows < 1 || !s.Batched && rows > 1 {
+		return backends.Batch{}, backends.Errorf(backends.ErrInvalid, "%d rows: use 1, or more of a model whose first dimension is a batch", rows)
+	}
+	var in backends.Batch
+	for _, spec := range s.Inputs {
+		if spec.Optional {
+			continue
+		}
+		t := backends.Tensor{Name: spec.Name, Datatype: spec.Datatype, Shape: slices.Clone(spec.Shape)}
+		for i, d := range t.Shape {
+			t.Shape[i] = max(d, -d)
+		}
+		if s.Batched {
+			t.Shape[0] = rows
+		}
+		size := int64(cmp.Or(spec.Datatype.Size(), 4)) // of an empty text
+		if n := t.Elements(); n < 0 || n > maxProfileBytes/size {
+			return backends.Batch{}, backends.Errorf(backends.ErrInvalid, "input %q of shape %v takes more than %d bytes: use fewer rows", t.Name, t.Shape, maxProfileBytes)
+		}
+		t.Data = make([]byte, t.Elements()*size)
+		in.Tensors = append(in.Tensors, t)
+	}
+	return in, nil
 }
 
 func (s *server) Unload(_ context.Context, req *proto.UnloadRequest) (*proto.UnloadReply, error) {

@@ -47,7 +47,7 @@ func (f *Fake) Info(ctx context.Context) (backends.Info, error) {
 			return backends.Info{}, err
 		}
 	}
-	return backends.Info{Name: "fake", Version: "1", Device: "none"}, ctx.Err()
+	return backends.Info{Name: "fake", Version: "1", Device: "none", Concurrency: 8}, ctx.Err()
 }
 
 // Load reads FakeFile. It has no options.

@@ -49,9 +49,11 @@ func BenchmarkPredict(b *testing.B) {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
 			b.SetBytes(int64(len(in.Tensors[0].Data)))
 			for b.Loop() {
-				if _, err := m.Predict(b.Context(), in); err != nil {
+				out, err := m.Predict(b.Context(), in)
+				if err != nil {
 					b.Fatal(err)
 				}
+				out.Release()
 			}
 		})
 	}

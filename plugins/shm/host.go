@@ -87,8 +87,8 @@ func (h *Host) CloseFiles() {
 	}
 }
 
-// Fail makes every call under way and every later one fail with err: the plugin has ended. The
-// first error stays. What replies hold remains readable.
+// Fail makes every call under way fail with err, and every later one with an ErrClosed: the
+// plugin has ended. The first error stays. What replies hold remains readable.
 func (h *Host) Fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +152,8 @@ type Reply struct {
 
 // Call sends the first length bytes of the slot and waits for the reply. When it fails the slot
 // is not the caller's any more: if ctx ends, Call returns at once, tells the plugin, and the slot
-// is used again once the plugin has answered. Otherwise the error is that of Fail.
+// is used again once the plugin has answered. Otherwise the error is that of Fail, or an ErrClosed
+// if nothing has been sent.
 func (s *Slot) Call(ctx context.Context, tag uint64, length int) (Reply, error) {
 	h := s.arena.pool.host
 	var deadline int64
@@ -160,10 +161,10 @@ func (s *Slot) Call(ctx context.Context, tag uint64, length int) (Reply, error) 
 		deadline = h.clock.nanoseconds(t)
 	}
 	h.mu.Lock()
-	if h.err != nil {
+	if err := h.usable(); err != nil {
 		h.mu.Unlock()
 		s.Release()
-		return Reply{}, h.err
+		return Reply{}, err
 	}
 	h.calls++
 	s.state = slotAsked
@@ -180,6 +181,14 @@ func (s *Slot) Call(ctx context.Context, tag uint64, length int) (Reply, error) 
 	h.mu.Unlock()
 	h.requests.wake()
 	return h.await(ctx, s, leads)
+}
+
+// usable returns an ErrClosed that says why no more calls are possible, if none are.
+func (h *Host) usable() error {
+	if h.err == nil || h.err == ErrClosed {
+		return h.err
+	}
+	return fmt.Errorf("%w: %v", ErrClosed, h.err)
 }
 
 // await returns the reply to the call in s. leads says that the caller is the leader; otherwise
@@ -394,5 +403,5 @@ func (h *Host) lost(err error) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.err
+	return h.usable()
 }

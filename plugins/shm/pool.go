@@ -301,7 +301,7 @@ func (h *Host) newArena(p *Pool, slots, slotBytes int) (*arena, error) {
 
 func (h *Host) mapArena(p *Pool, slots, slotBytes int) (*arena, *os.File, error) {
 	h.mu.Lock()
-	err := h.err
+	err := h.usable()
 	h.last++
 	number := h.last
 	h.mu.Unlock()
