@@ -33,6 +33,7 @@ var subjects = []subject{
 	{"row", rowKernels},
 	{"sweep", sweeps},
 	{"pack", packs},
+	{"tree", trees},
 	{"internal/peak/peak", peaks},
 }
 
