@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -20,20 +19,15 @@ type builder struct {
 
 // scope holds the values that a graph's nodes may read.
 type scope struct {
-	values   map[string]*Value
-	outer    *scope
-	captured []*Value // what was taken from outer scopes
+	values map[string]*Value
+	outer  *scope
 }
 
 func (s *scope) find(name string) *Value {
 	if v := s.values[name]; v != nil || s.outer == nil {
 		return v
 	}
-	v := s.outer.find(name)
-	if v != nil {
-		s.captured = append(s.captured, v)
-	}
-	return v
+	return s.outer.find(name)
 }
 
 func (s *scope) add(v *Value) error {
@@ -51,8 +45,7 @@ func (s *scope) add(v *Value) error {
 type partial struct {
 	*Graph
 	*scope
-	captures map[*Node][]*Value // what a node's subgraphs read of this graph
-	refused  map[*Node]error    // nodes that no engine gets, unless nothing needs them
+	refused map[*Node]error // nodes that no engine gets, unless nothing needs them
 }
 
 // graph builds the graph of p inside outer, which is nil for the model's own.
@@ -61,10 +54,9 @@ func (b *builder) graph(p *graphProto, outer *scope) (*Graph, error) {
 		return nil, backends.Errorf(backends.ErrUnsupported, "graph %q: sparse initializers are not supported", p.name)
 	}
 	g := &partial{
-		Graph:    &Graph{Name: p.name, hints: map[*Value]*valueProto{}},
-		scope:    &scope{values: map[string]*Value{}, outer: outer},
-		captures: map[*Node][]*Value{},
-		refused:  map[*Node]error{},
+		Graph:   &Graph{Name: p.name, hints: map[*Value]*valueProto{}},
+		scope:   &scope{values: map[string]*Value{}, outer: outer},
+		refused: map[*Node]error{},
 	}
 	for _, step := range []func(*graphProto, *partial) error{b.initializers, b.inputs, b.nodes, b.outputs} {
 		if err := step(p, g); err != nil {
@@ -74,14 +66,11 @@ func (b *builder) graph(p *graphProto, outer *scope) (*Graph, error) {
 	if err := g.sort(); err != nil {
 		return nil, err
 	}
-	g.prune(g.captures)
+	g.prune()
 	for _, n := range g.Nodes {
 		if err := g.refused[n]; err != nil {
 			return nil, err
 		}
-	}
-	if outer != nil {
-		outer.captured = append(outer.captured, g.captured...)
 	}
 	return g.Graph, nil
 }
@@ -112,11 +101,11 @@ func (b *builder) inputs(p *graphProto, g *partial) error {
 			return backends.Errorf(backends.ErrInvalid, "input %q is declared twice", in.name)
 		}
 		seen[in.name] = true
-		v, err := in.value()
+		v, err := g.input(in)
 		if err != nil {
 			return backends.Errorf(kindOf(err), "input %q: %w", in.name, err)
 		}
-		if init := g.values[in.name]; init != nil {
+		if init := g.values[in.name]; init != nil && g.outer == nil {
 			if init.Datatype != v.Datatype {
 				return backends.Errorf(backends.ErrInvalid, "input %q is declared as %v, its initializer is %v", in.name, v.Datatype, init.Datatype)
 			}
@@ -127,8 +116,24 @@ func (b *builder) inputs(p *graphProto, g *partial) error {
 		}
 		g.Inputs = append(g.Inputs, v)
 	}
-	nameDims(g.Inputs)
+	if g.outer == nil {
+		nameDims(g.Inputs)
+	}
 	return nil
+}
+
+// input converts the declaration of an input. What a subgraph's are is up to the node that
+// has it: their declaration is a hint.
+func (g *partial) input(p *valueProto) (*Value, error) {
+	if g.outer == nil {
+		return p.value()
+	}
+	if p.form != "" {
+		return nil, backends.Errorf(backends.ErrUnsupported, "only tensors are supported, this is a %s", p.form)
+	}
+	v := &Value{Name: p.name}
+	g.hints[v] = p
+	return v, nil
 }
 
 // value converts the declaration of an input.
@@ -267,11 +272,10 @@ func (b *builder) link(np *nodeProto, n *Node, g *partial) error {
 		g.refused[n] = err
 		return nil
 	}
-	before := len(g.captured)
 	if err := b.attrs(np, n, g); err != nil {
 		return err
 	}
-	g.captures[n] = slices.Clone(g.captured[before:])
+	n.capture()
 	if err := s.check(n); err != nil {
 		g.refused[n] = err
 	}
@@ -356,7 +360,7 @@ func (b *builder) outputs(p *graphProto, g *partial) error {
 		if v == nil {
 			return backends.Errorf(backends.ErrInvalid, "output %q is produced by nothing", out.name)
 		}
-		if seen[v] {
+		if seen[v] && g.outer == nil {
 			return backends.Errorf(backends.ErrInvalid, "output %q is declared twice", out.name)
 		}
 		seen[v] = true

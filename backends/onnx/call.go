@@ -16,7 +16,7 @@ type call struct {
 // bindTypes checks the inputs' datatypes and sets the outputs' as far as the schema tells.
 func (c *call) bindTypes(s *schema) error {
 	bound := map[string]backends.Datatype{}
-	for i, v := range c.Inputs {
+	for i, v := range c.Arguments() {
 		if v == nil {
 			continue
 		}

@@ -26,7 +26,7 @@ const maxRounds = 8
 func (g *Graph) Fold(eval func(n *Node, inputs []*backends.Tensor) ([]*backends.Tensor, error)) error {
 	f := &folding{eval: eval, spare: maxGrowth}
 	for range maxRounds {
-		before := len(g.Nodes)
+		before := g.size()
 		if err := f.round(g); err != nil {
 			return err
 		}
@@ -35,11 +35,20 @@ func (g *Graph) Fold(eval func(n *Node, inputs []*backends.Tensor) ([]*backends.
 			return err
 		}
 		g.tidy()
-		if len(g.Nodes) == before {
+		if g.size() == before {
 			break
 		}
 	}
 	return nil
+}
+
+// size returns the number of nodes, those of subgraphs too.
+func (g *Graph) size() int {
+	n := 0
+	for range g.allNodes() {
+		n++
+	}
+	return n
 }
 
 // constants returns the inputs of n as tensors, false if one is no constant.
@@ -66,9 +75,9 @@ type folding struct {
 // round evaluates each node once.
 func (f *folding) round(g *Graph) error {
 	f.count(g)
-	for _, n := range g.Nodes {
+	for n := range g.allNodes() {
 		inputs, ok := constants(n)
-		if !ok || !f.allows(n) {
+		if !ok || len(n.subgraphs()) > 0 || !f.allows(n) {
 			continue
 		}
 		results, err := f.eval(n, inputs)
@@ -88,12 +97,19 @@ func (f *folding) round(g *Graph) error {
 // count counts who reads each value; the caller of the model is one of them.
 func (f *folding) count(g *Graph) {
 	f.readers = map[*Value]int{}
-	for _, n := range g.Nodes {
+	for n := range g.allNodes() {
 		for _, v := range n.Inputs {
 			f.readers[v]++
 		}
+		for _, sub := range n.subgraphs() {
+			f.countAll(sub.Outputs)
+		}
 	}
-	for _, v := range g.Outputs {
+	f.countAll(g.Outputs)
+}
+
+func (f *folding) countAll(outputs []*Value) {
+	for _, v := range outputs {
 		f.readers[v]++
 	}
 }

@@ -13,9 +13,9 @@ type Graph struct {
 	Inputs   []*Value         // without those that are only initializers
 	Outputs  []*Value
 	Nodes    []*Node
-	Values   []*Value // all, Values[i].ID == i
+	Values   []*Value // all, those of subgraphs too, Values[i].ID == i; a subgraph has none
 
-	hints map[*Value]*valueProto // what the file declares of values that nodes produce
+	hints map[*Value]*valueProto // what the file declares of values that nodes or a subgraph's callers produce
 }
 
 // Value is an edge of the graph: a tensor that a node, an input or an initializer produces.
@@ -49,9 +49,17 @@ type Node struct {
 	Inputs  []*Value // nil where an optional input is left out
 	Outputs []*Value // nil where an optional output is not wanted
 	Attrs   Attrs
+
+	// Captured counts the last of Inputs: those that the file does not list because only
+	// the node's subgraphs read them.
+	Captured int
 }
 
+// Arguments returns the inputs that the file lists.
+func (n *Node) Arguments() []*Value { return n.Inputs[:len(n.Inputs)-n.Captured] }
+
 // Attrs are a node's attributes by name. A value is an int64, float32, string,
-// *backends.Tensor, *Graph, or a slice of one of the first four. No node of a loaded graph has
-// a *Graph: an If has become its branch, and no other operator with a subgraph is known.
+// *backends.Tensor, *Graph, or a slice of one of the first four. Only If, Loop and Scan have a
+// *Graph. Its nodes read values of the graphs around it too; its values are numbered with those
+// of the outermost graph, whose Values has them all.
 type Attrs map[string]any

@@ -19,11 +19,9 @@ func (g *Graph) infer() error {
 // nodes infers the nodes in order and puts them into the graph.
 func (in *inference) nodes(all []*Node) error {
 	for _, n := range all {
-		if n.Op == "If" && n.Domain == "" {
-			branch, err := in.branch(n)
-			if err != nil {
-				return err
-			}
+		if branch, err := in.branch(n); err != nil {
+			return err
+		} else if branch != nil {
 			if err := in.nodes(branch); err != nil {
 				return err
 			}
@@ -66,7 +64,7 @@ func (in *inference) node(n *Node) error {
 	if err := c.bindTypes(s); err != nil {
 		return err
 	}
-	if err := shapeRules[opID{n.Domain, n.Op}](c); err != nil {
+	if err := ruleOf(n)(c); err != nil {
 		return err
 	}
 	if n.Op == "Reshape" {
@@ -130,17 +128,22 @@ func (in *inference) settle(n *Node, v *Value) error {
 			return invalid(n, "value %q: %w", v.Name, err)
 		}
 	}
+	in.nameDims(v)
+	if vec := in.vectors[v]; vec != nil && vec.allKnown() && v.Const == nil {
+		v.Const = vec.tensor(v.Datatype)
+		v.Const.Name = v.Name
+	}
+	return nil
+}
+
+// nameDims makes up symbols for the dimensions of v that are not known.
+func (in *inference) nameDims(v *Value) {
 	for i, d := range v.Shape {
 		if d == unknown {
 			in.symbols++
 			v.Shape[i].Symbol = fmt.Sprintf("?%d", in.symbols)
 		}
 	}
-	if vec := in.vectors[v]; vec != nil && vec.allKnown() && v.Const == nil {
-		v.Const = vec.tensor(v.Datatype)
-		v.Const.Name = v.Name
-	}
-	return nil
 }
 
 // compare refuses a declaration that contradicts the inferred value, and takes the rank from
@@ -174,35 +177,4 @@ func (p *valueProto) compare(v *Value) error {
 		return backends.Errorf(backends.ErrInvalid, "the file declares shape %v, inferred is %v (-1 varies)", sizes(declared, -1), sizes(v.Shape, -1))
 	}
 	return nil
-}
-
-// branch replaces an If by the branch that it always takes.
-func (in *inference) branch(n *Node) ([]*Node, error) {
-	cond := in.vector(n.Inputs[0])
-	if cond == nil || len(cond.elems) != 1 || !cond.elems[0].known {
-		return nil, Unsupported(n, "the condition is not known before the run")
-	}
-	name := "else_branch"
-	if cond.elems[0].n != 0 {
-		name = "then_branch"
-	}
-	g, ok := n.Attrs[name].(*Graph)
-	if !ok || len(g.Inputs) > 0 || len(g.Outputs) != len(n.Outputs) {
-		return nil, invalid(n, "%s needs no inputs and as many outputs as the node", name)
-	}
-	for v, hint := range g.hints {
-		in.graph.hints[v] = hint
-	}
-	nodes := g.Nodes
-	for i, v := range g.Outputs {
-		out := n.Outputs[i]
-		if out == nil {
-			continue
-		}
-		same := &Node{Op: "Identity", Name: fmt.Sprintf("%s/%d", n.Name, i), Opset: n.Opset,
-			Inputs: []*Value{v}, Outputs: []*Value{out}, Attrs: Attrs{}}
-		out.Producer = same
-		nodes = append(nodes, same)
-	}
-	return nodes, nil
 }

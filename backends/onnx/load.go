@@ -17,7 +17,8 @@ import (
 //
 // Nodes that no output needs are dropped, calls of model-local functions are replaced by the
 // function's nodes, and an If whose condition is known from constants and static shapes by
-// the branch that it takes. Shapes that the file declares for values inside the graph and for
+// the branch that it takes. An If, Loop or Scan that stays lists what its subgraphs read of the
+// graphs around them after its own inputs. Shapes that the file declares for values inside the graph and for
 // outputs are compared with the inferred ones and never believed beyond their rank.
 func Load(dir, file string) (*Graph, error) {
 	root, err := os.OpenRoot(dir)
@@ -81,7 +82,7 @@ func parse(data []byte, files *externalFiles) (*Graph, error) {
 const (
 	maxIR      = 14
 	minOpset   = 7
-	maxOpset   = 25
+	maxOpset   = 28
 	maxMLOpset = 5
 )
 

@@ -126,7 +126,7 @@ func parseSchema(words []string) *schema {
 		} else if w == "removed" {
 			s.removed = true
 		} else {
-			*params = append(*params, param{strings.TrimRight(w, "?*"), strings.HasSuffix(w, "?"), strings.HasSuffix(w, "*")})
+			*params = append(*params, param{strings.TrimRight(w, "?*"), strings.Contains(w, "?"), strings.HasSuffix(w, "*")})
 		}
 	}
 	return s
@@ -168,7 +168,7 @@ func schemaOf(n *Node) (*schema, error) {
 
 // check compares a node's arity and attributes with the schema.
 func (s *schema) check(n *Node) error {
-	if err := checkArity(n, "input", s.inputs, n.Inputs); err != nil {
+	if err := checkArity(n, "input", s.inputs, n.Arguments()); err != nil {
 		return err
 	}
 	if err := checkArity(n, "output", s.outputs, n.Outputs); err != nil {

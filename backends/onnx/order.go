@@ -7,10 +7,9 @@ import (
 
 // walker visits nodes depth first, each after what it reads.
 type walker struct {
-	captures map[*Node][]*Value
-	state    map[*Node]visit
-	path     []step // from the node asked for to the one being visited
-	order    []*Node
+	state map[*Node]visit
+	path  []step // from the node asked for to the one being visited
+	order []*Node
 }
 
 type visit uint8
@@ -24,14 +23,13 @@ const (
 // step is a node on the path and how many of its inputs have been followed.
 type step struct {
 	node     *Node
-	inputs   []*Value
 	followed int
 }
 
 // sort puts the nodes in an order in which each comes after what it reads, the file's own
 // where that is one.
 func (g *partial) sort() error {
-	w := walker{captures: g.captures, state: make(map[*Node]visit, len(g.Nodes))}
+	w := walker{state: make(map[*Node]visit, len(g.Nodes))}
 	for _, n := range g.Nodes {
 		w.state[n] = unseen
 	}
@@ -52,11 +50,11 @@ func (w *walker) visit(n *Node) error {
 	}
 	for len(w.path) > 0 {
 		top := &w.path[len(w.path)-1]
-		if top.followed == len(top.inputs) {
+		if top.followed == len(top.node.Inputs) {
 			w.leave(top.node)
 			continue
 		}
-		v := top.inputs[top.followed]
+		v := top.node.Inputs[top.followed]
 		top.followed++
 		if v == nil || v.Producer == nil {
 			continue
@@ -77,11 +75,7 @@ func (w *walker) enter(n *Node) error {
 		return w.cycle(n)
 	}
 	w.state[n] = onPath
-	inputs := n.Inputs
-	if more := w.captures[n]; len(more) > 0 {
-		inputs = slices.Concat(inputs, more)
-	}
-	w.path = append(w.path, step{node: n, inputs: inputs})
+	w.path = append(w.path, step{node: n})
 	return nil
 }
 
@@ -105,9 +99,8 @@ func (w *walker) cycle(n *Node) error {
 	return invalid(n, "the graph has a cycle through the nodes %s", strings.Join(append(names, names[0]), " -> "))
 }
 
-// prune drops the nodes that no output needs. captures are values that a node needs beyond
-// its inputs.
-func (g *Graph) prune(captures map[*Node][]*Value) {
+// prune drops the nodes that no output needs.
+func (g *Graph) prune() {
 	needed := map[*Node]bool{}
 	need := func(values []*Value) {
 		for _, v := range values {
@@ -120,7 +113,6 @@ func (g *Graph) prune(captures map[*Node][]*Value) {
 	for _, n := range slices.Backward(g.Nodes) {
 		if needed[n] {
 			need(n.Inputs)
-			need(captures[n])
 		}
 	}
 	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *Node) bool { return !needed[n] })
@@ -128,10 +120,10 @@ func (g *Graph) prune(captures map[*Node][]*Value) {
 
 // tidy drops the nodes that are not needed any more, with their values, and numbers what is left.
 func (g *Graph) tidy() {
-	g.prune(nil)
+	g.trim()
 	g.Values = nil
 	seen := map[*Value]bool{}
-	add := func(values []*Value) {
+	for values := range g.lists() {
 		for _, v := range values {
 			if v != nil && !seen[v] {
 				seen[v] = true
@@ -140,12 +132,6 @@ func (g *Graph) tidy() {
 			}
 		}
 	}
-	add(g.Inputs)
-	for _, n := range g.Nodes {
-		add(n.Inputs)
-		add(n.Outputs)
-	}
-	add(g.Outputs)
 	for _, v := range g.Values {
 		if v.Const != nil {
 			v.Producer = nil

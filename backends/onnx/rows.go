@@ -10,11 +10,16 @@ import (
 // shapes are not known it sees no harm.
 func mixesRows(n *Node, symbol string) bool {
 	batch := Dim{Size: -1, Symbol: symbol}
+	for _, sub := range n.subgraphs() {
+		if slices.ContainsFunc(sub.Nodes, func(n *Node) bool { return mixesRows(n, symbol) }) {
+			return true
+		}
+	}
 	for i, v := range n.Inputs {
 		if v == nil || !slices.Contains(v.Shape, batch) || i > 0 && readsOnlyType(n) {
 			continue
 		}
-		if loses(n, symbol) || worksAlong(n, slices.Index(v.Shape, batch), v) {
+		if mixers[n.Op] || loses(n, symbol) || worksAlong(n, slices.Index(v.Shape, batch), v) {
 			return true
 		}
 	}
@@ -24,6 +29,14 @@ func mixesRows(n *Node, symbol string) bool {
 		}
 	}
 	return false
+}
+
+// mixers are the operators that are taken to mix rows wherever these stand in an input: their
+// shapes do not tell that one row's result reaches another.
+var mixers = map[string]bool{
+	"Compress": true, "CumProd": true, "DFT": true, "LinearAttention": true, "Loop": true, "LpNormalization": true,
+	"MeanVarianceNormalization": true, "NonMaxSuppression": true, "ReverseSequence": true, "RotaryEmbedding": true, "Scan": true,
+	"Scatter": true, "TensorScatter": true, "Unique": true,
 }
 
 func readsOnlyType(n *Node) bool { return n.Op == "CastLike" }
@@ -63,6 +76,8 @@ func worksAlong(n *Node, rows int, v *Value) bool {
 	case "Slice":
 		out := n.Outputs[0]
 		return out.HasShape && out.Shape[rows] != v.Shape[rows]
+	case "LSTM", "GRU", "RNN":
+		return rows != int(1-c.int("layout", 0))
 	case "Trilu":
 		return rows >= rank-2
 	}

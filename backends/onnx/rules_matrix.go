@@ -6,9 +6,16 @@ import (
 )
 
 // matMul follows numpy: vectors gain a dimension for the product, leading dimensions broadcast.
-func matMul(c *call) error {
+func matMul(c *call) error { return c.matrixProduct(1) }
+
+// quantizedMatMul is the rule of QLinearMatMul, whose inputs each come with a scale and a zero
+// point.
+func quantizedMatMul(c *call) error { return c.matrixProduct(3) }
+
+// matrixProduct infers the product of input 0 and input i.
+func (c *call) matrixProduct(i int) error {
 	a, okA := c.shape(0)
-	b, okB := c.shape(1)
+	b, okB := c.shape(i)
 	if !okA || !okB {
 		return nil
 	}

@@ -98,12 +98,18 @@ func (c *call) spatial(i int) ([]Dim, bool, error) {
 	return dims, ok, nil
 }
 
-func conv(c *call) error {
+func conv(c *call) error { return c.convolution(1) }
+
+// quantizedConv is the rule of QLinearConv, whose inputs each come with a scale and a zero point.
+func quantizedConv(c *call) error { return c.convolution(3) }
+
+// convolution infers a convolution whose weights are input i.
+func (c *call) convolution(i int) error {
 	x, ok, err := c.spatial(0)
 	if err != nil || !ok {
 		return err
 	}
-	weights, ok, err := c.spatial(1)
+	weights, ok, err := c.spatial(i)
 	if err != nil || !ok {
 		return err
 	}
