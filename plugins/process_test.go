@@ -49,8 +49,13 @@ func leavesNothing(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	open := func(t *testing.T) backends.Backend { return start(t, command("fake"), Options{}) }
-	backendtest.Run(t, open, backendtest.Fixture{Spec: backends.Spec{Model: "affine", Version: "1", Dir: modelDir(t, 5)}})
+	fixture := backendtest.Fixture{Spec: backends.Spec{Model: "affine", Version: "1", Dir: modelDir(t, 5)}}
+	for _, transport := range []string{TransportShared, TransportGRPC} {
+		t.Run(transport, func(t *testing.T) {
+			open := func(t *testing.T) backends.Backend { return start(t, command("fake"), Options{Transport: transport}) }
+			backendtest.Run(t, open, fixture)
+		})
+	}
 }
 
 func TestStartSaysWhyItFails(t *testing.T) {

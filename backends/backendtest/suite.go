@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, fixture Fixture
 		{"no rows give no rows", testZeroRows},
 		{"joined parts are a batch", testJoined},
 		{"an answer stays until it is released", testAnswersStay},
+		{"many answers can be held", testManyHeld},
 		{"a large batch is answered", testLarge},
 		{"concurrent calls do not mix", testConcurrent},
 		{"an ended context ends the call", testEndedContext},
@@ -239,6 +240,23 @@ func testAnswersStay(t *testing.T, c *contender) {
 	}
 	if after := fingerprint(held); after != before {
 		t.Errorf("later predictions changed an answer that is still held: %s, was %s", after, before)
+	}
+}
+
+// testManyHeld holds more answers than anyone makes room for in advance.
+func testManyHeld(t *testing.T, c *contender) {
+	s := c.load(t)
+	const answers = 100
+	in := s.input(1)
+	want := s.predict(t, in)
+	held := make([]backends.Batch, answers)
+	for i := range held {
+		held[i] = s.predict(t, in)
+	}
+	for i, out := range held {
+		if err := near(out, want, s.fixture.Tolerance); err != nil {
+			t.Errorf("answer %d of %d that are held: %v", i, answers, err)
+		}
 	}
 }
 

@@ -42,15 +42,18 @@ func TestConformance(t *testing.T) {
 		t.Run(fixture.Spec.Model+" directly", func(t *testing.T) {
 			backendtest.Run(t, func(*testing.T) backends.Backend { return cpu.New(cpu.Options{}) }, fixture)
 		})
-		t.Run(fixture.Spec.Model+" in its process", func(t *testing.T) {
-			backendtest.Run(t, openProcess, fixture)
-		})
+		for _, transport := range []string{plugins.TransportShared, plugins.TransportGRPC} {
+			t.Run(fixture.Spec.Model+" in its process by "+transport, func(t *testing.T) {
+				open := func(t *testing.T) backends.Backend { return openProcess(t, transport) }
+				backendtest.Run(t, open, fixture)
+			})
+		}
 	}
 }
 
-func openProcess(t *testing.T) backends.Backend {
+func openProcess(t *testing.T, transport string) backends.Backend {
 	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
-	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cpu", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cpu", Transport: transport, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

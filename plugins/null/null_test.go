@@ -23,13 +23,17 @@ func TestMain(m *testing.M) {
 }
 
 func TestConformanceInItsProcess(t *testing.T) {
-	open := func(t *testing.T) backends.Backend { return openProcess(t) }
-	backendtest.Run(t, open, backendtest.Fixture{Spec: backends.Spec{Model: "null", Version: "1"}})
+	for _, transport := range []string{plugins.TransportShared, plugins.TransportGRPC} {
+		t.Run(transport, func(t *testing.T) {
+			open := func(t *testing.T) backends.Backend { return openProcess(t, transport) }
+			backendtest.Run(t, open, backendtest.Fixture{Spec: backends.Spec{Model: "null", Version: "1"}})
+		})
+	}
 }
 
-func openProcess(t testing.TB) backends.Backend {
+func openProcess(t testing.TB, transport string) backends.Backend {
 	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
-	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "null", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "null", Transport: transport, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +42,7 @@ func openProcess(t testing.TB) backends.Backend {
 
 // BenchmarkPredict measures what crossing the process boundary costs, there and back.
 func BenchmarkPredict(b *testing.B) {
-	p := openProcess(b)
+	p := openProcess(b, plugins.TransportShared)
 	defer func() { _ = p.Close() }()
 	m, err := p.Load(b.Context(), backends.Spec{Model: "null"})
 	if err != nil {
