@@ -30,7 +30,7 @@ func FuzzReplies(f *testing.F) {
 		func(d *descriptor) { d.offset = 50 },
 		func(d *descriptor) { d.offset = 1 << 63 },
 		func(d *descriptor) { d.length = slotGranularity },
-		func(d *descriptor) { d.offset, d.length = 64, 1<<64 - 64 },
+		func(d *descriptor) { d.offset, d.length = 64, 1<<64-64 },
 	} {
 		bad := good
 		spoil(&bad)
@@ -172,12 +172,16 @@ func hostile(t *testing.T, reply func(request descriptor) []descriptor) (*Host, 
 
 func TestHostilePluginIsNotBelieved(t *testing.T) {
 	for situation, reply := range map[string]func(d descriptor) []descriptor{
-		"of another generation":  func(d descriptor) []descriptor { d.generation++; return []descriptor{d} },
-		"in no arena":            func(d descriptor) []descriptor { d.arena = 77; return []descriptor{d} },
-		"in no slot":             func(d descriptor) []descriptor { d.slot = MaxSlots; return []descriptor{d} },
-		"in a free slot":         func(d descriptor) []descriptor { d.slot++; return []descriptor{d} },
-		"over the request":       func(d descriptor) []descriptor { d.offset = d.length - 1; return []descriptor{d} },
-		"past the end":           func(d descriptor) []descriptor { d.offset = 64; d.length = slotGranularity - 63; return []descriptor{d} },
+		"of another generation": func(d descriptor) []descriptor { d.generation++; return []descriptor{d} },
+		"in no arena":           func(d descriptor) []descriptor { d.arena = 77; return []descriptor{d} },
+		"in no slot":            func(d descriptor) []descriptor { d.slot = MaxSlots; return []descriptor{d} },
+		"in a free slot":        func(d descriptor) []descriptor { d.slot++; return []descriptor{d} },
+		"over the request":      func(d descriptor) []descriptor { d.offset = d.length - 1; return []descriptor{d} },
+		"past the end": func(d descriptor) []descriptor {
+			d.offset = 64
+			d.length = slotGranularity - 63
+			return []descriptor{d}
+		},
 		"past the end by a wrap": func(d descriptor) []descriptor { d.offset = 64; d.length = 1<<64 - 32; return []descriptor{d} },
 	} {
 		t.Run(situation, func(t *testing.T) {
