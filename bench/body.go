@@ -17,6 +17,20 @@ type body struct {
 
 const width = 784
 
+// request and tensor have their keys in the order in which clients send them.
+type request struct {
+	Parameters map[string]any `json:"parameters,omitempty"`
+	Inputs     []tensor       `json:"inputs"`
+}
+
+type tensor struct {
+	Name       string         `json:"name"`
+	Shape      []int          `json:"shape"`
+	Datatype   string         `json:"datatype"`
+	Parameters map[string]any `json:"parameters,omitempty"`
+	Data       []float32      `json:"data,omitempty"`
+}
+
 // bodies are the same 784 floats as JSON and as binary data.
 func bodies() []body {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -24,12 +38,11 @@ func bodies() []body {
 	for i := range values {
 		values[i] = rng.Float32()
 	}
-	tensor := map[string]any{"name": "x", "shape": []int{1, width}, "datatype": "FP32", "data": values}
-	text := mustJSON(map[string]any{"inputs": []any{tensor}})
+	in := tensor{Name: "x", Shape: []int{1, width}, Datatype: "FP32", Data: values}
+	text := mustJSON(request{Inputs: []tensor{in}})
 
-	delete(tensor, "data")
-	tensor["parameters"] = map[string]any{"binary_data_size": 4 * width}
-	head := mustJSON(map[string]any{"inputs": []any{tensor}, "parameters": map[string]any{"binary_data_output": true}})
+	in.Data, in.Parameters = nil, map[string]any{"binary_data_size": 4 * width}
+	head := mustJSON(request{Inputs: []tensor{in}, Parameters: map[string]any{"binary_data_output": true}})
 	raw := head
 	for _, v := range values {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
