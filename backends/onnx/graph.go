@@ -15,7 +15,8 @@ type Graph struct {
 	Nodes    []*Node
 	Values   []*Value // all, those of subgraphs too, Values[i].ID == i; a subgraph has none
 
-	hints map[*Value]*valueProto // what the file declares of values that nodes or a subgraph's callers produce
+	hints   map[*Value]*valueProto // what the file declares of values that nodes or a subgraph's callers produce
+	vectors map[*Value]*vector     // what the last inference knows of small integer values
 }
 
 // Value is an edge of the graph: a tensor that a node, an input or an initializer produces.

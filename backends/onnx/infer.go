@@ -11,6 +11,7 @@ import (
 // and marks as constant what follows from static shapes alone. It starts afresh each time.
 func (g *Graph) infer() error {
 	in := &inference{graph: g, vectors: map[*Value]*vector{}}
+	g.vectors = in.vectors
 	nodes := g.Nodes
 	g.Nodes = make([]*Node, 0, len(nodes))
 	return in.nodes(nodes)

@@ -1,18 +1,14 @@
 package onnx
 
-import (
-	"slices"
-
-	"github.com/thrumserve/thrum/backends"
-)
+import "github.com/thrumserve/thrum/backends"
 
 // Signature returns what the model takes and gives, as clients see it.
 //
-// Batched is set when the first dimension of every input has the same symbol, or none, that of
-// every output is this symbol or unknown, and no node is seen to mix rows, as a Softmax over
-// them does or a DynamicQuantizeLinear with its one scale for all. A ZipMap output is a table of scores, FP32
-// [rows, classes], with the classes as labels. STRING tensors are BYTES. An output whose rank
-// not even the file declares is shown as a vector of unknown size.
+// Batched is set when the first dimension of every input has the same symbol, or none, and it is
+// proven that every output has this first dimension and that its rows depend neither on other
+// rows nor on how many there are. A ZipMap output is a table of scores, FP32 [rows, classes],
+// with the classes as labels. STRING tensors are BYTES. An output whose rank not even the file
+// declares is shown as a vector of unknown size.
 func (g *Graph) Signature() backends.Signature {
 	s := backends.Signature{Platform: "onnx_onnxv1", Batched: g.batched()}
 	for _, v := range g.Inputs {
@@ -34,13 +30,5 @@ func (v *Value) spec() backends.TensorSpec {
 
 func (g *Graph) batched() bool {
 	symbol := batchSymbol(g.Inputs)
-	if symbol == "" {
-		return false
-	}
-	for _, v := range g.Outputs {
-		if v.HasShape && (len(v.Shape) == 0 || v.Shape[0] != (Dim{-1, symbol}) && !v.Shape[0].isOpen()) {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(g.Nodes, func(n *Node) bool { return mixesRows(n, symbol) })
+	return symbol != "" && g.rowsApart(symbol)
 }

@@ -83,3 +83,64 @@ func TestBatched(t *testing.T) {
 		})
 	}
 }
+
+// TestRowsApart has models whose answers would depend on what else is in the batch, by ways of
+// which a single operator does not tell, and models that only look like that.
+func TestRowsApart(t *testing.T) {
+	x := value("x", float32Kind, "N", 4)
+	count := []msg{node("Shape", "", names("x"), names("shape")), node("Gather", "", names("shape", "zero"), names("n"))}
+	numbers := append(count[:2:2],
+		node("Range", "", names("zero", "n", "one"), names("r")),
+		node("Unsqueeze", "", names("r", "behind"), names("rows")))
+	ints := []msg{intScalar("zero", 0), intScalar("one", 1), intScalar("three", 3), intScalar("four", 4), intTensor("behind", 1),
+		intTensor("flat", -1), intTensor("columns", -1, 4), intTensor("each", 0, 1, 2, 3), intTensor("five", 0, 1, 2, 3, 4),
+		intTensor("front", 0), intTensor("minus", -1), intTensor("single", 1, -1), intTensor("pads", 1, 0, 0, 0), intTensor("first", 0)}
+	after := func(before []msg, nodes ...msg) []msg { return append(before[:len(before):len(before)], nodes...) }
+	address := func(size, within string) []msg {
+		return after(numbers,
+			node("Mul", "", names("rows", size), names("begin")),
+			node("Add", "", names("begin", within), names("at")),
+			node("Reshape", "", names("x", "flat"), names("all")),
+			node("Gather", "", names("all", "at"), names("y")))
+	}
+	tests := []struct {
+		name  string
+		nodes []msg
+		want  bool
+	}{
+		{"times the number of rows", after(count, node("Cast", "", names("n"), names("f"), attr("to", float32Kind)), node("Mul", "", names("x", "f"), names("y"))), false},
+		{"plus the number of the row", after(numbers, node("Cast", "", names("rows"), names("f"), attr("to", float32Kind)), node("Add", "", names("x", "f"), names("y"))), false},
+		{"softmax over all, in one row for a while", []msg{node("Reshape", "", names("x", "single"), names("a")), node("Softmax", "", names("a"), names("b")), node("Reshape", "", names("b", "columns"), names("y"))}, false},
+		{"softmax over columns, behind a dimension of one", []msg{node("Unsqueeze", "", names("x", "front"), names("a")), node("Softmax", "", names("a"), names("b")), node("Squeeze", "", names("b", "front"), names("y"))}, true},
+		{"rows as the positions of a convolution", []msg{
+			node("Transpose", "", names("x"), names("a")), node("Unsqueeze", "", names("a", "front"), names("b")),
+			node("MaxPool", "", names("b"), names("c"), attr("kernel_shape", []int64{3}), attr("pads", []int64{1, 1})),
+			node("Squeeze", "", names("c", "front"), names("d")), node("Transpose", "", names("d"), names("y"))}, false},
+		{"rows as channels", []msg{node("Unsqueeze", "", names("x", "front"), names("a")),
+			node("MaxPool", "", names("a"), names("b"), attr("kernel_shape", []int64{1})), node("Squeeze", "", names("b", "front"), names("y"))}, false},
+		{"best of the rows", after(count, node("Unsqueeze", "", names("n", "front"), names("k")), node("TopK", "", names("x", "k"), names("y", "i"), attr("axis", 0))), false},
+		{"another row that the row names", []msg{node("Cast", "", names("x"), names("i"), attr("to", int64Kind)), node("Gather", "", names("i", "zero"), names("j"), attr("axis", 1)), node("Gather", "", names("x", "j"), names("y"))}, false},
+		{"rows that others overwrite", []msg{node("Cast", "", names("x"), names("i"), attr("to", int64Kind)), node("Gather", "", names("i", "first"), names("j"), attr("axis", 1)), node("ScatterND", "", names("x", "j", "x"), names("y"))}, false},
+		{"how many elements are not zero", []msg{node("NonZero", "", names("x"), names("a")), node("Shape", "", names("a"), names("b")), node("Gather", "", names("b", "one"), names("c")),
+			node("Cast", "", names("c"), names("f"), attr("to", float32Kind)), node("Add", "", names("x", "f"), names("y"))}, false},
+		{"rows moved by padding", []msg{node("Pad", "", names("x", "pads"), names("a")), node("Slice", "", names("a", "front", "minus", "front"), names("y"))}, false},
+		{"columns by number of the column", []msg{node("Gather", "", names("x", "each"), names("y"), attr("axis", 1))}, true},
+		{"elements of the row by address", address("four", "each"), true},
+		{"an element of the next row by address", address("four", "five"), false},
+		{"addresses that rows share", address("three", "each"), false},
+		{"an element of the row by number and place", after(numbers, node("ArgMax", "", names("x"), names("best"), attr("axis", 1)),
+			node("Concat", "", names("rows", "best"), names("at"), attr("axis", 1)), node("GatherND", "", names("x", "at"), names("y"))), true},
+		{"an element of the row that a row names", after(numbers, node("ArgMax", "", names("x"), names("best"), attr("axis", 1)),
+			node("Concat", "", names("best", "best"), names("at"), attr("axis", 1)), node("GatherND", "", names("x", "at"), names("y"))), false},
+		{"an element by the row's number", after(numbers,
+			node("Concat", "", names("rows", "rows"), names("at"), attr("axis", 1)), node("GatherND", "", names("x", "at"), names("y"))), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := mustLoad(t, model(17, testGraph{inputs: []msg{x}, inits: ints, nodes: tt.nodes, outputs: []msg{msg{}.text(1, "y")}}))
+			if got := g.Signature().Batched; got != tt.want {
+				t.Errorf("Batched = %v, want %v: %s", got, tt.want, describe(g))
+			}
+		})
+	}
+}
