@@ -33,6 +33,10 @@ var allowed = map[string][]string{
 	"cache":            {"backends"},
 	"examples/demo":    {},
 
+	// It measures the boundary by itself, and wires a server without one to compare with.
+	"bench/boundary": {"backends", "backends/null", "batching", "plugins", "plugins/host", "plugins/null", "plugins/shm",
+		"server/catalog", "server/rest"},
+
 	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/catalog", "server/config",
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
 	"server/catalog":    {"backends"},

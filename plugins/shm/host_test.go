@@ -28,6 +28,15 @@ func TestEchoBetweenProcesses(t *testing.T) {
 	}
 }
 
+func TestRequestThatFillsItsSlot(t *testing.T) {
+	h, _ := process(t)
+	s := acquire(t, h.NewPool(1<<20), slotGranularity)
+	if reply, err := s.Call(t.Context(), doNothing, slotGranularity); err != nil || reply.Code != 7 || reply.Tag != 8 {
+		t.Errorf("Call = %+v, %v, want code 7 and tag 8", reply, err)
+	}
+	s.Release()
+}
+
 func TestManyCallersBetweenProcesses(t *testing.T) {
 	h, _ := process(t)
 	pool := h.NewPool(1 << 20)

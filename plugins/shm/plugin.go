@@ -79,6 +79,8 @@ type Request struct {
 	Tag  uint64
 	Data []byte // what the host has laid; the host may still change it
 	Room []byte // for the data of the reply
+
+	at uint64 // where Room begins in the slot
 }
 
 // Answer is what becomes of a Request: the reply's data are the first Length bytes of its Room.
@@ -153,10 +155,7 @@ func (p *Plugin) work(worker int, handle Handler) error {
 			return fmt.Errorf("an answer of %d bytes in a room of %d", a.Length, len(r.Room))
 		}
 		d.code, d.tag, d.deadline = a.Code, a.Tag, 0
-		d.offset, d.length = uint64(align(int(d.length), lineBytes)), uint64(a.Length)
-		if len(r.Room) == 0 {
-			d.offset = d.length
-		}
+		d.offset, d.length = r.at, uint64(a.Length)
 		p.send.Lock()
 		p.replies.write(d)
 		p.send.Unlock()
@@ -204,7 +203,7 @@ func (p *Plugin) begin(worker int, d descriptor) (*call, Request, error) {
 		}
 		delete(p.cancelled, where)
 	}
-	return c, Request{Tag: d.tag, Data: mem[:d.length:d.length], Room: mem[room:]}, nil
+	return c, Request{Tag: d.tag, Data: mem[:d.length:d.length], Room: mem[room:], at: uint64(room)}, nil
 }
 
 func (p *Plugin) end(worker int, c *call) {
