@@ -105,7 +105,7 @@ func (b *backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 
 // prepare makes a model of a graph.
 func prepare(g *onnx.Graph, o Options) (*model, error) {
-	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes}
+	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes, iterations: MaxIterations}
 	m, err := e.prepare(g)
 	if err != nil {
 		e.pool.Close()

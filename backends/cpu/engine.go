@@ -8,8 +8,9 @@ import (
 
 // engine is what the plans of one model share: the threads, and what bounds them.
 type engine struct {
-	pool  *kernels.Pool
-	limit int // bytes of the largest value that a step may make
+	pool       *kernels.Pool
+	limit      int // bytes of the largest value that a step may make
+	iterations int // of all loops in one prediction
 }
 
 // elementGrain is how many elements are worth handing to another thread for a function that

@@ -23,7 +23,7 @@ func (r *run) rearrange(out, src *tensor, shape, steps []int, from int) error {
 func copyRuns[T element](r *run, o *odometer, dst, src *tensor, from int) {
 	d, s, n := view[T](dst), view[T](src), o.run()
 	step := o.step(1)
-	if last := len(o.dims) - 1; last > 0 && step != 1 && o.steps[1][last-1] == 1 {
+	if last := len(o.dims) - 1; last > 0 && step > 1 && o.steps[1][last-1] == 1 {
 		copyTurned(r, o, d, s, from)
 		return
 	}

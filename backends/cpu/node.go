@@ -23,6 +23,8 @@ type node struct {
 	*onnx.Node
 	engine *engine
 	taken  []int // inputs that the kernel does not need
+	bodies []*body
+	build  func(*onnx.Node, *engine) (step, error) // of the nodes in its subgraphs
 	err    error
 }
 

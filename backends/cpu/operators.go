@@ -74,6 +74,7 @@ var standard = domain{
 	"HardSwish":             {buildUnary, 14},
 	"Hardmax":               {buildSoftmax, 1},
 	"Identity":              {buildIdentity, 1},
+	"If":                    {buildIf, 1},
 	"InstanceNormalization": {buildInstanceNormalization, 6},
 	"IsInf":                 {buildFloatTest, 10},
 	"IsNaN":                 {buildFloatTest, 9},
@@ -83,6 +84,7 @@ var standard = domain{
 	"Less":                  {buildCompare, 7},
 	"LessOrEqual":           {buildCompare, 12},
 	"Log":                   {buildUnary, 6},
+	"Loop":                  {buildLoop, 11},
 	"LogSoftmax":            {buildSoftmax, 1},
 	"MatMul":                {buildMatMul, 1},
 	"MatMulInteger":         {buildMatMulInteger, 10},
@@ -119,6 +121,7 @@ var standard = domain{
 	"Reshape":               {buildReshape, 5},
 	"Resize":                {buildResize, 10},
 	"Round":                 {buildUnary, 11},
+	"Scan":                  {buildScan, 9},
 	"ScatterElements":       {buildScatterElements, 11},
 	"ScatterND":             {buildScatterND, 11},
 	"Selu":                  {buildUnary, 6},
@@ -159,7 +162,7 @@ func build(n *onnx.Node, e *engine) (step, error) {
 	if n.Opset < op.since {
 		return step{}, onnx.Unsupported(n, "the cpu backend knows it from opset %d on", op.since)
 	}
-	b := &node{Node: n, engine: e}
+	b := &node{Node: n, engine: e, build: build}
 	k, err := op.kernel(b)
 	if errors.Is(err, backends.ErrUnsupported) {
 		return step{}, err
@@ -167,7 +170,7 @@ func build(n *onnx.Node, e *engine) (step, error) {
 	if err != nil {
 		return step{}, fmt.Errorf("node %q (%s): %w", n.Name, n.Op, err)
 	}
-	s := step{name: n.Name, op: n.Op, kernel: k, in: slots(n.Inputs), out: slots(n.Outputs)}
+	s := step{name: n.Name, op: n.Op, kernel: k, in: slots(n.Inputs), out: slots(n.Outputs), bodies: b.bodies}
 	for _, i := range b.taken {
 		s.in[i] = -1
 	}
@@ -186,7 +189,7 @@ func (o operator) kernel(n *node) (k kernel, err error) {
 	if n.err != nil {
 		err = n.err
 	}
-	if errors.Is(err, backends.ErrUnsupported) && n.hasHalves() {
+	if errors.Is(err, backends.ErrUnsupported) && !n.hasBody() && n.hasHalves() {
 		return buildWidened(n, o.build)
 	}
 	return k, err

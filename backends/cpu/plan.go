@@ -17,6 +17,7 @@ type step struct {
 	in     []int
 	out    []int
 	last   []int // slots that no later step reads
+	bodies []*body
 }
 
 // plan is a graph made ready to run: steps in order over slots that hold values. It is
@@ -98,16 +99,31 @@ func (p *plan) keepConstants(g *onnx.Graph) error {
 		p.constants[slot] = t
 		return err
 	}
-	for i := range p.steps {
-		for _, slot := range p.steps[i].in {
-			if err := keep(slot); err != nil {
-				return err
-			}
-		}
-	}
 	for _, o := range p.outputs {
 		if err := keep(o.slot); err != nil {
 			return err
+		}
+	}
+	return eachRead(p.steps, keep)
+}
+
+// eachRead calls f for every slot that steps or the bodies in them read, until it fails.
+func eachRead(steps []step, f func(slot int) error) error {
+	for i := range steps {
+		for _, slot := range steps[i].in {
+			if err := f(slot); err != nil {
+				return err
+			}
+		}
+		for _, b := range steps[i].bodies {
+			for _, v := range b.outputs {
+				if err := f(v.ID); err != nil {
+					return err
+				}
+			}
+			if err := eachRead(b.steps, f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -179,7 +195,8 @@ func (p *plan) execute(ctx context.Context, r *run, in []backends.Tensor, wanted
 			return nil, err
 		}
 	}
-	if err := r.steps(ctx, p, p.needed(wanted)); err != nil {
+	r.ctx, r.iterations = ctx, 0
+	if err := r.steps(p.steps, p.needed(wanted)); err != nil {
 		return nil, err
 	}
 	all := make([]backends.Tensor, len(wanted))
@@ -195,10 +212,7 @@ func (p *plan) execute(ctx context.Context, r *run, in []backends.Tensor, wanted
 
 // clear forgets all values of r but the constants.
 func (p *plan) clear(r *run) {
-	for _, t := range r.temps {
-		r.drop(t)
-	}
-	r.temps = r.temps[:0]
+	r.dropTemps()
 	for slot := range r.values {
 		if p.constants[slot] == nil {
 			r.drop(&r.values[slot])

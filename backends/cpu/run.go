@@ -27,14 +27,16 @@ type buffer struct {
 // It is used by one goroutine at a time and serves one execution after another.
 type run struct {
 	engine *engine
-	values []tensor  // by slot
-	spare  []*buffer // not used by any value, the oldest first
-	temps  []*tensor // scratch of the step under way
-	in     []*tensor // arguments of the step under way
+	ctx    context.Context // of the execution under way
+	values []tensor        // by slot
+	spare  []*buffer       // not used by any value, the oldest first
+	temps  []*tensor       // scratch of the step under way
+	in     []*tensor       // arguments of the step under way
 	out    []*tensor
 	limit  int // bytes of the largest value allowed
 
 	spareBytes int // of all in spare
+	iterations int // of loops, in the execution under way
 }
 
 // makeTensor makes t a new tensor whose elements have no particular value yet. It refuses
@@ -146,26 +148,31 @@ func (r *run) at(slot int) *tensor {
 	return &r.values[slot]
 }
 
-// steps runs those steps of p that are needed, nil for all, in order until ctx ends. It frees
-// each value after its last use.
-func (r *run) steps(ctx context.Context, p *plan, needed []bool) error {
-	for i := range p.steps {
+// steps runs those steps that are needed, nil for all, in order until the context ends. It
+// frees each value after its last use.
+func (r *run) steps(all []step, needed []bool) error {
+	for i := range all {
 		if needed != nil && !needed[i] {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
+		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.do(&p.steps[i]); err != nil {
+		if err := r.do(&all[i]); err != nil {
 			return err
 		}
-		for _, t := range r.temps {
-			r.drop(t)
-		}
-		r.temps = r.temps[:0]
-		for _, slot := range p.steps[i].last {
+		r.dropTemps()
+		for _, slot := range all[i].last {
 			r.drop(&r.values[slot])
 		}
 	}
 	return nil
+}
+
+// dropTemps ends the use of the scratch tensors.
+func (r *run) dropTemps() {
+	for _, t := range r.temps {
+		r.drop(t)
+	}
+	r.temps = r.temps[:0]
 }

@@ -50,18 +50,42 @@ func (s *sketch) number(v float32) *onnx.Value { return s.constant(floats("numbe
 
 // node adds a node with one output, of the type and shape of its first input.
 func (s *sketch) node(op string, attrs onnx.Attrs, in ...*onnx.Value) *onnx.Value {
+	if in[0] == nil {
+		return s.shaped(op, attrs, nil, in...)
+	}
 	return s.shaped(op, attrs, in[0].Shape, in...)
 }
 
 // shaped adds a node whose output has the given shape, nil if it is not known.
 func (s *sketch) shaped(op string, attrs onnx.Attrs, shape []onnx.Dim, in ...*onnx.Value) *onnx.Value {
 	name := op + string(rune('a'+len(s.Nodes)))
-	out := s.value(name, in[0].Datatype)
+	out := s.value(name, backends.FP32)
+	if in[0] != nil {
+		out.Datatype = in[0].Datatype
+	}
 	out.Shape, out.HasShape = shape, shape != nil
 	n := &onnx.Node{Op: op, Name: name, Opset: 20, Inputs: in, Outputs: []*onnx.Value{out}, Attrs: attrs}
 	out.Producer = n
 	s.Nodes = append(s.Nodes, n)
 	return out
+}
+
+// within returns what f sketches as a subgraph, whose values are numbered with those of s.
+func (s *sketch) within(f func()) *onnx.Graph {
+	inputs, nodes, outputs := s.Inputs, s.Nodes, s.Outputs
+	s.Inputs, s.Nodes, s.Outputs = nil, nil, nil
+	f()
+	g := &onnx.Graph{Name: "body", Inputs: s.Inputs, Nodes: s.Nodes, Outputs: s.Outputs}
+	s.Inputs, s.Nodes, s.Outputs = inputs, nodes, outputs
+	return g
+}
+
+// control adds a node with subgraphs that read the captured values.
+func (s *sketch) control(op string, attrs onnx.Attrs, captured []*onnx.Value, in ...*onnx.Value) *onnx.Node {
+	s.node(op, attrs, append(in, captured...)...)
+	n := s.Nodes[len(s.Nodes)-1]
+	n.Captured = len(captured)
+	return n
 }
 
 func (s *sketch) output(v *onnx.Value) { s.Outputs = append(s.Outputs, v) }
@@ -101,7 +125,7 @@ func floatsOf(t backends.Tensor) []float32 {
 
 // testEngine returns an engine of two threads, closed with the test.
 func testEngine(t testing.TB) *engine {
-	e := &engine{pool: kernels.NewPool(2), limit: MaxTensorBytes}
+	e := &engine{pool: kernels.NewPool(2), limit: MaxTensorBytes, iterations: 1000}
 	t.Cleanup(e.pool.Close)
 	return e
 }
