@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"backends/cpu/ml":      {"backends"},
 	"backends/null":        {"backends"},
 
-	"plugins":          {"backends", "plugins/proto"},
+	"plugins":          {"backends", "plugins/proto", "plugins/shm"},
 	"plugins/cpu":      {"backends/cpu", "plugins"},
 	"plugins/null":     {"backends/null", "plugins"},
 	"plugins/host":     {"backends", "plugins"},

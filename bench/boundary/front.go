@@ -52,7 +52,7 @@ func serveFront(inPlugin bool) error {
 	}
 	front, err := rest.New(&single{catalog.Version{
 		Model: "null", Version: "1", Versions: []string{"1"}, Signature: model.Signature(), Predictor: batcher,
-		Deadline: 10 * time.Second, Live: func() error { return nil },
+		Deadline: 10 * time.Second,
 	}}, rest.Options{})
 	if err != nil {
 		return err
