@@ -51,6 +51,14 @@ purego: ## test the kernels without assembly
 bench: build ## whole path: requests/s and CPU per request beside a bare fasthttp echo
 	$(GO) run ./bench -thrum ./thrum
 
+.PHONY: bench-boundary
+bench-boundary: ## what a process boundary costs: shared memory beside gRPC and a bare ping-pong
+	$(GO) run ./bench/boundary
+
+.PHONY: chaos
+chaos: build ## what faults cost: kills, hangs, lies, poison, leaks, under load
+	$(GO) run ./bench/chaos -thrum ./thrum
+
 .PHONY: size
 size: ## lines of Go by package, tests apart
 	@.ci/size
