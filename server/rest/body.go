@@ -1,10 +1,13 @@
 package rest
 
 import (
-	"errors"
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
@@ -16,9 +19,32 @@ import (
 // where fasthttp would set the announced size aside.
 const firstBytes = 64 << 10
 
+// largeBodies bounds the memory of all bodies at once, their first bytes apart, in bodies of
+// the greatest size: many clients, or a few with bodies that decompress a thousandfold, cannot
+// take what the machine has.
+const largeBodies = 16
+
+// holding is the memory that one request has taken of the bound for all.
+type holding struct {
+	held *atomic.Int64 // by all requests
+	most int64
+	own  int64
+}
+
+// take takes n more bytes if there is room for them.
+func (h *holding) take(n int) bool {
+	h.own += int64(n)
+	return h.held.Add(int64(n)) <= h.most
+}
+
+func (h *holding) giveBack() { h.held.Add(-h.own) }
+
+// errCrowded refuses a body for which others leave no room.
+var errCrowded = backends.Errorf(backends.ErrUnavailable, "the bodies of other requests leave no room for this one: try again")
+
 // receive reads the body to its end, into buffer or, where tensors will point into it, into
 // memory of its own. Afterwards ctx.Request.Body is that memory.
-func (s *Server) receive(ctx *fasthttp.RequestCtx, buffer *[]byte) error {
+func (s *Server) receive(ctx *fasthttp.RequestCtx, buffer *[]byte, h *holding) error {
 	stream := ctx.RequestBodyStream()
 	if stream == nil {
 		return nil
@@ -36,7 +62,10 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx, buffer *[]byte) error {
 		limit = s.o.MaxBodyBytes + 1 // chunks: one byte more shows that it is too large
 	}
 	var err error
-	*buffer, err = appendStream((*buffer)[:0], stream, limit)
+	if had := cap(*buffer) - firstBytes; had > 0 && !h.take(min(had, limit)) {
+		*buffer = nil // a large one kept from before must not be had for nothing
+	}
+	*buffer, err = appendStream((*buffer)[:0], stream, limit, h)
 	switch {
 	case err != nil:
 		return err
@@ -50,10 +79,14 @@ func (s *Server) receive(ctx *fasthttp.RequestCtx, buffer *[]byte) error {
 }
 
 // appendStream appends the stream up to its end or up to limit bytes.
-func appendStream(dst []byte, stream io.Reader, limit int) ([]byte, error) {
+func appendStream(dst []byte, stream io.Reader, limit int, h *holding) ([]byte, error) {
 	for len(dst) < limit {
 		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, min(limit-len(dst), max(firstBytes, 3*len(dst))))
+			more := min(limit-len(dst), max(firstBytes, 3*len(dst)))
+			if len(dst) > 0 && !h.take(more) {
+				return dst, errCrowded
+			}
+			dst = slices.Grow(dst, more)
 		}
 		n, err := stream.Read(dst[len(dst):min(limit, cap(dst))])
 		dst = dst[:len(dst)+n]
@@ -69,23 +102,34 @@ func appendStream(dst []byte, stream io.Reader, limit int) ([]byte, error) {
 
 // body returns the request's body, decompressed.
 func (s *Server) body(ctx *fasthttp.RequestCtx) ([]byte, error) {
-	var body []byte
-	var err error
+	var open func(io.Reader) (io.ReadCloser, error)
 	switch encoding := strings.ToLower(string(ctx.Request.Header.ContentEncoding())); encoding {
 	case "", "identity":
 		return ctx.Request.Body(), nil
 	case "gzip":
-		body, err = ctx.Request.BodyGunzipWithLimit(s.o.MaxBodyBytes)
+		open = func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
 	case "deflate":
-		body, err = ctx.Request.BodyInflateWithLimit(s.o.MaxBodyBytes)
+		open = zlib.NewReader
 	default:
 		return nil, errEncoding
 	}
-	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-		return nil, backends.Errorf(backends.ErrTooLarge, "decompressed, %s", s.tooLarge())
-	}
+	stream, err := open(bytes.NewReader(ctx.Request.Body()))
 	if err != nil {
 		return nil, backends.Errorf(backends.ErrInvalid, "the body cannot be decompressed: %w", err)
 	}
+	defer stream.Close()
+	h := ctx.UserValue(holdingKey{}).(*holding)
+	body, err := appendStream(nil, stream, s.o.MaxBodyBytes+1, h)
+	switch {
+	case err == errCrowded:
+		return nil, err
+	case err != nil:
+		return nil, backends.Errorf(backends.ErrInvalid, "the body cannot be decompressed: %w", err)
+	case len(body) > s.o.MaxBodyBytes:
+		return nil, backends.Errorf(backends.ErrTooLarge, "decompressed, %s", s.tooLarge())
+	}
 	return body, nil
 }
+
+// holdingKey is where a compressed request finds its holding.
+type holdingKey struct{}

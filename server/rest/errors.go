@@ -92,6 +92,8 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		refuse(ctx, fasthttp.StatusRequestEntityTooLarge, s.tooLarge())
 	case errors.As(err, &small):
 		refuse(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "the request's header is larger than "+strconv.Itoa(headerBytes)+" bytes")
+	case errors.Is(err, errCrowded):
+		s.fail(ctx, err)
 	default:
 		refuse(ctx, fasthttp.StatusBadRequest, "malformed HTTP request")
 	}

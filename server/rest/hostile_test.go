@@ -395,3 +395,33 @@ func gated() (*fake, chan struct{}) {
 	}
 	return f, gate
 }
+
+// TestCrowdedBodies has more bodies than may be held, plain and compressed, while one that
+// takes all the room is under way; afterwards there is room again.
+func TestCrowdedBodies(t *testing.T) {
+	const limit = 1 << 20
+	s, addr := start(t, newFake(), Options{MaxBodyBytes: limit})
+	large := strings.Repeat(" ", limit-len(healthyBody)) + healthyBody
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		body   string
+		want   int
+	}{
+		{"small body", nil, healthyBody, 200},
+		{"large body", nil, large, 503},
+		{"small body that grows", http.Header{"Content-Encoding": {"gzip"}}, string(zip(large)), 503},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.held.Store(largeBodies * limit)
+			got := send(t, "POST", addr, "/v2/models/m/infer", tt.header, []byte(tt.body))
+			if got.status != tt.want || tt.want == 503 && got.header.Get("Retry-After") == "" {
+				t.Errorf("with other bodies: %d %s, want %d", got.status, got.body, tt.want)
+			}
+			s.held.Store(0)
+			if got := send(t, "POST", addr, "/v2/models/m/infer", tt.header, []byte(tt.body)); got.status != 200 || s.held.Load() != 0 {
+				t.Errorf("alone: %d %s with %d bytes held after, want 200 and 0", got.status, got.body, s.held.Load())
+			}
+		})
+	}
+}

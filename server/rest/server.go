@@ -13,6 +13,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 
@@ -29,7 +30,8 @@ type Server struct {
 	http    *fasthttp.Server
 	base    context.Context // ends when a shutdown has run out of time
 	end     context.CancelFunc
-	buffers sync.Pool // of *[]byte, for bodies of which nothing is kept
+	buffers sync.Pool    // of *[]byte, for bodies of which nothing is kept
+	held    atomic.Int64 // bytes of bodies, see holding
 
 	mu    sync.Mutex // guards what follows
 	conns []*conns
@@ -121,9 +123,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	buffer := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buffer)
-	if err := s.receive(ctx, buffer); err != nil {
+	h := &holding{held: &s.held, most: largeBodies * int64(s.o.MaxBodyBytes)}
+	defer h.giveBack()
+	if err := s.receive(ctx, buffer, h); err != nil {
 		s.unreadable(ctx, err)
 		return
+	}
+	if len(ctx.Request.Header.ContentEncoding()) > 0 {
+		ctx.SetUserValue(holdingKey{}, h)
 	}
 	s.route(ctx)
 }
