@@ -52,7 +52,7 @@ func serveFront(inPlugin bool) error {
 	}
 	front, err := rest.New(&single{catalog.Version{
 		Model: "null", Version: "1", Versions: []string{"1"}, Signature: model.Signature(), Predictor: batcher,
-		Deadline: 10 * time.Second,
+		Deadline: 10 * time.Second, Live: func(time.Time) error { return nil },
 	}}, rest.Options{})
 	if err != nil {
 		return err

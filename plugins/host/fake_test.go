@@ -213,7 +213,16 @@ func (p *fakeProcess) compute(ctx context.Context, x []int64) error {
 	}
 }
 
+// crashed is the error of a batch over which the process died, or was closed. It takes a moment
+// to get about.
 func (p *fakeProcess) crashed() error {
+	time.Sleep(ms)
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return p.Err()
+	}
 	return backends.Errorf(backends.ErrCrashed, "%w", p.Err())
 }
 

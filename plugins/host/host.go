@@ -91,6 +91,7 @@ type Model struct {
 	breaker  breaker
 	costs    costs
 	careful  time.Time // until then instances are given one batch at a time
+	outage   time.Time // when the last time without any instance ended
 	closed   bool
 	restarts uint64
 	hangs    uint64
@@ -124,6 +125,9 @@ func Open(ctx context.Context, o Options) (*Model, error) {
 	return m, nil
 }
 
+// mostMisses bounds how many instances a batch is given to that turn out to have gone before.
+const mostMisses = 8
+
 // Signature implements backends.Model.
 func (m *Model) Signature() backends.Signature { return m.signature }
 
@@ -134,7 +138,7 @@ func (m *Model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 
 // PredictJoined implements backends.Joiner.
 func (m *Model) PredictJoined(ctx context.Context, parts []backends.Batch) (backends.Batch, error) {
-	for {
+	for range mostMisses {
 		f := newFlight(parts)
 		inst, err := m.board(ctx, f)
 		if err != nil {
@@ -151,6 +155,7 @@ func (m *Model) PredictJoined(ctx context.Context, parts []backends.Batch) (back
 			return f.out, f.err
 		}
 	}
+	return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "%d instances went away just before they were given this batch", mostMisses)
 }
 
 // Close lets the batches under way return, ends all instances and waits for that.
@@ -215,15 +220,20 @@ func transport(m backends.Model) string {
 	return "grpc"
 }
 
-// Live returns nil if some instance lives, and else an ErrUnavailable that says why none does
-// and when to try again.
-func (m *Model) Live() error {
+// Live returns nil if some instance has lived all the time since then, and else an ErrUnavailable
+// that says why not and when to try again. Since now, it says whether one lives.
+func (m *Model) Live(since time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.live()) > 0 {
-		return nil
+	now := time.Now()
+	switch {
+	case len(m.live()) == 0:
+		return m.unavailable(now)
+	case m.outage.After(since):
+		err := backends.Errorf(backends.ErrUnavailable, "no instance of this version lived until %v ago; %s", now.Sub(m.outage).Round(time.Millisecond), m.why())
+		return backends.WithRetryAfter(err, 0)
 	}
-	return m.unavailable(time.Now())
+	return nil
 }
 
 // PIDs returns the processes that live.

@@ -184,13 +184,16 @@ func TestNobodyWaitsForARestartThatFails(t *testing.T) {
 		if kind(err) != "unavailable" || !ok || wait <= 0 || !strings.Contains(err.Error(), "out of memory") {
 			t.Errorf("Predict = %v (retry after %v), want unavailable, the reason and when to try again", err, wait)
 		}
-		if live := m.Live(); kind(live) != "unavailable" {
+		if live := m.Live(time.Now()); kind(live) != "unavailable" {
 			t.Errorf("Live = %v, want unavailable", live)
 		}
 		f.setFail(nil)
 		time.Sleep(time.Minute)
-		if live := m.Live(); live != nil {
+		if live := m.Live(time.Now()); live != nil {
 			t.Errorf("Live after a minute = %v", live)
+		}
+		if then := m.Live(time.Now().Add(-time.Minute)); kind(then) != "unavailable" || !strings.Contains(then.Error(), "until") {
+			t.Errorf("Live since a minute ago = %v, want that it was not", then)
 		}
 	})
 }
@@ -339,8 +342,8 @@ func TestRestartsPauseLongerAndTheBreakerOpens(t *testing.T) {
 		if s := m.Stats(); s.Breaker != BreakerOpen || s.Live != 0 {
 			t.Errorf("Stats = %+v, want the breaker open", s)
 		}
-		if wait, ok := backends.RetryAfter(m.Live()); !ok || wait < time.Second || wait > 5*time.Second {
-			t.Errorf("Live = %v, retry after %v, want the time until the trial", m.Live(), wait)
+		if wait, ok := backends.RetryAfter(m.Live(time.Now())); !ok || wait < time.Second || wait > 5*time.Second {
+			t.Errorf("Live = %v, retry after %v, want the time until the trial", m.Live(time.Now()), wait)
 		}
 		time.Sleep(4 * time.Second) // the trial fails, too
 		if n := len(f.starts()); n != 5 || m.Stats().Breaker != BreakerOpen {

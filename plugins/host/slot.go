@@ -96,8 +96,19 @@ func (m *Model) bury(s *slot, inst *instance) {
 		m.next(s, lived >= payback(inst.took), now)
 	})
 	m.tell(Event{Kind: Died, Instance: s.number, PID: inst.process.PID(), Reason: reason, After: lived})
+	m.landed(inst)
 	if err := inst.close(); err != nil {
 		m.options.Log.Warn("instance left something behind", "instance", s.number, "error", err)
+	}
+}
+
+// landed waits until every batch that a dead instance had has failed. Closing the process before
+// would make them look as if they had come too late to be computed.
+func (m *Model) landed(inst *instance) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(inst.flights) > 0 {
+		m.wait(context.Background(), time.Time{})
 	}
 }
 
@@ -121,6 +132,9 @@ func (m *Model) replace(s *slot) *instance {
 		if err == nil {
 			m.update(func() {
 				m.restarts++
+				if len(m.live()) == 0 {
+					m.outage = inst.born
+				}
 				m.careful = inst.born.Add(carefulFor)
 				s.live, s.began, s.took = inst, time.Time{}, inst.took
 			})

@@ -18,9 +18,10 @@ type Version struct {
 	Predictor backends.Predictor // the whole chain: cache, batcher, plugin
 	Deadline  time.Duration      // for a request that brings no timeout of its own
 
-	// Live returns nil while something can answer, and else an ErrUnavailable that says why
-	// nothing can. Predictor may be asked nonetheless: it waits for what comes back in time.
-	Live func() error
+	// Live returns nil if something could answer all the time since then, and else an
+	// ErrUnavailable that says why nothing could. Predictor may be asked nonetheless: it waits
+	// for what comes back in time.
+	Live func(since time.Time) error
 }
 
 // State is where a version is in its life, in the words of the repository protocol.

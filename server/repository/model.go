@@ -120,7 +120,7 @@ func (m *model) ensure(ctx context.Context, number int64, o syncOptions) (serves
 }
 
 // serves reports whether v is ready and can answer now.
-func (v *version) serves() bool { return v.state == catalog.Ready && v.loaded.live() == nil }
+func (v *version) serves() bool { return v.state == catalog.Ready && v.loaded.live(time.Now()) == nil }
 
 type decision int
 
@@ -348,7 +348,7 @@ func (m *model) index() []catalog.Entry {
 func (v *version) line(model string) catalog.Entry {
 	e := catalog.Entry{Name: model, Version: strconv.FormatInt(v.number, 10), State: v.state, Reason: v.reason}
 	if v.state == catalog.Ready {
-		if err := v.loaded.live(); err != nil {
+		if err := v.loaded.live(time.Now()); err != nil {
 			e.State, e.Reason = catalog.Unavailable, err.Error()
 		}
 	}

@@ -38,15 +38,15 @@ type Loaded struct {
 	Signature backends.Signature
 	Predictor backends.Predictor
 	Deadline  time.Duration
-	Live      func() error // whether it can answer now, or why not; nil if it always can
-	Close     func() error // finishes what is under way, then frees everything
+	Live      func(since time.Time) error // whether it could answer since then, or why not; nil if it always can
+	Close     func() error                // finishes what is under way, then frees everything
 }
 
-func (l *Loaded) live() error {
+func (l *Loaded) live(since time.Time) error {
 	if l.Live == nil {
 		return nil
 	}
-	return l.Live()
+	return l.Live(since)
 }
 
 // Options say where the repository is and how it is kept. All fields but PollInterval and

@@ -45,7 +45,7 @@ func (f *fake) load(ctx context.Context, s Source) (*Loaded, error) {
 	defer f.mu.Unlock()
 	f.loads = append(f.loads, id+" "+string(text))
 	return &Loaded{
-		Live: func() error {
+		Live: func(time.Time) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return f.down[id+" "+string(text)]
@@ -295,7 +295,7 @@ func TestAVersionThatCannotAnswerStaysLoadedAndSaysSo(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Acquire = %v, want the version: it may come back in time", err)
 		}
-		if err := v.Live(); err != gone {
+		if err := v.Live(time.Now()); err != gone {
 			t.Errorf("Live = %v, want %v", err, gone)
 		}
 		release()
@@ -462,7 +462,7 @@ func TestSwapsUnderLoadLoseNoRequest(t *testing.T) {
 func TestDecide(t *testing.T) {
 	one, two := fingerprint{1}, fingerprint{2}
 	ready := &version{state: catalog.Ready, print: one, seen: one, loaded: &Loaded{}}
-	down := &version{state: catalog.Ready, print: one, seen: one, loaded: &Loaded{Live: func() error { return backends.ErrUnavailable }}}
+	down := &version{state: catalog.Ready, print: one, seen: one, loaded: &Loaded{Live: func(time.Time) error { return backends.ErrUnavailable }}}
 	failed := &version{state: catalog.Unavailable, print: one, seen: one}
 	changed := &version{state: catalog.Ready, print: one, seen: two, loaded: &Loaded{}}
 	for _, c := range []struct {

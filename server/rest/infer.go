@@ -2,7 +2,9 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/server/catalog"
 	"github.com/thrumserve/thrum/server/oip"
 )
 
@@ -53,7 +56,7 @@ func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) err
 	o.Queue, o.Compute = answer.Trace.Queue, answer.Trace.Compute
 	o.BatchRows, o.Cache = answer.Trace.BatchRows, answer.Trace.Cache
 	if err != nil {
-		return err
+		return explain(err, v, start)
 	}
 	defer answer.Release()
 	if len(answer.Tensors) != len(req.Binary) {
@@ -62,6 +65,15 @@ func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) err
 	start = time.Now()
 	defer func() { o.Reply = time.Since(start) }()
 	return respond(ctx, oip.Response{Model: v.Model, Version: v.Version, ID: req.ID, HasID: req.HasID, Batch: answer, Binary: req.Binary})
+}
+
+// explain returns what to tell a client whose call failed: that it missed its deadline says less
+// than that for some of the time nothing could answer it, and when to try again.
+func explain(err error, v *catalog.Version, since time.Time) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return cmp.Or(v.Live(since), err)
+	}
+	return err
 }
 
 // deadline returns the context of a call: the client may ask for less time than the model

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -63,7 +64,7 @@ func (s *Server) modelReady(ctx *fasthttp.RequestCtx, t target) {
 		return
 	}
 	defer release()
-	if err := v.Live(); err != nil {
+	if err := v.Live(time.Now()); err != nil {
 		s.fail(ctx, err)
 		return
 	}

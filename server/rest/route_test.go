@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -137,6 +138,12 @@ func TestModelWithoutALiveInstance(t *testing.T) {
 	}
 	if a := send(t, "GET", addr, "/v2/models/m", nil, nil); a.status != 200 {
 		t.Errorf("metadata = %d %s", a.status, a.body)
+	}
+	f.predict = func(context.Context, backends.Batch) (backends.Batch, error) {
+		return backends.Batch{}, context.DeadlineExceeded
+	}
+	if a := send(t, "POST", addr, "/v2/models/m/infer", nil, []byte(healthyBody)); a.status != 503 || a.header.Get("Retry-After") != "3" {
+		t.Errorf("a missed deadline = %d %s, want 503 and when to try again", a.status, a.body)
 	}
 }
 

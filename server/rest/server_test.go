@@ -67,7 +67,7 @@ func (f *fake) Acquire(model, version string) (*catalog.Version, func(), error) 
 	f.held++
 	var once sync.Once
 	return &catalog.Version{Model: model, Version: version, Versions: []string{"1", "2"}, Signature: f.sig, Predictor: f.predict, Deadline: f.deadline,
-			Live: func() error { return f.live }},
+			Live: func(time.Time) error { return f.live }},
 		func() { once.Do(f.release) }, nil
 }
 
