@@ -30,7 +30,10 @@ type convPlan struct {
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width.
-func PackConv(c Conv, weights []float32) *PackedConv {
+func PackConv(c Conv, weights []float32) *PackedConv { return Memory(nil).PackConv(c, weights) }
+
+// newPackedConv returns a convolution of so many weights that has none yet.
+func newPackedConv(c Conv, weights int) *PackedConv {
 	c.Groups = max(c.Groups, 1)
 	c.Window = c.normal()
 	c.check("PackConv")
@@ -38,15 +41,10 @@ func PackConv(c Conv, weights []float32) *PackedConv {
 		panic(fmt.Sprintf("kernels: PackConv: %d channels and %d filters in %d groups", c.Channels, c.Filters, c.Groups))
 	}
 	depth := c.Channels / c.Groups * c.Kernel[0] * c.Kernel[1]
-	if len(weights) != c.Filters*depth {
-		panic(fmt.Sprintf("kernels: PackConv: %d weights, want %d", len(weights), c.Filters*depth))
+	if weights != c.Filters*depth {
+		panic(fmt.Sprintf("kernels: PackConv: %d weights, want %d", weights, c.Filters*depth))
 	}
-	p := &PackedConv{conv: c, depth: depth, row: spread(depth)}
-	p.weights = make([]float32, c.Filters*p.row)
-	for f := range c.Filters {
-		copy(p.weights[f*p.row:], weights[f*depth:][:depth])
-	}
-	return p
+	return &PackedConv{conv: c, depth: depth, row: spread(depth)}
 }
 
 // spread returns a row length of at least depth at which the same columns of neighbouring rows do

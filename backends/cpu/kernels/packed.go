@@ -19,14 +19,7 @@ type Packed struct {
 
 // PackB packs b, K rows of N values ldb apart, or N rows of K values if transposed.
 func PackB(b []float32, k, n, ldb int, transposed bool) *Packed {
-	rows, cols := k, n
-	if transposed {
-		rows, cols = n, k
-	}
-	checkMatrix("PackB: B", b, shape{rows, cols, ldb})
-	p := &Packed{k: k, n: n, data: aligned(panels(n) * k * panelWidth), offsets: panelOffsets(k)}
-	packPanels(p.data, b, packing{k: k, n: n, row: ldb, transposed: transposed})
-	return p
+	return Memory(nil).PackB(b, k, n, ldb, transposed)
 }
 
 // K returns the number of rows.

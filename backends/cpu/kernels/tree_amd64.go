@@ -7,11 +7,11 @@ import "unsafe"
 func (t *Tree) exits(exits *Exits, codes []int8, rows int, masks *Masks) {
 	vectors := (rows + 63) / 64
 	list, n := unsafe.SliceData(t.branches), len(t.branches)
-	switch CurrentLevel() {
-	case AVX512:
+	switch level := CurrentLevel(); {
+	case level >= AVX512:
 		branchesAVX512(masks, list, n, unsafe.SliceData(codes), vectors)
 		exitsAVX512(exits, masks, t.depth)
-	case AVX2:
+	case level >= AVX2:
 		branchesAVX2(masks, list, n, unsafe.SliceData(codes), vectors)
 		exitsAVX2(exits, masks, t.depth)
 	default:
@@ -21,13 +21,12 @@ func (t *Tree) exits(exits *Exits, codes []int8, rows int, masks *Masks) {
 
 func addAt(sums *[BlockRows]float32, table []float32, exits *Exits, rows int) {
 	n := (rows + 15) / 16 * 16
-	level := CurrentLevel()
-	switch {
-	case level == AVX512 && len(table) == 64:
+	switch level := CurrentLevel(); {
+	case level >= AVX512 && len(table) == 64:
 		addAt64AVX512(&sums[0], unsafe.SliceData(table), exits, n)
-	case level == AVX512:
+	case level >= AVX512:
 		addAt256AVX512(&sums[0], unsafe.SliceData(table), exits, n)
-	case level == AVX2:
+	case level >= AVX2:
 		addAt256AVX2(&sums[0], unsafe.SliceData(table), exits, n)
 	default:
 		addAtPortable(sums, table, exits, rows)
@@ -35,10 +34,10 @@ func addAt(sums *[BlockRows]float32, table []float32, exits *Exits, rows int) {
 }
 
 func narrow(codes *[BlockRows]int8, ranks *[BlockRows]int32, base int32) {
-	switch CurrentLevel() {
-	case AVX512:
+	switch level := CurrentLevel(); {
+	case level >= AVX512:
 		narrowAVX512(&codes[0], &ranks[0], BlockRows, int(base))
-	case AVX2:
+	case level >= AVX2:
 		narrowAVX2(&codes[0], &ranks[0], BlockRows, int(base))
 	default:
 		narrowPortable(codes, ranks, base)
@@ -47,7 +46,7 @@ func narrow(codes *[BlockRows]int8, ranks *[BlockRows]int32, base int32) {
 
 func (r *Ranking) ranks(ranks *[BlockRows]int32, n int, x []float32, stride int, missing int32) {
 	// Assembly holds offsets of sixteen values in 32 bits.
-	if CurrentLevel() != AVX512 || stride > 1<<24 {
+	if CurrentLevel() < AVX512 || stride > 1<<24 {
 		r.ranksPortable(ranks, n, x, stride, missing)
 		return
 	}
@@ -58,7 +57,7 @@ func (r *Ranking) ranks(ranks *[BlockRows]int32, n int, x []float32, stride int,
 const rowGroups = 64
 
 func (t *RowTrees) exits(exits []uint8, row *Row, from int, missing bool) {
-	if CurrentLevel() != AVX512 {
+	if CurrentLevel() < AVX512 {
 		t.exitsPortable(exits, row, from)
 		return
 	}

@@ -3,6 +3,8 @@ package ml
 import (
 	"math"
 	"slices"
+
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
 // Forest is a set of trees, each of which leads a row to a leaf that holds weights for targets.
@@ -16,6 +18,9 @@ type Forest[T Float] struct {
 	features int // columns that a row needs
 	targets  int
 	nan      bool // some node sends NaN to yes
+
+	abreast *abreast[T] // nil where rows go one by one
+	alone   *alone[T]   // nil where a row alone goes as in a block
 }
 
 // node sends x to next[1] if x <= limit, else to next[0]: a node, or the complement of a leaf.
@@ -64,7 +69,16 @@ func plant[T Float](t trees[T]) (*Forest[T], error) {
 	if len(order) < len(t.splits) {
 		return nil, invalid("no root leads to %d of the %d branches: they belong to no tree", len(t.splits)-len(order), len(t.splits))
 	}
-	return f, f.layOut(t, order)
+	if err := f.layOut(t, order); err != nil {
+		return nil, err
+	}
+	if kernels.CurrentLevel() > kernels.Portable {
+		f.abreast = newAbreast(f)
+	}
+	if kernels.CurrentLevel() >= kernels.AVX512 {
+		f.alone = newAlone(f)
+	}
+	return f, nil
 }
 
 // layOut makes the nodes of f from the splits of t, in the given order.

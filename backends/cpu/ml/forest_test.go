@@ -2,7 +2,6 @@ package ml
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -449,64 +448,4 @@ func FuzzForest(f *testing.F) {
 			t.Errorf("Predict = %v", err)
 		}
 	})
-}
-
-func BenchmarkForest(b *testing.B) {
-	for _, trees := range []int{100, 500} {
-		for _, rows := range []int{1, 32, 1000} {
-			b.Run(fmt.Sprintf("%dx6/rows=%d", trees, rows), func(b *testing.B) {
-				f := fullForest(b, trees, 6, 28)
-				m, err := NewRegressor(f, Sum, nil, NoTransform)
-				if err != nil {
-					b.Fatal(err)
-				}
-				r := rand.New(rand.NewPCG(1, 2))
-				const pool = 64 // fresh rows, so that branches cannot be learnt
-				x := make([]float32, pool*rows*28)
-				for i := range x {
-					x[i] = r.Float32()
-				}
-				out := make([]float32, rows)
-				i := 0
-				for b.Loop() {
-					part := x[i%pool*rows*28:][:rows*28]
-					if err := m.Predict(part, 28, out, inTurn); err != nil {
-						b.Fatal(err)
-					}
-					i++
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(i*rows*trees*6), "ns/visit")
-			})
-		}
-	}
-}
-
-// fullForest returns full trees with random features and limits.
-func fullForest(b *testing.B, count, depth, features int) *Forest[float32] {
-	r := rand.New(rand.NewPCG(3, 4))
-	var e Ensemble[float32]
-	var grow func(depth int) (int64, int64)
-	grow = func(depth int) (int64, int64) {
-		if depth == 0 {
-			e.LeafTargets, e.LeafWeights = append(e.LeafTargets, 0), append(e.LeafWeights, r.Float32())
-			return int64(len(e.LeafWeights) - 1), 1
-		}
-		at := len(e.Splits)
-		e.FeatureIDs, e.Modes = append(e.FeatureIDs, int64(r.IntN(features))), append(e.Modes, 0)
-		e.Splits = append(e.Splits, r.Float32())
-		e.TrueIDs, e.TrueLeafs = append(e.TrueIDs, 0), append(e.TrueLeafs, 0)
-		e.FalseIDs, e.FalseLeafs = append(e.FalseIDs, 0), append(e.FalseLeafs, 0)
-		e.TrueIDs[at], e.TrueLeafs[at] = grow(depth - 1)
-		e.FalseIDs[at], e.FalseLeafs[at] = grow(depth - 1)
-		return int64(at), 0
-	}
-	for range count {
-		root, _ := grow(depth)
-		e.Roots = append(e.Roots, root)
-	}
-	f, err := e.Forest(1)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return f
 }

@@ -1,6 +1,10 @@
 package ml
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
+)
 
 // Aggregate is how the weights that the trees give to a target become its score.
 type Aggregate uint8
@@ -57,6 +61,16 @@ func (t *tally[T]) add(i int, w T) {
 func (f *Forest[T]) count(r *rows[T], t *tally[T]) {
 	clear(t.scores)
 	clear(t.seen)
+	switch {
+	case f.abreast != nil && r.len() >= abreastRows:
+		f.abreast.count(f, r, t)
+		return
+	case f.alone != nil && r.columns <= kernels.MaxRowColumns:
+		for i := range r.len() {
+			f.countAlone(r, i, t)
+		}
+		return
+	}
 	var leaves [blockRows]int32
 	if r.len() >= 4 {
 		for _, root := range f.roots {
@@ -88,6 +102,17 @@ func (f *Forest[T]) add(t *tally[T], i int, leaf int32) {
 	}
 }
 
+// abreastRows is from how many rows on a forest that is laid out for many is worth its while.
+const abreastRows = 32
+
+// blockRows returns how many rows f counts at a time.
+func (f *Forest[T]) blockRows() int {
+	if f.abreast != nil {
+		return kernels.BlockRows
+	}
+	return blockRows
+}
+
 // treeGrain is how many steps from node to node are worth handing to another thread.
 const treeGrain = 4096
 
@@ -95,11 +120,14 @@ const treeGrain = 4096
 // The scores of a block are a part of scores.
 func (f *Forest[T]) eachBlock(x []T, columns int, a Aggregate, scores []T, run For, finish func(from int, t *tally[T])) {
 	const depth = 8 // about what a row walks down a tree
-	grain := 1 + treeGrain/(1+depth*len(f.roots))
+	grain, block := 1+treeGrain/(1+depth*len(f.roots)), f.blockRows()
+	if f.abreast != nil {
+		grain = max(grain, block/4)
+	}
 	run(len(x)/columns, grain, func(from, to int) {
-		seen := make([]bool, min(blockRows, to-from)*f.targets)
-		for ; from < to; from += blockRows {
-			end := min(from+blockRows, to)
+		seen := make([]bool, min(block, to-from)*f.targets)
+		for ; from < to; from += block {
+			end := min(from+block, to)
 			t := &tally[T]{a, scores[from*f.targets : end*f.targets], seen[:(end-from)*f.targets]}
 			f.count(f.block(x, columns, from, end), t)
 			finish(from, t)
