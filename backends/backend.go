@@ -3,7 +3,10 @@
 // of ours and only the standard library.
 package backends
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
 // Predictor answers one batch with another. Implementations may be called from many
 // goroutines at once. in is immutable and may be kept; so is the answer.
@@ -72,4 +75,8 @@ type Spec struct {
 	// MaxRows is how many rows a batch will have at most, as far as is known; 0 where it is
 	// not. It is advice for who makes room for them: a larger batch is answered, too.
 	MaxRows int
+
+	// Weights, if not nil, is memory for the constants of the model that this process shares with
+	// the others that load it, as package weights uses it. It stays open while the backend does.
+	Weights *os.File
 }

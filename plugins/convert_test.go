@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"testing"
 
@@ -19,7 +20,7 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 	case backends.Datatype:
 		v.Set(reflect.ValueOf(backends.Bool + backends.Datatype(*n%int(backends.Bytes))))
 		return
-	case *backends.Lease: // of memory in this process
+	case *backends.Lease, *os.File: // of this process
 		return
 	}
 	switch v.Kind() {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,6 +26,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/weights"
 )
 
 // Options are the settings of a backend.
@@ -86,14 +88,11 @@ func (b *backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	if err := b.choose(o.Level); err != nil {
 		return nil, err
 	}
-	g, err := onnx.Load(spec.Dir, "model.onnx")
-	if err != nil {
-		return nil, err
+	m, err := open(ctx, spec, o)
+	if errors.Is(err, weights.ErrMismatch) {
+		spec.Weights = nil
+		m, err = open(ctx, spec, o)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	m, err := prepare(g, o)
 	if err != nil {
 		return nil, err
 	}
@@ -103,27 +102,41 @@ func (b *backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	return m, nil
 }
 
-// prepare makes a model of a graph.
-func prepare(g *onnx.Graph, o Options) (*model, error) {
-	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes, iterations: MaxIterations}
-	m, err := e.prepare(g)
+// open makes a model of a file. It fails with weights.ErrMismatch where the shared memory holds
+// the weights of another.
+func open(ctx context.Context, spec backends.Spec, o Options) (*model, error) {
+	g, err := onnx.Load(spec.Dir, "model.onnx")
 	if err != nil {
-		e.pool.Close()
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return prepare(ctx, g, o, spec.Weights)
+}
+
+// prepare makes a model of a graph, with its weights in shared if that is not nil.
+func prepare(ctx context.Context, g *onnx.Graph, o Options, shared *os.File) (*model, error) {
+	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes, iterations: MaxIterations}
+	m, err := e.prepare(ctx, g, shared)
+	if err != nil {
+		e.close()
 	}
 	return m, err
 }
 
-func (e *engine) prepare(g *onnx.Graph) (*model, error) {
+func (e *engine) prepare(ctx context.Context, g *onnx.Graph, shared *os.File) (*model, error) {
 	if err := g.Fold(e.evaluate); err != nil {
 		return nil, err
 	}
 	signature := g.Signature()
 	fuse(g, allFusions)
+	e.weights = openWeights(ctx, shared) // what folding needed is not kept
 	p, err := newPlan(g, e)
 	if err != nil {
 		return nil, err
 	}
-	return newModel(signature, p, e), nil
+	return newModel(signature, p, e), e.weights.Complete()
 }
 
 func (b *backend) add(m *model) error {

@@ -157,7 +157,7 @@ func freeze(g *onnx.Graph, values []backends.Tensor) {
 }
 
 func runGraph(t *testing.T, g *onnx.Graph, given []backends.Tensor, wanted []conformanceTensor) error {
-	m, err := prepare(g, Options{Threads: 2})
+	m, err := prepare(t.Context(), g, Options{Threads: 2}, nil)
 	if err != nil {
 		return err
 	}

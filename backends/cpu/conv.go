@@ -23,7 +23,7 @@ func buildConv(n *node) (kernel, error) {
 		return c.kernel, nil
 	}
 	if c.window.auto == "NOTSET" || c.window.auto == "VALID" {
-		packed := c.pack(w, c.window.fixedPads())
+		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups), w.raw))
 		return func(r *run, in, out []*tensor) error {
 			_, size, err := c.fit(r, in)
 			if err != nil {
@@ -32,13 +32,12 @@ func buildConv(n *node) (kernel, error) {
 			return c.run(r, in, out[0], packed, size)
 		}, nil
 	}
-	return c.packing(w), nil
+	return c.packing(n.engine.kept(w)), nil
 }
 
 // packing returns the kernel of a convolution whose pads depend on the size of the input. It
 // keeps a packing for each, of which a window has few.
 func (c convolution) packing(w *tensor) kernel {
-	kept := &tensor{dtype: w.dtype, shape: w.shape, raw: slices.Clone(w.raw)}
 	var packings sync.Map
 	return func(r *run, in, out []*tensor) error {
 		pads, size, err := c.fit(r, in)
@@ -48,7 +47,7 @@ func (c convolution) packing(w *tensor) kernel {
 		key := fmt.Sprint(pads)
 		packed, ok := packings.Load(key)
 		if !ok {
-			packed, _ = packings.LoadOrStore(key, c.pack(kept, pads))
+			packed, _ = packings.LoadOrStore(key, c.pack(w, pads, nil))
 		}
 		return c.run(r, in, out[0], packed.(*kernels.PackedConv), size)
 	}
@@ -113,7 +112,7 @@ func (c convolution) kernel(r *run, in, out []*tensor) error {
 	if err != nil {
 		return err
 	}
-	return c.run(r, in, out[0], c.pack(in[1], pads), size)
+	return c.run(r, in, out[0], c.pack(in[1], pads, nil), size)
 }
 
 // fit checks the shapes and returns the pads and the size of the output planes.
@@ -129,8 +128,8 @@ func (c convolution) fit(r *run, in []*tensor) (pads, size []int, err error) {
 }
 
 // pack packs weights for certain pads.
-func (c convolution) pack(w *tensor, pads []int) *kernels.PackedConv {
-	return kernels.PackConv(kernels.Conv{
+func (c convolution) pack(w *tensor, pads []int, m kernels.Memory) *kernels.PackedConv {
+	return m.PackConv(kernels.Conv{
 		Channels: w.shape[1] * c.groups, Filters: w.shape[0], Groups: c.groups, Window: c.window.plane(pads),
 	}, view[float32](w))
 }

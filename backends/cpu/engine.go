@@ -4,13 +4,22 @@ import (
 	"math"
 
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
+	"github.com/thrumserve/thrum/backends/weights"
 )
 
-// engine is what the plans of one model share: the threads, and what bounds them.
+// engine is what the plans of one model share: the threads, what bounds them, and where
+// constants are kept.
 type engine struct {
 	pool       *kernels.Pool
-	limit      int // bytes of the largest value that a step may make
-	iterations int // of all loops in one prediction
+	limit      int            // bytes of the largest value that a step may make
+	iterations int            // of all loops in one prediction
+	weights    *weights.Store // nil where they are in this process' own memory
+}
+
+// close ends the threads and frees the constants. Nothing may run any more.
+func (e *engine) close() {
+	e.pool.Close()
+	e.weights.Close()
 }
 
 // elementGrain is how many elements are worth handing to another thread for a function that

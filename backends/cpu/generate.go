@@ -13,7 +13,7 @@ func buildConstant(n *node) (kernel, error) {
 	if value == nil {
 		return nil, n.unsupported("a value that is no tensor")
 	}
-	t, err := copied(value)
+	t, err := n.engine.copied(value)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func buildConstantOfShape(n *node) (kernel, error) {
 	value := &tensor{dtype: backends.FP32, raw: make([]byte, 4)}
 	if v := n.tensor("value"); v != nil {
 		var err error
-		if value, err = copied(v); err != nil {
+		if value, err = n.engine.copied(v); err != nil {
 			return nil, err
 		}
 	}

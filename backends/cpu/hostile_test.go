@@ -127,7 +127,7 @@ func FuzzModel(f *testing.F) {
 		}
 		e := testEngine(t)
 		e.limit = 1 << 20
-		m, err := e.prepare(g)
+		m, err := e.prepare(t.Context(), g, nil)
 		if err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
@@ -20,7 +21,7 @@ func buildLinear(n *node) (kernel, error) {
 		w = scaledTensor(w, alpha)
 	}
 	layer := weighted{
-		packed: packMatrix(w, turned), residual: n.has(fusedResidual),
+		packed: n.engine.packMatrix(w, turned), residual: n.has(fusedResidual),
 		activation: attribute(n, fusedActivation, kernels.Activation{}),
 	}
 	if bias := n.take(2); bias != nil {
@@ -75,12 +76,13 @@ type weighted struct {
 }
 
 // packMatrix packs a constant matrix.
-func packMatrix(t *tensor, transposed bool) *kernels.Packed {
+func (e *engine) packMatrix(t *tensor, transposed bool) *kernels.Packed {
 	k, n := t.shape[0], t.shape[1]
 	if transposed {
 		k, n = n, k
 	}
-	return kernels.PackB(view[float32](t), k, n, t.shape[1], transposed)
+	m := e.keep(fmt.Sprint("MatMul", k, n, transposed), t.raw)
+	return m.PackB(view[float32](t), k, n, t.shape[1], transposed)
 }
 
 func (w weighted) kernel(r *run, in, out []*tensor) error {

@@ -42,6 +42,7 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 	r := m.runs.Get().(*run)
 	defer m.runs.Put(r)
 	tensors, err := m.plan.execute(ctx, r, in.Tensors, m.plan.wanted(in.Outputs))
+	m.own(tensors)
 	return backends.Batch{Tensors: tensors}, err
 }
 
@@ -51,7 +52,7 @@ func (m *model) Close() error {
 	defer m.life.Unlock()
 	if !m.closed {
 		m.closed = true
-		m.engine.pool.Close()
+		m.engine.close()
 		m.gone()
 	}
 	return nil

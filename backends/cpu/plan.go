@@ -51,7 +51,7 @@ func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
 		}
 		p.steps = append(p.steps, s)
 	}
-	if err := p.keepConstants(g); err != nil {
+	if err := p.keepConstants(g, e); err != nil {
 		return nil, err
 	}
 	p.findLastUses()
@@ -90,12 +90,12 @@ func slots(values []*onnx.Value) []int {
 }
 
 // keepConstants fills the slots of constants that a step or an output reads.
-func (p *plan) keepConstants(g *onnx.Graph) error {
+func (p *plan) keepConstants(g *onnx.Graph, e *engine) error {
 	keep := func(slot int) error {
 		if slot < 0 || g.Values[slot].Const == nil || p.constants[slot] != nil {
 			return nil
 		}
-		t, err := copied(g.Values[slot].Const)
+		t, err := e.copied(g.Values[slot].Const)
 		p.constants[slot] = t
 		return err
 	}

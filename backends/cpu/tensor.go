@@ -124,17 +124,6 @@ func (t *tensor) importTensor(b *backends.Tensor) error {
 	return nil
 }
 
-// copied returns the tensor b in memory of its own: one that stayed in a file's memory would
-// keep all of it.
-func copied(b *backends.Tensor) (*tensor, error) {
-	t := new(tensor)
-	if err := t.importTensor(b); err != nil {
-		return nil, err
-	}
-	t.raw = append(newMemory(len(t.raw))[:0], t.raw...)
-	return t, nil
-}
-
 // exportTensor returns t in the form that leaves the engine, sharing its memory.
 func (t *tensor) exportTensor(name string) backends.Tensor {
 	b := backends.Tensor{Name: name, Datatype: t.dtype, Shape: make([]int64, len(t.shape)), Data: t.raw}
