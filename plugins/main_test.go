@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		role()
 		os.Exit(0)
 	}
+	if lie, ok := liars[os.Getenv(roleKey)]; ok {
+		liar(lie)
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -39,6 +43,7 @@ var roles = map[string]func(){
 	"host":    host,
 	"deaf":    deaf,
 	"mute":    func() { writePID(); select {} },
+	"wordy":   func() { Serve(wordy{}) },
 	"hanging": func() { Serve(&backendtest.Fake{OnClose: func() error { select {} }}) },
 }
 

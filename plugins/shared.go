@@ -23,8 +23,9 @@ const maxReserve = 64 << 20
 type shared struct {
 	pool    *shm.Pool
 	handle  uint64
-	row     int          // bytes that a row of the answer is expected to need
-	learned atomic.Int64 // the most that one has needed
+	bound   int          // bytes
+	row     int          // bytes that a row of the answer takes by the signature
+	learned atomic.Int64 // bytes that one has taken lately, the larger ones above all
 }
 
 // newShared makes room for a few batches of so many rows.
@@ -35,7 +36,7 @@ func newShared(h *shm.Host, handle uint64, s backends.Signature, maxRows, maxMem
 	if !s.Batched {
 		maxRows = 1
 	}
-	m := &shared{pool: h.NewPool(maxMemory), handle: handle, row: rowBytes(s.Outputs)}
+	m := &shared{pool: h.NewPool(maxMemory), bound: maxMemory, handle: handle, row: rowBytes(s.Outputs)}
 	slot := min(maxRows*(rowBytes(s.Inputs)+m.row), maxReserve) + headRoom(s.Inputs) + headRoom(s.Outputs)
 	slots := max(2, min(4, maxReserve/slot))
 	if err := m.pool.Reserve(slots, slot); err != nil && !errors.Is(err, shm.ErrTooLarge) {
@@ -82,7 +83,7 @@ func (m *shared) exchange(ctx context.Context, s *backends.Signature, parts []ba
 		rows = int(f.tensors[0].shape[0])
 	}
 	request := alignData(f.bytes())
-	reply := headRoom(s.Outputs) + rows*max(m.row, int(m.learned.Load()))
+	reply := headRoom(s.Outputs) + m.estimate(rows, m.bound/2-request)
 	for {
 		slot, err := m.pool.Acquire(ctx, request+reply)
 		if err != nil {
@@ -94,6 +95,7 @@ func (m *shared) exchange(ctx context.Context, s *backends.Signature, parts []ba
 			return backends.Batch{}, err
 		}
 		if r.Code != codeMoreRoom {
+			m.learn(len(r.Data) / max(rows, 1))
 			return m.read(slot, r, s, parts[0].Outputs, rows)
 		}
 		room := len(slot.Bytes()) - request
@@ -102,15 +104,27 @@ func (m *shared) exchange(ctx context.Context, s *backends.Signature, parts []ba
 			return backends.Batch{}, fmt.Errorf("%w: %d bytes are too few for an answer of %d", errAnswer, room, r.Tag)
 		}
 		reply = alignData(int(r.Tag))
-		m.learn(int64(reply/max(rows, 1) + 1))
 	}
 }
 
-func (m *shared) learn(row int64) {
-	for known := m.learned.Load(); row > known; known = m.learned.Load() {
-		if m.learned.CompareAndSwap(known, row) {
-			return
-		}
+// estimate returns how many bytes the rows of an answer probably take, and no more than most.
+func (m *shared) estimate(rows, most int) int {
+	row := max(m.row, int(m.learned.Load()), 1)
+	if rows > most/row {
+		return max(most, 0)
+	}
+	return rows * row
+}
+
+// learn makes the next answers find the room that they are likely to need: as much as the last
+// large one had, and less by and by if those after it are smaller. A lost update does no harm.
+func (m *shared) learn(row int) {
+	known := m.learned.Load()
+	if excess := known - int64(row); excess > 0 {
+		row += int(excess - excess/8)
+	}
+	if int64(row) != known {
+		m.learned.Store(int64(row))
 	}
 }
 
