@@ -3,15 +3,8 @@ package server
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -21,7 +14,6 @@ import (
 	"github.com/thrumserve/thrum/plugins"
 	"github.com/thrumserve/thrum/plugins/host"
 	"github.com/thrumserve/thrum/server/config"
-	"github.com/thrumserve/thrum/server/golden"
 	"github.com/thrumserve/thrum/server/metrics"
 	"github.com/thrumserve/thrum/server/quarantine"
 	"github.com/thrumserve/thrum/server/repository"
@@ -32,6 +24,7 @@ import (
 type loader struct {
 	programs programs
 	deadline time.Duration // of a model that sets none
+	maxBody  int64         // of a request
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 }
@@ -52,7 +45,7 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 	if err != nil {
 		return nil, err
 	}
-	digest, err := digestOf(s.Dir, cfg)
+	digest, err := digestOf(ctx, s.Dir, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +85,10 @@ func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model
 		Spec:      backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options, MaxRows: cfg.Bounds().MaxRows},
 		Instances: cfg.Instances,
 		Prove: func(ctx context.Context, model backends.Model) error {
-			if now, err := digestOf(s.Dir, cfg); err != nil || now != digest {
+			if now, err := digestOf(ctx, s.Dir, cfg); err != nil || now != digest {
 				return backends.Errorf(backends.ErrInvalid, "%s is not what it was when the version was loaded: load it again, or give changed files a new version", s.Dir)
 			}
-			return warmUp(ctx, s.Dir, model)
+			return l.warmUp(ctx, s.Dir, model)
 		},
 		Patience: l.deadlineOf(cfg) / 2,
 		Log:      log,
@@ -157,62 +150,6 @@ func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward
 		s.CacheEvicted, s.CacheNotKept = c.Evicted, c.Dropped+c.Rejected+c.TooLarge
 	}
 	return s
-}
-
-// warmUp runs a version before it takes traffic: its golden set, which it must answer as the
-// reference did, or, where there is none, a batch of zeros, which pays for what a first run
-// pays for and may be an input that the model has no answer to.
-func warmUp(ctx context.Context, dir string, model backends.Model) error {
-	set, err := golden.Read(dir)
-	if err != nil {
-		return err
-	}
-	if len(set.Cases) > 0 {
-		return set.Check(ctx, model.Signature(), model)
-	}
-	answer, err := model.Predict(ctx, zeros(model.Signature()))
-	if err != nil && !errors.Is(err, backends.ErrInvalid) {
-		return fmt.Errorf("warm-up: %w", err)
-	}
-	answer.Release()
-	return nil
-}
-
-// zeros returns one row that fits sig, every dimension that varies being 1.
-func zeros(sig backends.Signature) backends.Batch {
-	var in backends.Batch
-	for _, spec := range sig.Inputs {
-		t := backends.Tensor{Name: spec.Name, Datatype: spec.Datatype, Shape: slices.Clone(spec.Shape)}
-		for i, d := range t.Shape {
-			t.Shape[i] = max(d, -d) // -1 becomes 1
-		}
-		size := cmp.Or(spec.Datatype.Size(), len(backends.AppendBytesElement(nil, nil)))
-		t.Data = make([]byte, t.Elements()*int64(size))
-		in.Tensors = append(in.Tensors, t)
-	}
-	return in
-}
-
-// digestOf returns a digest of everything that a version's predictions depend on: what is in
-// its folder, the backend and its options.
-func digestOf(dir string, cfg config.Model) (string, error) {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q\n", cfg.Backend, cfg.Options)
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		fmt.Fprintf(h, "%q ", path[len(dir):])
-		n, err := io.Copy(h, f)
-		fmt.Fprintf(h, " %d\n", n)
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // closers are closed in the opposite order of their opening.

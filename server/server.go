@@ -36,7 +36,7 @@ func Run(ctx context.Context, cfg config.Server, o Options) error {
 		return err
 	}
 	m := metrics.New(o.Version)
-	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), metrics: m, log: o.Log}
+	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), maxBody: int64(cfg.Limits.MaxBody), metrics: m, log: o.Log}
 	repo, err := repository.New(repository.Options{
 		Root:         cfg.Models,
 		PollInterval: cfg.Poll(),
@@ -160,7 +160,7 @@ func restOptions(cfg config.Server, o Options, m *metrics.Metrics) rest.Options 
 		Observe: func(r rest.Observation) {
 			m.ObserveRequest(metrics.Request{
 				Model: r.Model, Version: r.Version, Code: r.Status, Rows: r.Rows, Cache: string(r.Cache),
-				Total: r.Total, Parse: r.Parse, Queue: r.Queue, Compute: r.Compute, Reply: r.Reply,
+				BatchRows: r.BatchRows, Total: r.Total, Parse: r.Parse, Queue: r.Queue, Compute: r.Compute, Reply: r.Reply,
 			})
 		},
 	}

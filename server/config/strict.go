@@ -12,9 +12,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// maxFile bounds a configuration file, which is read whole.
+const maxFile = 1 << 20
+
 // readStrict fills into, a pointer to a struct with yaml tags, from the file. A key that the
 // struct does not have is an error that names file, line, key and the nearest key there is.
 func readStrict(path string, into any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return fmt.Errorf("%s: not a regular file of at most %d bytes", path, maxFile)
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -56,6 +56,9 @@ func Read(dir string) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
+	if !info.Mode().IsRegular() {
+		return Set{}, backends.Errorf(backends.ErrInvalid, "%s is not a regular file", path)
+	}
 	if info.Size() > maxSize {
 		return Set{}, backends.Errorf(backends.ErrInvalid, "%s: %d bytes, at most %d: keep fewer cases", path, info.Size(), maxSize)
 	}

@@ -75,6 +75,7 @@ type Request struct {
 	Model, Version string // empty if the request named none that exists
 	Code           int    // HTTP status
 	Rows           int
+	BatchRows      int    // executed together with them; 0 if nothing was computed for this request
 	Cache          string // outcome; empty for a model without a cache
 
 	Total, Parse, Queue, Compute, Reply time.Duration // stages that were not reached are 0

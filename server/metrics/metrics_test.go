@@ -24,9 +24,9 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
 	})
 	v.ObserveBatch(8)
-	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, Cache: "hit",
-		Total: 3 * time.Millisecond, Parse: time.Microsecond, Queue: time.Millisecond, Compute: time.Millisecond, Reply: time.Microsecond})
-	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 429})
+	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, BatchRows: 8, Cache: "miss",
+		Total: 3 * time.Millisecond, Parse: time.Microsecond, Compute: time.Millisecond, Reply: time.Microsecond})
+	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 429}) // neither queued nor computed
 	m.ObserveLoad("digits", time.Second, nil)
 	text := scrape(t, m)
 	for _, want := range []string{
@@ -35,14 +35,14 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_requests_total{code="429",model="digits",version="1"} 1`,
 		`thrum_rows_total{model="digits",version="1"} 4`,
 		`thrum_request_seconds_count{model="digits",version="1"} 2`,
-		`thrum_stage_seconds_count{model="digits",stage="parse",version="1"} 1`,
+		`thrum_stage_seconds_count{model="digits",stage="parse",version="1"} 2`,
 		`thrum_stage_seconds_count{model="digits",stage="queue",version="1"} 1`,
 		`thrum_stage_seconds_count{model="digits",stage="compute",version="1"} 1`,
 		`thrum_stage_seconds_count{model="digits",stage="reply",version="1"} 1`,
 		`thrum_batch_rows_bucket{model="digits",version="1",le="8"} 1`,
 		`thrum_queue_rows{model="digits",version="1"} 7`,
 		`thrum_queue_rejected_total{model="digits",version="1"} 3`,
-		`thrum_cache_requests_total{model="digits",outcome="hit",version="1"} 1`,
+		`thrum_cache_requests_total{model="digits",outcome="miss",version="1"} 1`,
 		`thrum_cache_bytes{model="digits",version="1"} 99`,
 		`thrum_instances{model="digits",state="wanted",version="1"} 3`,
 		`thrum_instances{model="digits",state="live",version="1"} 2`,

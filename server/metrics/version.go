@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -80,13 +79,13 @@ func (v *Version) observe(r Request) {
 		v.metrics.requests.WithLabelValues(v.id.model, v.id.version, strconv.Itoa(r.Code)).Inc()
 	}
 	v.duration.Observe(r.Total.Seconds())
-	for _, stage := range []struct {
-		into prometheus.Observer
-		took time.Duration
-	}{{v.parse, r.Parse}, {v.queue, r.Queue}, {v.compute, r.Compute}, {v.reply, r.Reply}} {
-		if stage.took > 0 {
-			stage.into.Observe(stage.took.Seconds())
-		}
+	v.parse.Observe(r.Parse.Seconds())
+	if r.BatchRows > 0 { // it was computed, and so waited, if for no time
+		v.queue.Observe(r.Queue.Seconds())
+		v.compute.Observe(r.Compute.Seconds())
+	}
+	if r.Reply > 0 {
+		v.reply.Observe(r.Reply.Seconds())
 	}
 	if r.Cache != "" {
 		v.metrics.outcomes.WithLabelValues(v.id.model, v.id.version, r.Cache).Inc()

@@ -112,13 +112,9 @@ func eightDigits(chunk uint64) bool {
 	return chunk&0xf0f0f0f0f0f0f0f0|(chunk+0x0606060606060606)&0xf0f0f0f0f0f0f0f0>>4 == 0x3333333333333333
 }
 
-// parseEight returns the number that eight ASCII digits spell, the first in the lowest byte:
-// pairs, then fours, then the eight are put together by one multiplication each.
+// parseEight returns the number that eight ASCII digits spell, the first in the lowest byte.
 func parseEight(chunk uint64) uint64 {
-	chunk -= 0x3030303030303030
-	chunk = chunk*10 + chunk>>8
-	const mask = 0x000000ff000000ff
-	return ((chunk&mask)*(100+1000000<<32) + (chunk>>16&mask)*(1+10000<<32)) >> 32
+	return eight(chunk - zeros)
 }
 
 // pow10 holds the powers of ten that a float64 holds exactly.

@@ -18,16 +18,20 @@ import (
 // that would hold up a shutdown.
 type conns struct {
 	net.Listener
-	max int
+	max      int
+	patience time.Duration // for the rest of a request that has begun to come in when closing
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards open, and closing's change
 	open    map[*conn]struct{}
-	closing bool
+	closing atomic.Bool
 }
 
 func newConns(ln net.Listener, max int) *conns {
-	return &conns{Listener: ln, max: max, open: map[*conn]struct{}{}}
+	return &conns{Listener: ln, max: max, patience: maxPatience, open: map[*conn]struct{}{}}
 }
+
+// maxPatience bounds how long a client that sends slowly can hold up a shutdown.
+const maxPatience = 3 * time.Second
 
 // acceptPause is how long Accept waits for others to give back what it lacks.
 const acceptPause = 10 * time.Millisecond
@@ -82,7 +86,7 @@ func (cs *conns) add(c *conn) room {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch {
-	case cs.closing:
+	case cs.closing.Load():
 		return closed
 	case len(cs.open) == cs.max:
 		return full
@@ -97,10 +101,11 @@ func (cs *conns) remove(c *conn) {
 	delete(cs.open, c)
 }
 
-// Close stops accepting connections and closes those that have not sent a byte. It may be
-// called again.
+// Close stops accepting connections, closes those that have not sent a byte and gives the
+// others little time to send the rest of a request. It may be called again.
 func (cs *conns) Close() error {
 	cs.closeIf(func(c *conn) bool { return !c.spoke.Load() })
+	cs.hurry()
 	if err := cs.Listener.Close(); !errors.Is(err, net.ErrClosed) {
 		return err
 	}
@@ -113,11 +118,19 @@ func (cs *conns) closeAll() { cs.closeIf(func(*conn) bool { return true }) }
 func (cs *conns) closeIf(which func(*conn) bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.closing = true
+	cs.closing.Store(true)
 	for c := range cs.open {
 		if which(c) {
 			c.Conn.Close() // the goroutine that serves it sees the end and calls Close
 		}
+	}
+}
+
+func (cs *conns) hurry() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		c.Conn.SetReadDeadline(time.Now().Add(cs.patience))
 	}
 }
 
@@ -153,6 +166,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// SetReadDeadline sets the deadline, or an earlier one if the server is closing: fasthttp sets
+// its own at every request, before or after hurry.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if c.conns.closing.Load() {
+		if soon := time.Now().Add(c.conns.patience); t.IsZero() || t.After(soon) {
+			err = c.Conn.SetReadDeadline(soon)
+		}
+	}
+	return err
+}
+
 // slow reports whether the client did not send its request in time.
 func slow(ctx *fasthttp.RequestCtx) bool {
 	c, ok := ctx.Conn().(*conn)
@@ -173,10 +198,10 @@ const maxLinger = 2 * time.Second
 // end, closing at once would reset the connection and could take the reply with it, so what
 // the client is still sending is read and dropped first.
 func (c *conn) Close() error {
-	defer c.conns.remove(c)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger && half.CloseWrite() == nil {
 		c.SetReadDeadline(time.Now().Add(maxLinger))
 		io.Copy(io.Discard, c.Conn)
 	}
+	c.conns.remove(c) // before the client can see the end, and come again
 	return c.Conn.Close()
 }

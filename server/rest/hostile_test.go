@@ -293,6 +293,17 @@ func TestShutdownLetsRequestsUnderWayFinish(t *testing.T) {
 	}
 }
 
+func TestShutdownDoesNotWaitLongForARequestThatComesInSlowly(t *testing.T) {
+	s, addr := start(t, newFake(), Options{ReadTimeout: time.Hour})
+	c := dial(t, addr)
+	fmt.Fprintf(c, "POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	healthy(t, addr) // by now the half of the request is there as well, or comes into a closing server
+	s.each(func(cs *conns) { cs.patience = 50 * time.Millisecond })
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+}
+
 func TestShutdownIsBounded(t *testing.T) {
 	f, gate := gated()
 	s, err := New(f, Options{})
