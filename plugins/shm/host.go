@@ -91,8 +91,8 @@ func (h *Host) CloseFiles() {
 // plugin has ended. The first error stays. What replies hold remains readable.
 func (h *Host) Fail(err error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.err != nil {
+		h.mu.Unlock()
 		return
 	}
 	h.err = err
@@ -101,6 +101,23 @@ func (h *Host) Fail(err error) {
 		s.wake()
 	}
 	h.interrupt()
+	h.mu.Unlock()
+	for p := range h.pools() {
+		p.mu.Lock()
+		p.notify() // those that wait for a slot
+		p.mu.Unlock()
+	}
+}
+
+// pools returns the pools that have arenas.
+func (h *Host) pools() map[*Pool]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make(map[*Pool]bool)
+	for _, a := range h.arenas {
+		all[a.pool] = true
+	}
+	return all
 }
 
 // Close fails with ErrClosed what is still under way and gives up the memory, but for arenas
@@ -110,14 +127,10 @@ func (h *Host) Close() {
 	h.Fail(ErrClosed)
 	h.CloseFiles()
 	h.mu.Lock()
-	pools := make(map[*Pool]bool)
-	for _, a := range h.arenas {
-		pools[a.pool] = true
-	}
 	h.closed = true
 	h.unmap()
 	h.mu.Unlock()
-	for p := range pools {
+	for p := range h.pools() {
 		p.Close()
 	}
 }

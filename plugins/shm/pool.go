@@ -141,6 +141,12 @@ func (p *Pool) take(size int) (*Slot, error) {
 	if p.growth != nil {
 		return nil, nil
 	}
+	p.host.mu.Lock()
+	err := p.host.usable()
+	p.host.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	slotBytes := slotSize(size)
 	if size > p.bound || slotBytes > p.bound {
 		return nil, fmt.Errorf("a call of %d bytes, %w of %d", size, ErrTooLarge, p.bound)

@@ -82,6 +82,18 @@ func TestClosedPoolKeepsWhatIsHeld(t *testing.T) {
 	}
 }
 
+func TestDeathEndsWaitsForSlots(t *testing.T) {
+	h := echoHost(t)
+	pool := h.NewPool(slotGranularity)
+	defer acquire(t, pool, 100).Release() // as an answer that is still being read
+	failed := make(chan error)
+	go func() { _, err := pool.Acquire(t.Context(), 100); failed <- err }()
+	h.Fail(errBroken)
+	if err := <-failed; !errors.Is(err, ErrClosed) {
+		t.Errorf("Acquire beside a death = %v, want ErrClosed", err)
+	}
+}
+
 func TestSlotSizes(t *testing.T) {
 	for _, size := range []int{1, slotGranularity, slotGranularity + 1, 100_000, 5 << 20, 1 << 30} {
 		got := slotSize(size)
