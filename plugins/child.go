@@ -34,6 +34,7 @@ type child struct {
 	log      *lineLog // where its output goes
 
 	inherited []*os.File // what the process gets besides the pipes, from memoryFD on
+	weights   *os.File   // what it gets as weightsFD, and the host keeps; may be nil
 
 	env       []string // go-plugin's part of the environment, and the host's certificate
 	socketDir string   // go-plugin's folder for the socket
@@ -56,6 +57,7 @@ func newChild(command Command, o Options) *child {
 		command:  command,
 		checksum: o.Checksum,
 		limits:   o.Limits,
+		weights:  o.Weights,
 		secure:   o.AutoMTLS,
 		log:      &lineLog{log: o.Log},
 		started:  make(chan struct{}),
@@ -108,16 +110,24 @@ func (c *child) exec() error {
 	return nil
 }
 
+// placed returns files, which a process inherits from hostFD on, with f among them as fd.
+func placed(files []*os.File, f *os.File, fd int) []*os.File {
+	gap := make([]*os.File, fd-hostFD-len(files))
+	return slices.Concat(files, gap, []*os.File{f})
+}
+
 // launch starts the program, confined, and the one that is pinned if one is.
 func (c *child) launch() error {
+	if c.weights != nil {
+		c.cmd.ExtraFiles = placed(c.cmd.ExtraFiles, c.weights, weightsFD)
+	}
 	if c.checksum != "" {
 		program, err := openPinned(c.command.Path, c.checksum)
 		if err != nil {
 			return err
 		}
 		defer closeAll(program)
-		gap := make([]*os.File, programFD-hostFD-len(c.cmd.ExtraFiles))
-		c.cmd.ExtraFiles = slices.Concat(c.cmd.ExtraFiles, gap, []*os.File{program})
+		c.cmd.ExtraFiles = placed(c.cmd.ExtraFiles, program, programFD)
 		c.cmd.Path, c.cmd.Err = programPath(), nil
 	}
 	if err := c.limits.confineThread(); err != nil {

@@ -68,6 +68,10 @@ type Options struct {
 	// MaxMemory bounds the shared memory of one model, in bytes; 1 GiB if 0. A batch that does
 	// not fit it is an ErrTooLarge.
 	MaxMemory int
+
+	// Weights, if not nil, is what weights.NewFile has made for all processes that load one model
+	// with the same program: the backend finds it as backends.Spec.Weights. The caller keeps it.
+	Weights *os.File
 }
 
 func (o Options) check() error {
@@ -164,6 +168,9 @@ func (p *Process) config(host identity) *goplugin.ClientConfig {
 			p.child.env, p.child.socketDir = slices.Concat(cmd.Env, host.environ()), socketDir
 			if p.memory != nil {
 				p.child.env = append(p.child.env, memoryKey+"="+memoryValue)
+			}
+			if p.options.Weights != nil {
+				p.child.env = append(p.child.env, weightsKey+"="+weightsValue)
 			}
 			return p.child, checkSocketDir(socketDir)
 		},

@@ -37,6 +37,7 @@ func serve(b backends.Backend, version uint) {
 		signal.Ignore(syscall.SIGTERM)
 		exitWithHost()
 		srv.share()
+		srv.weights = openWeights()
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: handshake(version),

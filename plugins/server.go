@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type server struct {
 	proto.UnimplementedTensorsServer
 	backend backends.Backend
 	memory  *shm.Plugin // nil where tensors cross by gRPC
+	weights *os.File    // what other instances share with this one; may be nil
 	working func(error) // is told why the host cannot be served any more
 	once    sync.Once   // starts work
 
@@ -67,10 +69,12 @@ func (s *server) Load(ctx context.Context, req *proto.LoadRequest) (*proto.LoadR
 }
 
 func (s *server) load(ctx context.Context, spec backends.Spec) (loadedModel, error) {
+	spec.Weights = s.weights
 	m, err := s.backend.Load(ctx, spec)
 	if err != nil {
 		return loadedModel{}, err
 	}
+	debug.FreeOSMemory() // loading leaves more behind than serving needs for a long time
 	signature := m.Signature()
 	err = checkSignature(signature)
 	if err != nil {

@@ -52,10 +52,14 @@ func TestConformance(t *testing.T) {
 }
 
 func openProcess(t *testing.T, transport string) backends.Backend {
-	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
-	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cpu", Transport: transport, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := plugins.Start(t.Context(), self(), plugins.Options{Name: "cpu", Transport: transport, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// self is this test binary as the plugin.
+func self() plugins.Command {
+	return plugins.Command{Path: os.Args[0], Env: append(os.Environ(), pluginKey+"=1", "GORACE=atexit_sleep_ms=0")}
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ type Options struct {
 	Command   plugins.Command
 	Plugin    plugins.Options
 	Spec      backends.Spec
-	Instances int // 1 if 0
+	Instances int // 1 if 0; several share the memory that their weights take, where they can
 
 	// Prove, if not nil, is asked of every instance once it has loaded the model, at first and
 	// after each restart; one that fails takes no traffic.
@@ -38,7 +39,7 @@ type Options struct {
 	OnEvent func(Event)  // called in order for each instance, from several goroutines; may be nil
 	Log     *slog.Logger // slog.Default() if nil
 
-	start func(ctx context.Context) (process, error) // plugins.Start, except in tests
+	start func(ctx context.Context, weights *os.File) (process, error) // plugins.Start, except in tests
 }
 
 func (o Options) withDefaults() Options {
@@ -50,8 +51,10 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.Default()
 	}
 	if o.start == nil {
-		o.start = func(ctx context.Context) (process, error) {
-			p, err := plugins.Start(ctx, o.Command, o.Plugin)
+		o.start = func(ctx context.Context, weights *os.File) (process, error) {
+			plugin := o.Plugin
+			plugin.Weights = weights
+			p, err := plugins.Start(ctx, o.Command, plugin)
 			if err != nil {
 				return nil, err
 			}
@@ -78,6 +81,7 @@ type Model struct {
 	options     Options
 	signature   backends.Signature
 	loadTimeout time.Duration
+	weights     shelf
 
 	ctx     context.Context // ends when the model is closed
 	stop    context.CancelFunc
@@ -90,9 +94,8 @@ type Model struct {
 	slots    []*slot
 	breaker  breaker
 	costs    costs
-	careful  time.Time     // until then instances are given one batch at a time
-	caution  time.Duration // from the last death, or from the end of an outage
-	outage   time.Time     // when the last time without any instance ended
+	careful  time.Time // until then instances are given one batch at a time
+	outage   time.Time // when the last time without any instance ended
 	closed   bool
 	restarts uint64
 	hangs    uint64
@@ -107,6 +110,7 @@ func Open(ctx context.Context, o Options) (*Model, error) {
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.slots = make([]*slot, m.options.Instances)
+	m.weights.none = len(m.slots) < 2
 	loads, ctx := errgroup.WithContext(ctx)
 	for i := range m.slots {
 		s := &slot{number: i}
@@ -173,6 +177,7 @@ func (m *Model) Close() error {
 			}
 		}
 		closing.Wait()
+		m.weights.close()
 		m.err = errors.Join(errs...)
 	})
 	return m.err
@@ -199,13 +204,17 @@ type Stats struct {
 	Hangs        uint64 // instances killed because they hung
 	Breaker      BreakerState
 	Transport    string // how tensors cross, such as "shm" or "grpc"; empty while none lives
+	SharedBytes  int64  // weights that are in memory once for all instances
 }
 
 // Stats returns what m has now and what has happened so far.
 func (m *Model) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Stats{Wanted: len(m.slots), Restarts: m.restarts, Hangs: m.hangs, Breaker: m.breaker.public()}
+	s := Stats{
+		Wanted: len(m.slots), Restarts: m.restarts, Hangs: m.hangs, Breaker: m.breaker.public(),
+		SharedBytes: m.weights.bytes(),
+	}
 	for _, inst := range m.live() {
 		s.Live++
 		s.Transport = transport(inst.model)

@@ -38,9 +38,11 @@ type instance struct {
 }
 
 // start starts an instance, loads the model and has it prove itself.
-func (m *Model) start(ctx context.Context, s *slot) (*instance, error) {
+func (m *Model) start(ctx context.Context, s *slot) (_ *instance, err error) {
 	begin := time.Now()
-	p, err := m.options.start(ctx)
+	shared, done := m.weights.take()
+	defer func() { done(err) }()
+	p, err := m.options.start(ctx, shared)
 	if err != nil {
 		return nil, err
 	}

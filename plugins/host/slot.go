@@ -132,9 +132,10 @@ func (m *Model) replace(s *slot) *instance {
 		if err == nil {
 			m.update(func() {
 				m.restarts++
-				if len(m.live()) == 0 { // what was lost has been waiting for this one
-					m.outage, m.careful = inst.born, inst.born.Add(m.caution)
+				if len(m.live()) == 0 {
+					m.outage = inst.born
 				}
+				m.careful = inst.born.Add(carefulFor)
 				s.live, s.began, s.took = inst, time.Time{}, inst.took
 			})
 			return inst
