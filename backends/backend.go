@@ -35,7 +35,8 @@ type Joiner interface {
 	PredictJoined(ctx context.Context, parts []Batch) (Batch, error)
 }
 
-// Model is a loaded version of a model. Close frees what it holds after calls under way have
+// Model is a loaded version of a model. It must not keep the input of a Predict that has
+// returned: in a plugin it lies in memory that the host uses again. Close frees what it holds after calls under way have
 // returned; it may be called twice. Predict after Close fails with ErrUnavailable.
 type Model interface {
 	Predictor

@@ -198,7 +198,7 @@ func count(outcomes []outcome) tally {
 
 func (t tally) lost() int { return t.refused + t.other }
 
-// percentile returns the latency that a share of outcomes does not exceed.
+// percentile returns the latency that a share of outcomes does not exceed. No answer is a slow one.
 func percentile(outcomes []outcome, share float64) time.Duration {
 	if len(outcomes) == 0 {
 		return 0
@@ -206,6 +206,9 @@ func percentile(outcomes []outcome, share float64) time.Duration {
 	all := make([]time.Duration, len(outcomes))
 	for i, o := range outcomes {
 		all[i] = o.took()
+		if !o.ok() {
+			all[i] = time.Hour
+		}
 	}
 	slices.Sort(all)
 	return all[min(int(share*float64(len(all))), len(all)-1)]

@@ -101,7 +101,7 @@ func spoilReplies(ctx context.Context, l *lab) ([]finding, error) {
 		{"a reply with a row too few", orders.Short},
 		{"a reply with a row too many", orders.Long},
 		{"a reply of garbage", orders.Garbage},
-		{"garbage over all shared memory", orders.Scribble},
+		{"garbage over the control region", orders.Scribble},
 	} {
 		var culprit outcome
 		var deaths float64

@@ -43,29 +43,32 @@ func TestSlope(t *testing.T) {
 
 func TestRecovery(t *testing.T) {
 	kill := time.Now()
-	row := func(slowUntil time.Duration, outlier int) []outcome {
+	row := func(slowFrom, slowTo time.Duration) []outcome {
 		var all []outcome
 		for i := range 1000 {
 			o := outcome{due: kill.Add(time.Duration(i) * time.Millisecond), status: 200}
 			o.end = o.due.Add(time.Millisecond)
-			if o.due.Sub(kill) < slowUntil || i == outlier {
+			if after := o.due.Sub(kill); after >= slowFrom && after < slowTo {
 				o.end = o.due.Add(time.Second)
 			}
 			all = append(all, o)
 		}
 		return all
 	}
+	const ms = time.Millisecond
 	for _, c := range []struct {
 		situation string
 		outcomes  []outcome
 		want      time.Duration
 	}{
-		{"nobody notices", row(0, -1), 0},
-		{"slow for a while", row(200*time.Millisecond, -1), 192 * time.Millisecond},
-		{"one that is slow for another reason", row(0, 999), 0},
-		{"nothing was answered", nil, lifetime},
+		{"nobody notices", row(0, 0), 0},
+		{"slow for a while", row(0, 200*ms), 200 * ms},
+		{"felt a little later", row(150*ms, 250*ms), 250 * ms},
+		{"slow for another reason", row(700*ms, 800*ms), 0},
+		{"slow to the end", row(0, 1000*ms), time.Second},
+		{"nothing was answered", nil, time.Second},
 	} {
-		if got := recovery(c.outcomes, kill, 100*time.Millisecond); got != c.want {
+		if got := recovery(c.outcomes, kill, kill.Add(time.Second), 100*ms); got != c.want {
 			t.Errorf("%s: recovery = %v, want %v", c.situation, got, c.want)
 		}
 	}

@@ -7,14 +7,15 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
-const (
-	// mostFlights keeps an instance from idling while the next batch is laid.
-	mostFlights = 2
+// mostFlights keeps an instance from idling while the next batch is laid.
+const mostFlights = 2
 
-	// carefulFor is how long after a death or a restart instances are given one batch at a time.
-	// It has to outlast the repetition of what was lost.
-	carefulFor = 2 * time.Second
-)
+// caution returns for how long after a death instances are given one batch at a time, so that
+// the next death has one suspect. It has to outlast the repetition of what was lost: at worst
+// row by row and each of them twice. It should not last longer: it costs throughput.
+func caution(rows int, rowCost time.Duration) time.Duration {
+	return min(max(100*time.Millisecond, time.Duration(3*rows)*min(rowCost, time.Second)), 10*time.Second)
+}
 
 // board gives f to an instance. It waits for one that is free, and, where none lives, for a
 // restart that is expected in time.

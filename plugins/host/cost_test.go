@@ -87,6 +87,26 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
+func TestCaution(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		rows      int
+		cost      time.Duration
+		want      time.Duration
+	}{
+		{"nothing was lost", 0, ms, 100 * ms},
+		{"little was lost", 8, ms, 100 * ms},
+		{"much was lost", 100, 2 * ms, 600 * ms},
+		{"nothing is known of the cost", 100, 0, 100 * ms},
+		{"slow rows", 64, time.Second, 10 * time.Second},
+		{"absurd ones", 1 << 30, math.MaxInt64, 10 * time.Second},
+	} {
+		if got := caution(c.rows, c.cost); got != c.want {
+			t.Errorf("%s: caution(%d, %v) = %v, want %v", c.situation, c.rows, c.cost, got, c.want)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		situation string

@@ -41,7 +41,6 @@ func (m *Model) fly(ctx context.Context, inst *instance, f *flight, parts []back
 	if !f.first.IsZero() && f.err == nil {
 		m.costs.observe(f.rows, now.Sub(f.first))
 	}
-	inst.remove(f, now)
 	switch crashed := errors.Is(f.err, backends.ErrCrashed); {
 	case crashed:
 		m.end(inst, now)
@@ -50,6 +49,7 @@ func (m *Model) fly(ctx context.Context, inst *instance, f *flight, parts []back
 		m.end(inst, now)
 		f.missed = true
 	}
+	inst.remove(f, now)
 	if f.left {
 		f.out.Release()
 	}
@@ -60,12 +60,22 @@ func (m *Model) fly(ctx context.Context, inst *instance, f *flight, parts []back
 // end takes inst out of service. One that lost a batch is killed, if it is not dead already:
 // whatever is left of it answers nobody any more.
 func (m *Model) end(inst *instance, now time.Time) {
-	m.careful = now.Add(carefulFor)
 	if inst.ending {
 		return
 	}
-	inst.ending = true
+	m.doubt(inst, now)
 	_ = inst.process.Kill() // one that cannot be killed is gone, or its Close says so
+}
+
+// doubt gives inst nothing more and begins a time of caution.
+func (m *Model) doubt(inst *instance, now time.Time) {
+	inst.ending = true
+	rows := 0
+	for _, f := range inst.flights {
+		rows += f.rows
+	}
+	m.caution = caution(rows, m.costs.of(1))
+	m.careful = later(m.careful, now.Add(m.caution))
 }
 
 // epitaph says how the instance ended, for a batch that failed with err.

@@ -94,8 +94,9 @@ type Model struct {
 	slots    []*slot
 	breaker  breaker
 	costs    costs
-	careful  time.Time // until then instances are given one batch at a time
-	outage   time.Time // when the last time without any instance ended
+	careful  time.Time     // until then instances are given one batch at a time
+	caution  time.Duration // from the last death, or from the end of an outage
+	outage   time.Time     // when the last time without any instance ended
 	closed   bool
 	restarts uint64
 	hangs    uint64

@@ -132,10 +132,9 @@ func (m *Model) replace(s *slot) *instance {
 		if err == nil {
 			m.update(func() {
 				m.restarts++
-				if len(m.live()) == 0 {
-					m.outage = inst.born
+				if len(m.live()) == 0 { // what was lost has been waiting for this one
+					m.outage, m.careful = inst.born, inst.born.Add(m.caution)
 				}
-				m.careful = inst.born.Add(carefulFor)
 				s.live, s.began, s.took = inst, time.Time{}, inst.took
 			})
 			return inst

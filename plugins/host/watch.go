@@ -46,7 +46,7 @@ func (m *Model) condemn(inst *instance, now time.Time) bool {
 		return false
 	}
 	inst.verdict = fmt.Sprintf("it hung: a batch of %d rows was not answered within %v", f.rows, f.limit.Round(time.Millisecond))
-	inst.ending, m.careful = true, now.Add(carefulFor)
+	m.doubt(inst, now)
 	m.hangs++
 	m.notify()
 	return true

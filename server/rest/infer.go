@@ -68,10 +68,11 @@ func (s *Server) predict(ctx *fasthttp.RequestCtx, t target, o *Observation) err
 }
 
 // explain returns what to tell a client whose call failed: that it missed its deadline says less
-// than that for some of the time nothing could answer it, and when to try again.
-func explain(err error, v *catalog.Version, since time.Time) error {
+// than that for some of the time nothing could answer, and when to try again. Those who were
+// before it in the queue may have been there for as long as it has.
+func explain(err error, v *catalog.Version, start time.Time) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return cmp.Or(v.Live(since), err)
+		return cmp.Or(v.Live(start.Add(-time.Since(start))), err)
 	}
 	return err
 }

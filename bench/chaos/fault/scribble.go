@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// scribble writes over the beginning of everything that this process shares with its host, as a
-// wild pointer would: the words by which they tell each other what to do, above all.
+// scribble writes over the region by which this process and its host tell each other what to
+// do, as a wild pointer would. It spares the tensors: who writes over those answers wrongly, as
+// a backend that computes wrongly does.
 func scribble() {
 	maps, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -25,7 +26,7 @@ func scribble() {
 		var from, to int64
 		var access string
 		_, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &access)
-		if err != nil || access != "rw-s" || !strings.Contains(lines.Text(), "memfd:") {
+		if err != nil || access != "rw-s" || !strings.Contains(lines.Text(), "memfd:thrum-control") {
 			continue
 		}
 		noise := make([]byte, min(to-from, 64<<10))
