@@ -19,14 +19,14 @@ var allowed = map[string][]string{
 
 	"backends/backendtest": {"backends"},
 	"backends/onnx":        {"backends"},
-	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx"},
+	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/weights"},
 	"backends/cpu/ml":      {"backends", "backends/cpu/kernels"},
 	"backends/null":        {"backends"},
 
 	"plugins":          {"backends", "plugins/proto", "plugins/shm"},
 	"plugins/cpu":      {"backends/cpu", "plugins"},
 	"plugins/null":     {"backends/null", "plugins"},
-	"plugins/host":     {"backends", "plugins"},
+	"plugins/host":     {"backends", "backends/weights", "plugins"},
 	"plugins/discover": {"backends", "plugins"},
 	"plugins/example":  {"backends", "plugins"},
 	"batching":         {"backends"},
