@@ -77,7 +77,10 @@ func floatLoop[T float](n *node) loop2[T, T] {
 		return divLoop[T]
 	case "Mod":
 		if n.int("fmod", 0) != 1 {
-			n.fail(backends.Errorf(backends.ErrInvalid, "Mod of floats needs fmod=1"))
+			if n.Opset < 28 {
+				n.fail(backends.Errorf(backends.ErrInvalid, "Mod of floats needs fmod=1"))
+			}
+			return each2(func(a, b T) T { return T(floorModReal(float64(a), float64(b))) })
 		}
 		return each2(func(a, b T) T { return T(math.Mod(float64(a), float64(b))) })
 	case "Pow":
@@ -122,6 +125,18 @@ func floorMod[T integer | int](a, b T) T {
 	m := a % b
 	if m != 0 && (m < 0) != (b < 0) {
 		m += b
+	}
+	return m
+}
+
+// floorModReal is floorMod of reals: a zero has the sign of b too.
+func floorModReal(a, b float64) float64 {
+	m := math.Mod(a, b)
+	switch {
+	case m == 0:
+		return math.Copysign(0, b)
+	case m < 0 != (b < 0):
+		return m + b
 	}
 	return m
 }

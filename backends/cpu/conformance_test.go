@@ -180,7 +180,8 @@ func runGraph(t *testing.T, g *onnx.Graph, given []backends.Tensor, wanted []con
 	return nil
 }
 
-// compare allows floats the tolerance of the ONNX project.
+// compare allows floats the tolerance of the ONNX project: a thousandth, or for half precision
+// two units in the last place, where that is more.
 func compare(got, want backends.Tensor) error {
 	if got.Name != want.Name || got.Datatype != want.Datatype || !slices.Equal(got.Shape, want.Shape) {
 		return fmt.Errorf("output %q: %v %v %v, want %v %v", want.Name, got.Name, got.Datatype, got.Shape, want.Datatype, want.Shape)
@@ -193,8 +194,11 @@ func compare(got, want backends.Tensor) error {
 		return nil
 	}
 	relative := 1e-3
-	if want.Datatype == backends.BF16 {
-		relative = 1e-2
+	switch want.Datatype {
+	case backends.BF16:
+		relative = 0x1p-6
+	case backends.FP16:
+		relative = 0x1p-9
 	}
 	for i, w := range wanted {
 		if v := have[i]; v != w && !(v != v && w != w) && !(math.Abs(v-w) <= 1e-6+relative*math.Abs(w)) {

@@ -9,7 +9,7 @@ import (
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
-// buildConv builds convolutions of one and two dimensions.
+// buildConv builds convolutions.
 func buildConv(n *node) (kernel, error) {
 	if n.input(0) != backends.FP32 {
 		return nil, n.unsupported("inputs of %v", n.input(0))
@@ -17,6 +17,9 @@ func buildConv(n *node) (kernel, error) {
 	c, err := convolutionOf(n)
 	if err != nil {
 		return nil, err
+	}
+	if len(c.shape) > 4 {
+		return c.lattice, nil
 	}
 	w := n.take(1)
 	if w == nil {
@@ -67,8 +70,8 @@ func weightShape(n *node) ([]int, error) {
 	if slices.ContainsFunc(shape, negative) || shape == nil {
 		return nil, n.unsupported("weights of a size that is not known at load")
 	}
-	if len(shape) != 3 && len(shape) != 4 {
-		return nil, n.unsupported("convolutions of %d dimensions: it has those of 1 and 2", len(shape)-2)
+	if len(shape) < 3 {
+		return nil, backends.Errorf(backends.ErrInvalid, "weights of shape %v have no kernel", shape)
 	}
 	return shape, nil
 }

@@ -52,16 +52,19 @@ func (s spreading) kernel(r *run, in, out []*tensor) error {
 	if err := r.makeTensor(out[0], x.dtype, append([]int{x.shape[0], filters}, size...)); err != nil {
 		return err
 	}
-	y := images(out[0])
 	if len(in) > 2 && in[2] != nil {
 		if in[2].len() != filters {
 			return backends.Errorf(backends.ErrInvalid, "a bias of shape %v for %d filters", in[2].shape, filters)
 		}
-		startWith(y, view[float32](in[2]))
+		startWith(out[0], view[float32](in[2]))
 	} else {
-		clear(y.Data)
+		clear(out[0].raw)
 	}
-	plane := s.window.plane(pads)
+	if x.rank() > 4 {
+		s.lattice(r, x, w, out[0], pads)
+		return nil
+	}
+	y, plane := images(out[0]), s.window.plane(pads)
 	r.engine.pool.For(x.shape[0]*filters, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			s.spread(images(x), y, view[float32](w), plane, i)
@@ -71,9 +74,10 @@ func (s spreading) kernel(r *run, in, out []*tensor) error {
 }
 
 // startWith fills each plane with its bias.
-func startWith(y kernels.Images, bias []float32) {
-	for i := range y.N * y.C {
-		fill(y.Data[i*y.H*y.W:(i+1)*y.H*y.W], bias[i%y.C])
+func startWith(y *tensor, bias []float32) {
+	plane := product(y.shape[2:])
+	for i := range y.shape[0] * y.shape[1] {
+		fill(view[float32](y)[i*plane:(i+1)*plane], bias[i%y.shape[1]])
 	}
 }
 

@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"context"
+
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
@@ -11,7 +13,7 @@ func (e *engine) evaluate(n *onnx.Node, inputs []*backends.Tensor) ([]*backends.
 	if err != nil {
 		return nil, err
 	}
-	r := &run{engine: e, limit: e.limit, values: make([]tensor, len(inputs)+len(n.Outputs))}
+	r := &run{engine: e, ctx: context.Background(), limit: e.limit, values: make([]tensor, len(inputs)+len(n.Outputs))}
 	for i, t := range inputs {
 		if t == nil || s.in[i] < 0 {
 			s.in[i] = -1

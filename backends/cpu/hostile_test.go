@@ -91,7 +91,7 @@ func TestUnknownOperatorsAreRefusedByName(t *testing.T) {
 		node onnx.Node
 		want []string
 	}{
-		{"operator", onnx.Node{Op: "LSTM", Name: "cell", Opset: 17}, []string{"LSTM", "cell", "17"}},
+		{"operator", onnx.Node{Op: "ImageDecoder", Name: "photo", Opset: 20}, []string{"ImageDecoder", "photo", "20"}},
 		{"domain", onnx.Node{Op: "Add", Domain: "com.example", Name: "sum", Opset: 1}, []string{"Add", "com.example", "sum"}},
 		{"opset", onnx.Node{Op: "Add", Name: "sum", Opset: 6}, []string{"Add", "sum", "6", "7"}},
 	}

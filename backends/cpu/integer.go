@@ -35,6 +35,9 @@ func buildConvInteger(n *node) (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(c.shape) > 4 {
+		return nil, n.unsupported("convolutions of %d dimensions: it has those of 1 and 2", len(c.shape)-2)
+	}
 	widenX, err := widening(n, 0, 2)
 	if err != nil {
 		return nil, err

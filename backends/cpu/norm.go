@@ -234,6 +234,62 @@ func writeMoments(r *run, x *tensor, out []*tensor, a int, epsilon float32) erro
 	return nil
 }
 
+// buildLpNormalization builds the division of lines by their norm; a line of zeros stays.
+func buildLpNormalization(n *node) (kernel, error) {
+	p := n.int("p", 2)
+	if n.input(0) != backends.FP32 || p != 1 && p != 2 {
+		return nil, n.unsupported("an input of %v with p=%d", n.input(0), p)
+	}
+	return alongAxis(n.int("axis", -1), false, func(dst, src []float32, cols int) {
+		for ; len(src) > 0; dst, src = dst[cols:], src[cols:] {
+			sum := 0.0
+			for _, v := range src[:cols] {
+				sum += math.Pow(math.Abs(float64(v)), float64(p))
+			}
+			if p == 2 {
+				sum = math.Sqrt(sum)
+			}
+			for i, v := range src[:cols] {
+				if dst[i] = 0; sum != 0 {
+					dst[i] = float32(float64(v) / sum)
+				}
+			}
+		}
+	}), nil
+}
+
+// buildMeanVarianceNormalization normalises what lies along some axes together.
+func buildMeanVarianceNormalization(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 {
+		return nil, n.unsupported("an input of %v", n.input(0))
+	}
+	axes := n.ints("axes")
+	if axes == nil {
+		axes = []int{0, 2, 3}
+	}
+	return func(r *run, in, out []*tensor) error {
+		s, err := reductionOf(in[0].shape, axes, true)
+		if err != nil {
+			return err
+		}
+		rows, done := r.scratch(), r.scratch()
+		if err := r.transpose(rows, in[0], s.perm); err != nil {
+			return err
+		}
+		if err := r.makeTensor(done, backends.FP32, rows.shape); err != nil {
+			return err
+		}
+		src, dst := view[float32](rows), view[float32](done)
+		for from := 0; from < len(src); from += s.width {
+			mean, variance := moments(src[from : from+s.width])
+			for i, v := range src[from : from+s.width] {
+				dst[from+i] = float32((float64(v) - mean) / (math.Sqrt(variance) + 1e-9))
+			}
+		}
+		return r.transpose(out[0], done, inverse(s.perm))
+	}, nil
+}
+
 // buildLRN builds the local response normalisation across channels.
 func buildLRN(n *node) (kernel, error) {
 	if n.input(0) != backends.FP32 {

@@ -91,25 +91,30 @@ func pickRows[T number](values, places, src *tensor, a int, order func(row []T, 
 	}
 }
 
-func buildCumSum(n *node) (kernel, error) {
+// buildCumulative builds CumSum and CumProd.
+func buildCumulative(n *node) (kernel, error) {
 	switch n.input(0) {
 	case backends.FP32:
-		return cumSum[float32](n), nil
+		return cumulative[float32](n), nil
 	case backends.FP64:
-		return cumSum[float64](n), nil
+		return cumulative[float64](n), nil
 	case backends.Int32:
-		return cumSum[int32](n), nil
+		return cumulative[int32](n), nil
 	case backends.Int64:
-		return cumSum[int64](n), nil
+		return cumulative[int64](n), nil
 	case backends.Uint32:
-		return cumSum[uint32](n), nil
+		return cumulative[uint32](n), nil
 	case backends.Uint64:
-		return cumSum[uint64](n), nil
+		return cumulative[uint64](n), nil
 	}
 	return nil, n.unsupported("an input of %v", n.input(0))
 }
 
-func cumSum[T number](n *node) kernel {
+func cumulative[T number](n *node) kernel {
+	add, start := addUp[T], T(0)
+	if n.Op == "CumProd" {
+		add, start = multiplyUp[T], 1
+	}
 	exclusive, backward, along := n.int("exclusive", 0) != 0, n.int("reverse", 0) != 0, n.list("", 1)
 	return func(r *run, in, out []*tensor) error {
 		at, err := along(in)
@@ -130,27 +135,38 @@ func cumSum[T number](n *node) kernel {
 		src, dst := view[T](in[0]), view[T](out[0])
 		for o := range product(in[0].shape[:a]) {
 			for i := range inner {
-				first, step := o*n*inner+i, inner
+				l := line{o*n*inner + i, inner, n}
 				if backward {
-					first, step = first+(n-1)*inner, -inner
+					l.first, l.step = l.first+(n-1)*inner, -inner
 				}
-				sumLine(dst, src, line{first, step, n}, exclusive)
+				accumulateLine(dst, src, l, cumulation[T]{start, add, exclusive})
 			}
 		}
 		return nil
 	}
 }
 
+func addUp[T number](a, b T) T { return a + b }
+
+func multiplyUp[T number](a, b T) T { return a * b }
+
 // line is n elements, step apart.
 type line struct{ first, step, n int }
 
-func sumLine[T number](dst, src []T, l line, exclusive bool) {
-	var sum T
+// cumulation says what each element of a line becomes of those up to it, or before it.
+type cumulation[T number] struct {
+	start     T
+	add       func(a, b T) T
+	exclusive bool
+}
+
+func accumulateLine[T number](dst, src []T, l line, c cumulation[T]) {
+	sum := c.start
 	for at, left := l.first, l.n; left > 0; at, left = at+l.step, left-1 {
 		before := sum
-		sum += src[at]
+		sum = c.add(sum, src[at])
 		dst[at] = sum
-		if exclusive {
+		if c.exclusive {
 			dst[at] = before
 		}
 	}

@@ -149,26 +149,35 @@ func padded[T element](dst, src, value *tensor, sources [][]int) {
 // buildDepthToSpace moves channels to blocks of pixels; SpaceToDepth moves them back. Both
 // are a transposition of the dimensions that blocks divide.
 func buildDepthToSpace(n *node) (kernel, error) {
-	b, deep := n.int("blocksize", 0), n.string("mode", "DCR") == "DCR"
+	b, mode := n.int("blocksize", 0), n.string("mode", "DCR")
+	if mode != "DCR" && mode != "CRD" {
+		return nil, backends.Errorf(backends.ErrInvalid, "mode %q: it is DCR or CRD", mode)
+	}
 	back := n.Op == "SpaceToDepth"
+	// The blocks' two dimensions stand before the channels or after them.
+	blocks := map[string]int{"DCR": 1, "CRD": 2}[mode]
 	return func(r *run, in, out []*tensor) error {
 		x := in[0]
 		if x.rank() != 4 || b < 1 || !back && x.shape[1]%(b*b) != 0 || back && (x.shape[2]%b != 0 || x.shape[3]%b != 0) {
 			return backends.Errorf(backends.ErrInvalid, "an input of shape %v in blocks of %d", x.shape, b)
 		}
 		c, h, w := x.shape[1], x.shape[2], x.shape[3]
-		split, perm := []int{x.shape[0], b, b, c / (b * b), h, w}, []int{0, 3, 4, 1, 5, 2}
-		shape := []int{x.shape[0], c / (b * b), h * b, w * b}
-		switch {
-		case back:
-			split, perm = []int{x.shape[0], c, h / b, b, w / b, b}, []int{0, 3, 5, 1, 2, 4}
-			shape = []int{x.shape[0], c * b * b, h / b, w / b}
-		case !deep:
-			split, perm = []int{x.shape[0], c / (b * b), b, b, h, w}, []int{0, 1, 4, 2, 5, 3}
+		apart, shape, perm := r.scratch(), []int{x.shape[0], c * b * b, h / b, w / b}, []int{0, 3, 5, 1, 2, 4}
+		if back {
+			apart.share(x, []int{x.shape[0], c, h / b, b, w / b, b})
+			if blocks == 2 {
+				perm = []int{0, 1, 3, 5, 2, 4}
+			}
+		} else {
+			c /= b * b
+			split := slices.Insert([]int{x.shape[0], c, h, w}, blocks, b, b)
+			apart.share(x, split)
+			shape, perm = []int{x.shape[0], c, h * b, w * b}, []int{0, 3, 4, 1, 5, 2}
+			if blocks == 2 {
+				perm = []int{0, 1, 4, 2, 5, 3}
+			}
 		}
-		blocks := r.scratch()
-		blocks.share(x, split)
-		if err := r.transpose(out[0], blocks, perm); err != nil {
+		if err := r.transpose(out[0], apart, perm); err != nil {
 			return err
 		}
 		out[0].shape = append(out[0].shape[:0], shape...)

@@ -1,20 +1,21 @@
 package cpu
 
 import (
+	"math"
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
-// buildPool builds MaxPool and AveragePool over one and two dimensions.
+// buildPool builds MaxPool and AveragePool.
 func buildPool(n *node) (kernel, error) {
 	w, err := windowOf(n, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(w.kernel) != 1 && len(w.kernel) != 2 {
-		return nil, n.unsupported("pooling over %d dimensions: it has 1 and 2", len(w.kernel))
+	if len(w.kernel) > 2 {
+		return deepPool(n, w)
 	}
 	if n.input(0) == backends.FP32 && n.output(1) == backends.Invalid {
 		return pooling(n, w), nil
@@ -33,6 +34,17 @@ func buildPool(n *node) (kernel, error) {
 		}
 	}
 	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+// deepPool builds poolings over more than two dimensions.
+func deepPool(n *node, w window) (kernel, error) {
+	if n.input(0) != backends.FP32 || n.output(1) != backends.Invalid {
+		return nil, n.unsupported("an input of %v with %d dimensions and places as an output", n.input(0), len(w.kernel)+2)
+	}
+	if n.Op == "MaxPool" {
+		return w.latticePool(largestOf), nil
+	}
+	return w.latticePool(averageOf(n.int("count_include_pad", 0) != 0)), nil
 }
 
 func pooling(n *node, w window) kernel {
@@ -135,16 +147,32 @@ func (g grid) eachTap(row, col int, f func(tap, at int)) {
 	}
 }
 
-// buildGlobalPool builds GlobalAveragePool and GlobalMaxPool.
+// buildGlobalPool builds GlobalAveragePool, GlobalLpPool and GlobalMaxPool.
 func buildGlobalPool(n *node) (kernel, error) {
 	op := map[string]string{"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[n.Op]
 	switch n.input(0) {
 	case backends.FP32:
+		if n.Op == "GlobalLpPool" {
+			return globalNorm(n)
+		}
 		return pooledRows(fastReductions[op]), nil
 	case backends.FP64:
-		return pooledRows(floatReduction[float64](op)), nil
+		if op != "" {
+			return pooledRows(floatReduction[float64](op)), nil
+		}
 	}
 	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+func globalNorm(n *node) (kernel, error) {
+	p := float64(n.int("p", 2))
+	if p < 1 {
+		return nil, backends.Errorf(backends.ErrInvalid, "p is %v, it must be at least 1", p)
+	}
+	return pooledRows(accumulateReal[float32](
+		func(v float64) float64 { return math.Pow(math.Abs(v), p) },
+		func(sum float64) float64 { return math.Pow(sum, 1/p) },
+	)), nil
 }
 
 func pooledRows[T number](f rowReduction[T]) kernel {

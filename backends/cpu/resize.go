@@ -7,7 +7,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
-// buildResize builds Resize and Upsample by the nearest element or linear interpolation.
+// buildResize builds Resize and Upsample by the nearest element, linear or cubic interpolation.
 func buildResize(n *node) (kernel, error) {
 	if n.input(0) != backends.FP32 && n.string("mode", "nearest") != "nearest" {
 		return nil, n.unsupported("an input of %v", n.input(0))
@@ -16,7 +16,13 @@ func buildResize(n *node) (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	near := byWidth(n.input(0), nearest[uint8], nearest[uint16], nearest[uint32], nearest[uint64], nearest[string])
+	near := byWidth(n.input(0), padded[uint8], padded[uint16], padded[uint32], padded[uint64], padded[string])
+	beyond := &tensor{dtype: n.input(0), raw: make([]byte, 8), strings: []string{""}}
+	if n.input(0) == backends.FP32 {
+		view[float32](beyond)[0] = s.beyond
+	} else if s.beyond != 0 {
+		return nil, n.unsupported("an extrapolation_value of %v for an input of %v", s.beyond, n.input(0))
+	}
 	return func(r *run, in, out []*tensor) error {
 		shape, scales, err := s.target(in)
 		if err != nil {
@@ -28,14 +34,18 @@ func buildResize(n *node) (kernel, error) {
 		if in[0].len() == 0 {
 			return backends.Errorf(backends.ErrInvalid, "no elements to fill shape %v with", shape)
 		}
-		if s.mode == "linear" {
-			return s.linear(r, out[0], in[0], scales)
+		lines, err := s.stretches(in, shape, scales)
+		if err != nil {
+			return err
+		}
+		if s.mode != "nearest" {
+			return s.interpolate(r, out[0], in[0], lines)
 		}
 		sources := make([][]int, len(shape))
-		for d := range shape {
-			sources[d] = s.nearestSources(in[0].shape[d], shape[d], scales[d])
+		for d, t := range lines {
+			sources[d] = s.nearestSources(t)
 		}
-		near(out[0], in[0], sources)
+		near(out[0], in[0], beyond, sources)
 		return nil
 	}, nil
 }
@@ -46,7 +56,9 @@ func resizingOf(n *node) (resizing, error) {
 		mode: n.string("mode", "nearest"), rounding: n.string("nearest_mode", "round_prefer_floor"),
 		coordinates: n.string("coordinate_transformation_mode", "half_pixel"),
 		policy:      n.string("keep_aspect_ratio_policy", "stretch"), axes: n.ints("axes"),
-		scales: n.floats("scales"), scaleInput: 2,
+		scales: n.floats("scales"), scaleInput: 2, smooth: n.int("antialias", 0) != 0,
+		curve: float64(n.float("cubic_coeff_a", -0.75)), inside: n.int("exclude_outside", 0) != 0,
+		beyond: n.float("extrapolation_value", 0),
 	}
 	if n.Op == "Upsample" || n.Opset < 11 {
 		s.coordinates, s.rounding, s.scaleInput = "asymmetric", "floor", 1
@@ -54,15 +66,12 @@ func resizingOf(n *node) (resizing, error) {
 	switch s.mode {
 	case "bilinear":
 		s.mode = "linear"
-	case "nearest", "linear":
+	case "nearest", "linear", "cubic":
 	default:
 		return s, n.unsupported("mode %q", s.mode)
 	}
-	if n.int("antialias", 0) != 0 {
-		return s, n.unsupported("antialias")
-	}
 	switch s.coordinates {
-	case "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric":
+	case "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric", "tf_crop_and_resize":
 		return s, nil
 	}
 	return s, n.unsupported("coordinate_transformation_mode %q", s.coordinates)
@@ -74,6 +83,47 @@ type resizing struct {
 	axes                                []int
 	scales                              []float32
 	scaleInput                          int // the input that holds scales; the next holds sizes
+
+	smooth bool    // where it shrinks, each output is a mean of all inputs that it stands for
+	curve  float64 // of cubic interpolation
+	inside bool    // what is outside of the input has no weight
+	beyond float32 // what a crop shows outside of the input
+}
+
+// stretch is one dimension of a Resize.
+type stretch struct {
+	inputs, n int
+	scale     float64
+	lo, hi    float64 // the part of the input that a crop shows
+}
+
+// stretches returns how each dimension is resized.
+func (s resizing) stretches(in []*tensor, shape []int, scales []float64) ([]stretch, error) {
+	all := make([]stretch, len(shape))
+	for d, n := range shape {
+		all[d] = stretch{in[0].shape[d], n, scales[d], 0, 1}
+	}
+	if s.coordinates != "tf_crop_and_resize" {
+		return all, nil
+	}
+	axes := s.axes
+	if axes == nil {
+		for d := range all {
+			axes = append(axes, d)
+		}
+	}
+	if len(in) < 2 || in[1] == nil || in[1].dtype != backends.FP32 || in[1].len() != 2*len(axes) {
+		return nil, backends.Errorf(backends.ErrInvalid, "a crop needs a roi of %d numbers of %v", 2*len(axes), backends.FP32)
+	}
+	roi := view[float32](in[1])
+	for i, a := range axes {
+		a, err := axis(a, len(all))
+		if err != nil {
+			return nil, err
+		}
+		all[a].lo, all[a].hi = float64(roi[i]), float64(roi[len(axes)+i])
+	}
+	return all, nil
 }
 
 // target returns the shape of the result and the scale of each dimension.
@@ -147,9 +197,9 @@ func (s resizing) toSizes(shape []int, scales []float64, axes, sizes []int) erro
 	return nil
 }
 
-// position returns where index i of n outputs lies among the inputs.
-func (s resizing) position(i, inputs, n int, scale float64) float64 {
-	at := float64(i)
+// position returns where output i lies among the inputs.
+func (s resizing) position(i int, t stretch) float64 {
+	at, inputs, n, scale := float64(i), t.inputs, t.n, t.scale
 	switch s.coordinates {
 	case "asymmetric":
 		return at / scale
@@ -162,6 +212,12 @@ func (s resizing) position(i, inputs, n int, scale float64) float64 {
 		if n == 1 {
 			return 0
 		}
+	case "tf_crop_and_resize":
+		last := float64(inputs - 1)
+		if n == 1 {
+			return (t.lo + t.hi) * last / 2
+		}
+		return (t.lo + at*(t.hi-t.lo)/float64(n-1)) * last
 	case "half_pixel_symmetric":
 		adjustment := float64(n) / (scale * float64(inputs))
 		center := float64(inputs) / 2
@@ -170,11 +226,15 @@ func (s resizing) position(i, inputs, n int, scale float64) float64 {
 	return (at+0.5)/scale - 0.5
 }
 
-// nearestSources returns which input each output is.
-func (s resizing) nearestSources(inputs, n int, scale float64) []int {
-	all := make([]int, n)
+// nearestSources returns which input each output is, -1 for none.
+func (s resizing) nearestSources(t stretch) []int {
+	all := make([]int, t.n)
 	for i := range all {
-		at := s.position(i, inputs, n, scale)
+		at := s.position(i, t)
+		if s.isBeyond(at, t) {
+			all[i] = -1
+			continue
+		}
 		switch s.rounding {
 		case "floor":
 			at = math.Floor(at)
@@ -185,63 +245,115 @@ func (s resizing) nearestSources(inputs, n int, scale float64) []int {
 		default:
 			at = math.Ceil(at - 0.5)
 		}
-		all[i] = min(max(int(at), 0), inputs-1)
+		all[i] = min(max(int(at), 0), t.inputs-1)
 	}
 	return all
 }
 
-// nearest copies elements as the sources, one list per dimension, say.
-func nearest[T element](dst, src *tensor, sources [][]int) {
-	padded[T](dst, src, &tensor{raw: make([]byte, 8), strings: []string{""}}, sources)
+// isBeyond says whether a crop shows nothing of the input at a position.
+func (s resizing) isBeyond(at float64, t stretch) bool {
+	return s.coordinates == "tf_crop_and_resize" && !(at >= 0 && at <= float64(t.inputs-1))
 }
 
-// blend is an element between two inputs: (1-share)·lo + share·hi.
-type blend struct {
-	lo, hi int
-	share  float32
+// mix is what an output is made of: inputs with weights, none for what is beyond the input.
+type mix struct {
+	at     []int
+	shares []float32
 }
 
-func (s resizing) blends(inputs, n int, scale float64) []blend {
-	all := make([]blend, n)
+// mixes returns what the outputs along a dimension are made of.
+func (s resizing) mixes(t stretch) []mix {
+	weight, reach := tent, 1.0
+	if s.mode == "cubic" {
+		weight, reach = func(x float64) float64 { return cubic(x, s.curve) }, 2
+	}
+	shrink := 1.0
+	if s.smooth {
+		shrink = min(1, t.scale)
+	}
+	all := make([]mix, t.n)
 	for i := range all {
-		at := s.position(i, inputs, n, scale)
-		floor := math.Floor(at)
-		lo := int(floor)
-		all[i] = blend{min(max(lo, 0), inputs-1), min(max(lo+1, 0), inputs-1), float32(at - floor)}
+		if at := s.position(i, t); !s.isBeyond(at, t) {
+			all[i] = s.mixAt(at, t.inputs, func(x float64) float64 { return weight(x * shrink) }, reach/shrink)
+		}
 	}
 	return all
 }
 
-// linear interpolates one dimension after the other.
-func (s resizing) linear(r *run, y, x *tensor, scales []float64) error {
-	for d := range y.shape {
-		if y.shape[d] == x.shape[d] && scales[d] == 1 {
+// mixAt weighs the inputs nearer to a position than reach. Beyond the ends they go on as they end.
+func (s resizing) mixAt(at float64, inputs int, weight func(distance float64) float64, reach float64) mix {
+	first, last := int(math.Floor(at-reach))+1, int(math.Ceil(at+reach))-1
+	var m mix
+	total := 0.0
+	for i := first; i <= last; i++ {
+		w := weight(float64(i) - at)
+		if s.inside && (i < 0 || i >= inputs) {
+			continue
+		}
+		total += w
+		m.at = append(m.at, min(max(i, 0), inputs-1))
+		m.shares = append(m.shares, float32(w))
+	}
+	for i := range m.shares {
+		m.shares[i] /= float32(total)
+	}
+	return m
+}
+
+// tent is linear interpolation's weight of an input at a distance.
+func tent(x float64) float64 { return max(0, 1-math.Abs(x)) }
+
+// cubic is the weight of an input at a distance in cubic interpolation with parameter a.
+func cubic(x, a float64) float64 {
+	x = math.Abs(x)
+	switch {
+	case x <= 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return ((x-5)*x+8)*x*a - 4*a
+	}
+	return 0
+}
+
+// interpolate resizes one dimension after the other.
+func (s resizing) interpolate(r *run, y, x *tensor, lines []stretch) error {
+	for d, t := range lines {
+		if t.n == t.inputs && t.scale == 1 && t.lo == 0 && t.hi == 1 {
 			continue
 		}
 		next := r.scratch()
 		shape := slices.Clone(x.shape)
-		shape[d] = y.shape[d]
+		shape[d] = t.n
 		if err := r.makeTensor(next, x.dtype, shape); err != nil {
 			return err
 		}
-		interpolate(next, x, d, s.blends(x.shape[d], y.shape[d], scales[d]))
+		mixAlong(next, x, d, s.mixes(t), s.beyond)
 		x = next
 	}
 	copy(y.raw, x.raw)
 	return nil
 }
 
-func interpolate(y, x *tensor, d int, blends []blend) {
+// mixAlong makes the slices of y along dimension d of those of x.
+func mixAlong(y, x *tensor, d int, mixes []mix, beyond float32) {
 	dst, src := view[float32](y), view[float32](x)
 	inner := product(x.shape[d+1:])
 	for o := range product(x.shape[:d]) {
 		plane := src[o*x.shape[d]*inner:][:x.shape[d]*inner]
-		for _, b := range blends {
-			lo, hi := plane[b.lo*inner:][:inner], plane[b.hi*inner:][:inner]
-			for i := range inner {
-				dst[i] = lo[i]*(1-b.share) + hi[i]*b.share
-			}
+		for _, m := range mixes {
+			row := dst[:inner]
 			dst = dst[inner:]
+			if m.at == nil {
+				fill(row, beyond)
+				continue
+			}
+			clear(row)
+			for j, at := range m.at {
+				share := m.shares[j]
+				for i, v := range plane[at*inner:][:inner] {
+					row[i] += share * v
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -148,6 +149,17 @@ func realFunc(n *node) func(float64) float64 {
 			}
 			return 0
 		}
+	case "Shrink":
+		limit, bias := float64(n.float("lambd", 0.5)), float64(n.float("bias", 0))
+		return func(v float64) float64 {
+			switch {
+			case v < -limit:
+				return v + bias
+			case v > limit:
+				return v - bias
+			}
+			return 0
+		}
 	case "Swish":
 		a := alpha(1)
 		return func(v float64) float64 { return v * sigmoid(a*v) }
@@ -166,7 +178,8 @@ var plainFuncs = map[string]func(float64) float64{
 	"Ceil": math.Ceil, "Floor": math.Floor, "Round": math.RoundToEven,
 	"Reciprocal": func(v float64) float64 { return 1 / v },
 	"Sqrt":       math.Sqrt, "Exp": math.Exp, "Log": math.Log, "Erf": math.Erf,
-	"Sin": math.Sin, "Cos": math.Cos, "Tanh": math.Tanh,
+	"Sin": math.Sin, "Cos": math.Cos, "Tan": math.Tan, "Sinh": math.Sinh, "Cosh": math.Cosh, "Tanh": math.Tanh,
+	"Asin": math.Asin, "Acos": math.Acos, "Atan": math.Atan, "Asinh": math.Asinh, "Acosh": math.Acosh, "Atanh": math.Atanh,
 	"Sigmoid": sigmoid, "Softplus": softplus,
 	"Softsign": func(v float64) float64 { return v / (1 + math.Abs(v)) },
 	"Mish":     func(v float64) float64 { return v * math.Tanh(softplus(v)) },
@@ -190,4 +203,21 @@ func sign(v float64) float64 {
 		return -1
 	}
 	return v
+}
+
+// buildSwiGLU builds the product of a value with the Swish of a gate.
+func buildSwiGLU(n *node) (kernel, error) {
+	if n.input(0) != backends.FP32 || n.input(1) != backends.FP32 {
+		return nil, n.unsupported("inputs of %v and %v", n.input(0), n.input(1))
+	}
+	alpha := float64(n.float("alpha", 1))
+	gated := each2(func(gate, v float32) float32 {
+		return float32(float64(gate) * sigmoid(alpha*float64(gate)) * float64(v))
+	})
+	return func(r *run, in, out []*tensor) error {
+		if !slices.Equal(in[0].shape, in[1].shape) {
+			return backends.Errorf(backends.ErrInvalid, "a gate of shape %v for values of shape %v", in[0].shape, in[1].shape)
+		}
+		return broadcasting(backends.FP32, gated)(r, in, out)
+	}, nil
 }

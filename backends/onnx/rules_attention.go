@@ -35,6 +35,9 @@ func (c *call) attended(q []Dim) []Dim {
 
 // linearAttention is the rule of LinearAttention.
 func linearAttention(c *call) error {
+	if c.input(3) == nil {
+		c.setType(1, c.Inputs[0].Datatype)
+	}
 	q, ok := c.shape(0)
 	if !ok {
 		return nil
