@@ -56,10 +56,6 @@ bench-boundary: ## what a process boundary costs: shared memory beside gRPC and 
 	$(GO) run ./bench/boundary
 
 .PHONY: chaos
-chaos: build ## what faults cost: kills, hangs, lies, poison, leaks, under load
-	$(GO) run ./bench/chaos -thrum ./thrum
-
-.PHONY: chaos
 chaos: build ## kill, stop, spoil and leak under load: measured against target (SHORT=1: two minutes)
 	$(GO) run ./bench/chaos -thrum ./thrum $(if $(SHORT),-short)
 
