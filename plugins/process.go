@@ -340,8 +340,11 @@ func (p *Process) gone() error {
 	case <-p.child.died:
 		return backends.Errorf(backends.ErrUnavailable, "plugin %s died: %s", p.options.Name, p.child.reason())
 	default:
-		return nil
 	}
+	if p.child.killed.Load() { // it ends in a moment
+		return backends.Errorf(backends.ErrUnavailable, "plugin %s has been killed", p.options.Name)
+	}
+	return nil
 }
 
 // lost says why a call under way has lost its connection: the plugin was closed, or it died
