@@ -175,7 +175,7 @@ func (c *client) load7(ctx context.Context) (*traffic, float64, error) {
 // tally counts outcomes.
 type tally struct {
 	all, ok, wrong, refused, other int
-	example                        string // one of the others
+	example                        string // of one that was not answered
 }
 
 func count(outcomes []outcome) tally {
@@ -188,13 +188,16 @@ func count(outcomes []outcome) tally {
 			t.wrong++
 		case o.refusedInOrder() || o.status == http.StatusTooManyRequests:
 			t.refused++
+			t.example = o.example()
 		default:
 			t.other++
-			t.example = fmt.Sprintf(" (such as %d %.150s)", o.status, o.text)
+			t.example = o.example()
 		}
 	}
 	return t
 }
+
+func (o outcome) example() string { return fmt.Sprintf(" (such as %d %.150s)", o.status, o.text) }
 
 func (t tally) lost() int { return t.refused + t.other }
 

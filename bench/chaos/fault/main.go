@@ -101,7 +101,9 @@ func (m *model) obey(order orders.Order) {
 		}
 		m.leaked = append(m.leaked, page)
 	case orders.Scribble:
-		scribble()
+		scribble(noise)
+	case orders.Forge:
+		scribble(forgery)
 	}
 }
 

@@ -15,7 +15,8 @@ const (
 	Short                 // answer with a row too few
 	Long                  // answer with a row too many
 	Garbage               // answer with other tensors than were promised
-	Scribble              // write over what is shared with the host, and answer
+	Scribble              // write noise over what is shared with the host, and answer
+	Forge                 // write noise there that looks like the next replies, and answer
 )
 
 // Reply is what a row with the number x is to be answered with: no two rows have the same.
