@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/thrumserve/thrum/backends"
@@ -54,6 +55,11 @@ type array struct {
 	read    int64 // elements so far
 }
 
+// ReadArray reads the JSON array at the start of text into t.Data, whose memory it uses again where
+// that is enough, as Decode reads the data of an input. t has its datatype and shape already. An array
+// that is not of that shape, or whose elements are not of that datatype, is an ErrInvalid.
+func ReadArray(t *backends.Tensor, text []byte) error { return readArray(&cursor{text: text}, t) }
+
 // readArray reads the value at the cursor into the tensor's data. The tensor has its datatype
 // and shape already.
 func readArray(c *cursor, t *backends.Tensor) error {
@@ -64,7 +70,7 @@ func readArray(c *cursor, t *backends.Tensor) error {
 	// Each element takes a character and, but for the last, a comma, so that memory is set aside
 	// for no more elements than the text can hold, whatever the shape claims.
 	n := t.Elements()
-	t.Data = make([]byte, 0, min(n, int64(len(c.text)-c.at)/2+1)*room(t.Datatype))
+	t.Data = slices.Grow(t.Data[:0], int(min(n, int64(len(c.text)-c.at)/2+1)*room(t.Datatype)))
 	if len(t.Shape) == 0 && c.peek() != '[' {
 		return a.scalar()
 	}

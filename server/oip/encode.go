@@ -97,9 +97,9 @@ func appendTensor(dst []byte, t backends.Tensor, asBinary bool) ([]byte, error) 
 		dst = strconv.AppendInt(dst, int64(len(t.Data)), 10)
 		return append(dst, '}', '}'), nil
 	}
-	dst = append(dst, `,"data":[`...)
-	dst, err := appendData(dst, t)
-	return append(dst, ']', '}'), err
+	dst = append(dst, `,"data":`...)
+	dst, err := AppendArray(dst, t)
+	return append(dst, '}'), err
 }
 
 func appendShape(dst []byte, shape []int64) []byte {
@@ -111,6 +111,12 @@ func appendShape(dst []byte, shape []int64) []byte {
 		dst = strconv.AppendInt(dst, n, 10)
 	}
 	return append(dst, ']')
+}
+
+// AppendArray appends the data of t as a flat JSON array, as AppendResponse does.
+func AppendArray(dst []byte, t backends.Tensor) ([]byte, error) {
+	dst, err := appendData(append(dst, '['), t)
+	return append(dst, ']'), err
 }
 
 // appendData appends the tensor's elements, row-major, with commas between them.

@@ -4,47 +4,46 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
-	"slices"
-
-	"github.com/thrumserve/thrum/backends"
+	"unsafe"
 )
 
-// ParseFP32 appends the n elements of the JSON array at the start of text to dst, in the layout of
-// backends.Tensor, as Decode reads the data of an input. Text that is not n numbers within the range
-// of a float32 is an ErrInvalid.
-func ParseFP32(dst, text []byte, n int) ([]byte, error) {
-	t := backends.Tensor{Name: "data", Datatype: backends.FP32, Shape: []int64{int64(n)}, Data: slices.Grow(dst, 4*n)}
-	a := array{cursor: &cursor{text: text}, tensor: &t, element: appendFP32}
-	err := a.row(int64(n))
-	return t.Data, err
-}
+// plainText is how much text plainNumbers divides at commas before it reads what is between them.
+const plainText = 512
 
-// FormatFP32 appends the float32 in data, which is in the layout of backends.Tensor, to dst as the
-// elements of a JSON array without its brackets, as AppendResponse writes the data of an output. NaN
-// and infinities are an ErrInvalid.
-func FormatFP32(dst, data []byte) ([]byte, error) {
-	return appendData(dst, backends.Tensor{Name: "data", Datatype: backends.FP32, Data: data})
-}
-
-// plainText is how much text readPlain divides at commas before it reads what is between them, and
-// plainMargin how much of it must lie before and behind the numbers that it reads.
-const (
-	plainText   = 512
-	plainMargin = 24
-)
+// plainMargin is how many bytes around a number are looked at.
+const plainMargin = 24
 
 // readPlain reads numbers with a comma after each into out, four bytes each. It returns how many bytes
 // of out it has filled, and where it stopped in text: before a number that is malformed or out of
 // range, near the end of out or of text.
+func readPlain(out, text []byte, i int) (filled, next int) {
+	for {
+		if n := min(len(text)-i, plainBytes); fastPlain && i >= plainMargin && n >= 64 {
+			var part int
+			part, i = plainRun(unsafe.SliceData(out[filled:]), len(out)-filled, unsafe.SliceData(text), i, n)
+			filled += part
+		}
+		part, next := plainNumbers(out[filled:], text, i)
+		if filled, i = filled+part, next; part == 0 || !fastPlain {
+			return filled, i
+		}
+	}
+}
+
+// plainNumbers is readPlain without assembly. With it, it reads the numbers up to the next comma but
+// some, which plainRun left to it.
 //
 // Where numbers end is found first, as words of bytes can be searched for commas much faster than
 // numbers can be read one after the other: numbers whose ends are known do not wait for each other.
-func readPlain(out, text []byte, i int) (filled, next int) {
+func plainNumbers(out, text []byte, i int) (filled, next int) {
 	var ends [plainText]uint16
 	for {
 		length := min(plainText, len(text)-plainMargin-i) &^ 63
 		if length <= 0 {
 			return filled, i
+		}
+		if fastPlain {
+			length = 64
 		}
 		base := i
 		n := commas(&ends, text[i:i+length])
@@ -67,7 +66,7 @@ func readPlain(out, text []byte, i int) (filled, next int) {
 			filled += 4
 			i = end + 1
 		}
-		if n == 0 {
+		if n == 0 || fastPlain {
 			return filled, i
 		}
 	}

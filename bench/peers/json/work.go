@@ -11,6 +11,7 @@ import (
 	"github.com/bytedance/sonic"
 	"github.com/goccy/go-json"
 
+	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/server/oip"
 )
 
@@ -73,7 +74,7 @@ func (f form) array(values []float32) []byte {
 func reading(n int, f form, overGoccy, overSonic float64) comparison {
 	want := numbers(n, f)
 	text := f.array(want)
-	own := make([]byte, 0, 4*n)
+	own := backends.Tensor{Name: "x", Datatype: backends.FP32, Shape: []int64{int64(n)}, Data: make([]byte, 0, 4*n)}
 	theirs := make([]float32, 0, n)
 	var failed error
 	note := func(err error) {
@@ -83,11 +84,7 @@ func reading(n int, f form, overGoccy, overSonic float64) comparison {
 	}
 	c := comparison{
 		name: fmt.Sprintf("read %d, %s", n, f.name), floats: n,
-		own: func() {
-			var err error
-			own, err = oip.ParseFP32(own[:0], text, n)
-			note(err)
-		},
+		own: func() { note(oip.ReadArray(&own, text)) },
 		peers: []peer{
 			{"goccy", overGoccy, func() { theirs = theirs[:0]; note(json.UnmarshalNoEscape(text, &theirs)) }},
 			{"sonic", overSonic, func() { theirs = theirs[:0]; note(sonic.ConfigFastest.Unmarshal(text, &theirs)) }},
@@ -98,7 +95,7 @@ func reading(n int, f form, overGoccy, overSonic float64) comparison {
 		if failed != nil {
 			return failed
 		}
-		if err := same("thrum", decoded(own), want); err != nil {
+		if err := same("thrum", decoded(own.Data), want); err != nil {
 			return err
 		}
 		for _, p := range c.peers {
@@ -137,24 +134,25 @@ func same(who string, got, want []float32) error {
 // writing compares formatters, each into memory that it is given if it takes any.
 func writing(n int) comparison {
 	values := numbers(n, shortest)
-	data := make([]byte, 0, 4*n)
+	tensor := backends.Tensor{Name: "x", Datatype: backends.FP32, Shape: []int64{int64(n)}}
 	for _, v := range values {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		tensor.Data = binary.LittleEndian.AppendUint32(tensor.Data, math.Float32bits(v))
 	}
 	var own, standard, other []byte
 	var failed error
 	c := comparison{
 		name: fmt.Sprintf("write %d, shortest", n), floats: n,
-		own: func() { own, failed = oip.FormatFP32(own[:0], data) },
+		own: func() { own, failed = oip.AppendArray(own[:0], tensor) },
 		peers: []peer{
 			{"strconv", 2, func() {
-				standard = standard[:0]
+				standard = append(standard[:0], '[')
 				for i, v := range values {
 					if i > 0 {
 						standard = append(standard, ',')
 					}
 					standard = strconv.AppendFloat(standard, float64(v), 'g', -1, 32)
 				}
+				standard = append(standard, ']')
 			}},
 			{"sonic", 0.95, func() { other, failed = sonic.ConfigFastest.Marshal(values) }},
 		},
@@ -165,12 +163,12 @@ func writing(n int) comparison {
 				return failed
 			}
 		}
-		for _, written := range [][]byte{append(append([]byte("["), own...), ']'), other} {
-			back, err := oip.ParseFP32(nil, written, n)
-			if err != nil {
+		for _, written := range [][]byte{own, standard, other} {
+			back := backends.Tensor{Name: "x", Datatype: backends.FP32, Shape: tensor.Shape}
+			if err := oip.ReadArray(&back, written); err != nil {
 				return err
 			}
-			if err := same("a formatter's text", decoded(back), values); err != nil {
+			if err := same("a formatter's text", decoded(back.Data), values); err != nil {
 				return err
 			}
 		}
