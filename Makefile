@@ -59,6 +59,10 @@ bench-boundary: ## what a process boundary costs: shared memory beside gRPC and 
 chaos: build ## kill, stop, spoil and leak under load: measured against target (SHORT=1: two minutes)
 	$(GO) run ./bench/chaos -thrum ./thrum $(if $(SHORT),-short)
 
+.PHONY: conformance
+conformance: ## run the onnx package's node cases, 85 % of which are to pass (DIR=: keep its files)
+	bench/conformance/conformance.sh $(DIR)
+
 .PHONY: size
 size: ## lines of Go by package, tests apart
 	@.ci/size

@@ -17,6 +17,8 @@ type operator struct {
 // domain is a set of operators by name.
 type domain map[string]operator
 
+//go:generate go test -run ^TestOperatorTable$ . -write
+
 // domains lists what this engine runs.
 var domains = map[string]domain{
 	"":           standard,

@@ -1,8 +1,11 @@
-"""Writes ../operators.txt: the schemas of the operators that the importer knows.
+"""Writes ../operators.txt, the schemas of the operators that the importer knows, and standard.txt,
+the opsets at which the standard defines each of its operators anew.
 
-Run with the PyPI package onnx 1.23.2:  python testdata/operators.py > operators.txt
+Run with the PyPI package onnx 1.23.2:  python testdata/operators.py
 """
 import re
+from pathlib import Path
+
 from onnx import defs
 
 LAST = {"": 28, "ai.onnx.ml": 5}
@@ -75,18 +78,34 @@ def line(s):
     return " ".join(words)
 
 
-print("# Written by testdata/operators.py from the published schemas; do not edit.")
-print("# domain op since inputs -> outputs attribute=kind constraint:types")
-print("# ? may be left out, * any number of them, ! required, any: each of any type")
-for domain, names in KNOWN.items():
-    for name in names.split():
-        all_ = [s for s in defs.get_all_schemas_with_history() if s.domain == domain and s.name == name]
-        assert all_, name
-        all_.sort(key=lambda s: s.since_version)
-        old = [s for s in all_ if s.since_version <= FIRST[domain]][-1:]
-        last = None
-        for s in old + [s for s in all_ if FIRST[domain] < s.since_version <= LAST[domain]]:
-            words = line(s).split(" ")
-            if words[3:] != last:
-                print(" ".join(words))
-            last = words[3:]
+def known():
+    yield "# Written by testdata/operators.py from the published schemas; do not edit."
+    yield "# domain op since inputs -> outputs attribute=kind constraint:types"
+    yield "# ? may be left out, * any number of them, ! required, any: each of any type"
+    for domain, names in KNOWN.items():
+        for name in names.split():
+            all_ = [s for s in defs.get_all_schemas_with_history() if s.domain == domain and s.name == name]
+            assert all_, name
+            all_.sort(key=lambda s: s.since_version)
+            old = [s for s in all_ if s.since_version <= FIRST[domain]][-1:]
+            last = None
+            for s in old + [s for s in all_ if FIRST[domain] < s.since_version <= LAST[domain]]:
+                words = line(s).split(" ")
+                if words[3:] != last:
+                    yield " ".join(words)
+                last = words[3:]
+
+
+def standard():
+    yield "# Written by operators.py from the published schemas; do not edit."
+    yield "# domain op opset..., the last with a minus if it removes the operator"
+    for domain in KNOWN:
+        all_ = [s for s in defs.get_all_schemas_with_history() if s.domain == domain and s.since_version <= LAST[domain]]
+        for name in sorted({s.name for s in all_}):
+            versions = sorted((s.since_version, s.deprecated) for s in all_ if s.name == name)
+            yield " ".join([domain or "ai.onnx", name] + [("-" if gone else "") + str(since) for since, gone in versions])
+
+
+here = Path(__file__).parent
+(here.parent / "operators.txt").write_text("\n".join(known()) + "\n")
+(here / "standard.txt").write_text("\n".join(standard()) + "\n")
