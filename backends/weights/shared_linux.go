@@ -155,6 +155,7 @@ func lock(ctx context.Context, f *os.File, patience time.Duration) error {
 
 func (s *shared) unlock() {
 	if s.file != nil {
+		_ = unix.Flock(int(s.file.Fd()), unix.LOCK_UN) // a mapping keeps the file open, and so the lock
 		_ = s.file.Close()
 		s.file = nil
 	}

@@ -197,6 +197,25 @@ func TestADeadWriterHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+func TestAWriterWithoutMemoryHoldsNobodyUp(t *testing.T) {
+	f := newFile(t)
+	s := openStore(t, f, "key")
+	s.err = unix.ENOSPC
+	if made, filled := model[0].make(s); !filled || s.Holds(made) {
+		t.Error("what there is no memory for is shared")
+	}
+	if err := s.Complete(); err != nil {
+		t.Errorf("Complete = %v, want no error: nothing is wrong", err)
+	}
+	begin := time.Now()
+	if again := Open(t.Context(), f, "key"); again != nil || Size(f) != 0 {
+		t.Error("what is not complete is believed")
+	}
+	if took := time.Since(begin); took > patience/2 {
+		t.Errorf("Open took %v", took)
+	}
+}
+
 func TestOneWaitsForAnother(t *testing.T) {
 	f := newFile(t)
 	first := openStore(t, f, "key")
