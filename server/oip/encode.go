@@ -2,7 +2,6 @@ package oip
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -123,13 +122,11 @@ func AppendArray(dst []byte, t backends.Tensor) ([]byte, error) {
 func appendData(dst []byte, t backends.Tensor) ([]byte, error) {
 	switch t.Datatype {
 	case backends.FP32:
-		return appendFloats(dst, t, 4, func(dst, data []byte) ([]byte, bool) {
-			return appendFloat32(dst, math.Float32frombits(binary.LittleEndian.Uint32(data)))
-		})
+		dst, n := appendFloat32s(dst, t.Data)
+		return dst, allFinite(t, n)
 	case backends.FP64:
-		return appendFloats(dst, t, 8, func(dst, data []byte) ([]byte, bool) {
-			return appendFloat64(dst, math.Float64frombits(binary.LittleEndian.Uint64(data)))
-		})
+		dst, n := appendFloat64s(dst, t.Data)
+		return dst, allFinite(t, n)
 	case backends.Bytes:
 		return appendTexts(dst, t)
 	case backends.Bool:
@@ -177,15 +174,12 @@ func appendInt(dst []byte, d backends.Datatype, data []byte) []byte {
 	return strconv.AppendInt(dst, int64(binary.LittleEndian.Uint64(data)), 10)
 }
 
-func appendFloats(dst []byte, t backends.Tensor, size int, one func(dst, data []byte) ([]byte, bool)) ([]byte, error) {
-	for i := 0; i+size <= len(t.Data); i += size {
-		dst = appendComma(dst, i)
-		var finite bool
-		if dst, finite = one(dst, t.Data[i:]); !finite {
-			return dst, backends.Errorf(backends.ErrInvalid, "output %q holds NaN or an infinity at element %d, which JSON does not have: ask for it with binary_data", t.Name, i/size)
-		}
+// allFinite refuses a tensor of which just n elements could be written.
+func allFinite(t backends.Tensor, n int) error {
+	if n == len(t.Data)/t.Datatype.Size() {
+		return nil
 	}
-	return dst, nil
+	return backends.Errorf(backends.ErrInvalid, "output %q holds NaN or an infinity at element %d, which JSON does not have: ask for it with binary_data", t.Name, n)
 }
 
 func appendTexts(dst []byte, t backends.Tensor) ([]byte, error) {

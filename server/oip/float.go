@@ -1,11 +1,26 @@
 package oip
 
 import (
+	"encoding/binary"
 	"math"
 	"math/big"
 	"math/bits"
+	"slices"
 	"strconv"
 )
+
+// appendFloat64s appends the float64 in data with commas between them. It returns how many it has
+// appended: all but for one that JSON has no form for.
+func appendFloat64s(dst, data []byte) ([]byte, int) {
+	for i := 0; i+8 <= len(data); i += 8 {
+		v := math.Float64frombits(binary.LittleEndian.Uint64(data[i:]))
+		var finite bool
+		if dst, finite = appendFloat64(appendComma(dst, i), v); !finite {
+			return dst, i / 8
+		}
+	}
+	return dst, len(data) / 8
+}
 
 // appendFloat64 appends the shortest decimal that reads back as v, or reports false if JSON
 // has none.
@@ -20,29 +35,96 @@ func appendFloat64(dst []byte, v float64) ([]byte, bool) {
 	return strconv.AppendFloat(dst, v, format, -1, 64), true
 }
 
-// appendFloat32 appends the shortest decimal that reads back as v, of several the one nearest
-// to v, or reports false if JSON has none.
-func appendFloat32(dst []byte, v float32) ([]byte, bool) {
-	raw := math.Float32bits(v)
-	exponent, fraction := int(raw>>23&0xff), raw&(1<<23-1)
-	if exponent == 0xff {
-		return dst, false
+// appendFloat32s appends the float32 in data with commas between them, for each the shortest decimal
+// that reads back as it, of several the nearest. It returns how many it has appended: all but for one
+// that JSON has no form for.
+func appendFloat32s(dst, data []byte) ([]byte, int) {
+	for i := 0; i+4 <= len(data); i += 4 {
+		raw := binary.LittleEndian.Uint32(data[i:])
+		if raw&infinity32 == infinity32 {
+			return dst, i / 4
+		}
+		if cap(dst)-len(dst) <= floatRoom {
+			dst = slices.Grow(dst, floatRoom+1)
+		}
+		end := len(dst)
+		room := dst[end : end+1+floatRoom]
+		room[0] = ','
+		comma := int(b2u(i > 0))
+		dst = dst[:end+comma+putFloat32((*[floatRoom]byte)(room[comma:]), raw)]
 	}
-	if raw>>31 != 0 {
-		dst = append(dst, '-')
+	return dst, len(data) / 4
+}
+
+const infinity32 = 0xff << 23
+
+// floatRoom is how many bytes putFloat32 may write, though the longest decimal takes 22.
+const floatRoom = 32
+
+// putFloat32 writes the shortest decimal of the float32 with these bits, which is finite, and returns
+// how many bytes it takes; it may write something behind them. How many digits there are is as good as
+// random: they are written eight at a time, and those that do not count left behind.
+func putFloat32(to *[floatRoom]byte, raw uint32) int {
+	to[0] = '-'
+	sign := int(raw >> 31)
+	if raw<<1 == 0 {
+		to[sign] = '0'
+		return sign + 1
 	}
-	if exponent == 0 && fraction == 0 {
-		return append(dst, '0'), true
+	digits, power := shortest(int(raw>>23&0xff), raw&(1<<23-1))
+	count := countDigits(digits)
+	point := count + power // digits before the decimal point
+	// With zeros behind them there are nine digits: the first, and eight in a word.
+	nine := uint64(digits) * uintTens[(9-count)&15]
+	first, word := byte('0'+nine/1e8), eightBytes(nine%1e8)
+	count = 9 - bits.LeadingZeros64(word)/8
+	word |= zeros
+	text := to[sign&1:]
+	switch {
+	case point > 21 || point < -5:
+		return sign + putScientific(text, first, word, count, point-1)
+	case point <= 0:
+		binary.LittleEndian.PutUint64(text, '0'|'.'<<8|zeros&^0xffff)
+		text[2-point] = first
+		binary.LittleEndian.PutUint64(text[3-point:], word)
+		return sign + 2 - point + count
 	}
-	digits, power := shortest(exponent, fraction)
-	for digits%10 == 0 {
-		digits, power = digits/10, power+1
+	text[0] = first
+	binary.LittleEndian.PutUint64(text[1:], word)
+	if count <= point {
+		copy(text[9:], "000000000000")
+		return sign + point
 	}
-	return appendDecimal(dst, digits, power), true
+	binary.LittleEndian.PutUint64(text[point+1:], binary.LittleEndian.Uint64(text[point:]))
+	text[point] = '.'
+	return sign + count + 1
+}
+
+// putScientific writes count digits, the first apart, with a point after the first and an exponent.
+func putScientific(text []byte, first byte, word uint64, count, exponent int) int {
+	text[0], text[1] = first, '.'
+	binary.LittleEndian.PutUint64(text[2:], word)
+	n := count + 1
+	if count == 1 {
+		n = 1
+	}
+	text[n] = 'e'
+	return len(strconv.AppendInt(text[:n+1], int64(exponent), 10))
+}
+
+// eightBytes returns the eight digits of v, each in a byte, the first in the lowest: fours, then pairs,
+// then digits are taken apart, by multiplications with what comes next to 1/100 and 1/10.
+func eightBytes(v uint64) uint64 {
+	v = v/10000 | v%10000<<32
+	hundreds := v * 10486 >> 20 & (0x7f | 0x7f<<32)
+	v = hundreds | (v-100*hundreds)<<16
+	const each = 0x000f000f000f000f
+	tens := v * 103 >> 10 & each
+	return tens | (v-10*tens)<<8
 }
 
 // shortest returns digits·10^power, the decimal with the fewest digits (but for trailing
-// zeros) inside the rounding interval of the float32 with these fields, by the method of
+// zeros, of which there may be some) inside the rounding interval of the float32 with these fields, by the method of
 // Raffaello Giulietti, "The Schubfach way to render doubles" (2020): the interval's ends and
 // its middle, times four, are brought to the one power of ten at which the interval holds at
 // least one and at most ten multiples, by one multiplication each.
@@ -60,22 +142,26 @@ func shortest(exponent int, fraction uint32) (digits uint32, power int) {
 	shift := q + floorLog2Pow10(-k) + 1
 	g := tens[-k-minTen]
 	lower, v, upper := mulOdd(g, left<<shift), mulOdd(g, middle<<shift), mulOdd(g, right<<shift)
-	if c%2 != 0 { // an odd c loses a tie, so the ends are outside
-		lower, upper = lower+1, upper-1
-	}
-	if s := v / 40; s > 0 { // one digit less will do if just one neighbour is inside
-		down, up := lower <= 40*s, 40*s+40 <= upper
-		if down != up {
-			return s + b2u(up), k + 1
-		}
-	}
-	s := v / 4
-	down, up := lower <= 4*s, 4*s+4 <= upper
+	odd := c & 1 // loses a tie, so the ends are outside
+	lower, upper = lower+odd, upper-odd
+	// Of the multiples inside the interval, that with a digit less if there is just one, else the one
+	// at v or the one above, if just one is inside, else the nearer. Which it is nobody can foresee, so
+	// all are computed.
+	few := v / 40
+	down, up := b2u(lower <= 40*few), b2u(40*few+40 <= upper)
+	short, digits := (few+up)*10, v/4
+	useShort := (down ^ up) & b2u(few > 0)
+	down, up = b2u(lower <= 4*digits), b2u(4*digits+4 <= upper)
+	middle = 4*digits + 2
+	nearer := b2u(v > middle) | b2u(v == middle)&digits&1
 	if down != up {
-		return s + b2u(up), k
+		nearer = up
 	}
-	middle = 4*s + 2
-	return s + b2u(v > middle || v == middle && s%2 != 0), k
+	digits += nearer
+	if useShort != 0 {
+		digits = short
+	}
+	return digits, k
 }
 
 // mulOdd returns g·c / 2^64, rounded down, with the lowest bit set if anything was cut off.
@@ -119,69 +205,10 @@ func scaledTens() (all [maxTen - minTen + 1]uint64) {
 	return all
 }
 
-// appendDecimal appends digits·10^power, without an exponent from 1e-6 up to below 1e21.
-func appendDecimal(dst []byte, digits uint32, power int) []byte {
-	n := countDigits(digits)
-	point := n + power // digits before the decimal point
-	switch {
-	case point > 21 || point < -5:
-		return appendScientific(dst, digits, n, point-1)
-	case power >= 0:
-		dst = appendDigits(dst, digits, n)
-		return append(dst, "00000000000000000000"[:power]...)
-	case point > 0:
-		start := len(dst)
-		dst = appendDigits(append(dst, 0), digits, n)
-		copy(dst[start:], dst[start+1:start+1+point])
-		dst[start+point] = '.'
-		return dst
-	}
-	dst = append(dst, '0', '.')
-	for ; point < 0; point++ {
-		dst = append(dst, '0')
-	}
-	return appendDigits(dst, digits, n)
-}
-
-// appendScientific appends n digits with a point after the first and an exponent.
-func appendScientific(dst []byte, digits uint32, n, exponent int) []byte {
-	start := len(dst)
-	dst = appendDigits(append(dst, 0), digits, n)
-	dst[start] = dst[start+1]
-	if dst[start+1] = '.'; n == 1 {
-		dst = dst[:start+1]
-	}
-	dst = append(dst, 'e')
-	return strconv.AppendInt(dst, int64(exponent), 10)
-}
-
 // countDigits returns the number of decimal digits of v, which is not 0.
 func countDigits(v uint32) int {
 	n := bits.Len32(v) * 1233 >> 12 // 1233/4096 is log10 of 2
-	if uint64(v) >= uintTens[n] {
-		n++
-	}
-	return n
+	return n + int(b2u(uint64(v) >= uintTens[n&15]))
 }
 
-var uintTens = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
-
-// pairs holds the numbers from 00 to 99.
-const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839" +
-	"4041424344454647484950515253545556575859606162636465666768697071727374757677787980" +
-	"81828384858687888990919293949596979899"
-
-// appendDigits appends the n digits of v.
-func appendDigits(dst []byte, v uint32, n int) []byte {
-	var text [10]byte
-	i := n
-	for ; i >= 2; i -= 2 {
-		pair := v % 100 * 2
-		v /= 100
-		text[i-1], text[i-2] = pairs[pair+1], pairs[pair]
-	}
-	if i == 1 {
-		text[0] = byte('0' + v)
-	}
-	return append(dst, text[:n]...)
-}
+var uintTens = [16]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}

@@ -86,7 +86,7 @@ func reading(n int, f form, overGoccy, overSonic float64) comparison {
 		name: fmt.Sprintf("read %d, %s", n, f.name), floats: n,
 		own: func() { note(oip.ReadArray(&own, text)) },
 		peers: []peer{
-			{"goccy", overGoccy, func() { theirs = theirs[:0]; note(json.UnmarshalNoEscape(text, &theirs)) }},
+			{"goccy", overGoccy, func() { theirs = theirs[:0]; note(json.Unmarshal(text, &theirs)) }},
 			{"sonic", overSonic, func() { theirs = theirs[:0]; note(sonic.ConfigFastest.Unmarshal(text, &theirs)) }},
 		},
 	}
