@@ -2,7 +2,7 @@
 
     python check.py THRUM DIR [model ...]
 
-DIR is what make.py made; THRUM is the binary. It is started on free ports of 127.0.0.1, asked
+DIR is what make.py and published.py made; THRUM is the binary. It is started on free ports of 127.0.0.1, asked
 through HTTP, and ended. Every case goes as JSON, if its numbers can (NaN cannot), and as binary
 tensors; the largest case of a model also row by row from eight clients at once, which the server
 joins into batches. A floating-point output is held to 1e-4 + 1e-3 of the expected value, any
@@ -193,12 +193,18 @@ def rows_of(case):
     return len(next(iter(case["in"].values())))
 
 
+def has_rows(case):
+    """Whether every tensor has one entry per row, so that rows can be asked for one by one."""
+    tensors = [*case["in"].values(), *case["out"].values()]
+    return all(a.ndim > 0 and len(a) == rows_of(case) for a in tensors)
+
+
 def check(server, model, name, case, largest):
     """A line of the table, and whether every answer held."""
     finite = all(np.isfinite(a).all() for a in case["in"].values() if a.dtype.kind == "f")
     ways = {"json": lambda: server.infer(model, case["in"], False)} if finite else {}
     ways["binary"] = lambda: server.infer(model, case["in"], True)
-    if largest:
+    if largest and has_rows(case):
         ways["row by row"] = lambda: row_by_row(server, model, case["in"])
     comparison = Comparison(case["out"])
     for ask in ways.values():
@@ -238,7 +244,7 @@ def main():
                 held &= ok
     print_table(lines)
     if len(lines) == 1:
-        sys.exit(f"no model in {folder}: make some with make.py")
+        sys.exit(f"no model in {folder}: make some with make.py or published.py")
     sys.exit(0 if held else 1)
 
 

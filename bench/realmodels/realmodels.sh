@@ -4,7 +4,7 @@
 #     bench/realmodels/realmodels.sh [DIR]
 #
 # DIR, by default a new temporary folder, receives a Python environment (some 7 GB: torch), the
-# models and the thrum binary; what is there already is used again. Exits 1 on a difference.
+# models, some of them by npm, and the thrum binary; what is there already is used again. Exits 1 on a difference.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:-$(mktemp -d)}
@@ -20,6 +20,10 @@ fi
 if [ ! -e "$dir/made" ]; then
 	"$python" "$here/make.py" "$dir/models"
 	touch "$dir/made"
+fi
+if [ ! -e "$dir/published" ]; then
+	"$python" "$here/published.py" "$dir/models"
+	touch "$dir/published"
 fi
 (cd "$here/../.." && go build -o "$dir/thrum" .)
 exec "$python" "$here/check.py" "$dir/thrum" "$dir/models"
