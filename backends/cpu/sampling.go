@@ -94,7 +94,9 @@ func (s sampling) read(place float32, n int) mix {
 	if at < low || at > high {
 		switch s.padding {
 		case "border":
-			at = max(0, min(at, float64(n-1)))
+			if s.mode != "cubic" { // whose four elements are each held to the border
+				at = max(0, min(at, float64(n-1)))
+			}
 		case "reflection":
 			at = reflected(at, low, high)
 		}
@@ -206,7 +208,7 @@ func buildRoiAlign(n *node) (kernel, error) {
 	}
 	a := roiAlign{
 		size: [2]int{n.int("output_height", 1), n.int("output_width", 1)}, samples: n.int("sampling_ratio", 0),
-		scale: float64(n.float("spatial_scale", 1)), largest: n.string("mode", "avg") == "max",
+		scale: n.float("spatial_scale", 1), largest: n.string("mode", "avg") == "max",
 	}
 	mode := n.string("coordinate_transformation_mode", "half_pixel")
 	if n.Opset < 16 {
@@ -225,7 +227,7 @@ const maxSamples = 1 << 12
 type roiAlign struct {
 	size    [2]int
 	samples int // in each dimension of a bin; 0 for as many as there are elements
-	scale   float64
+	scale   float32
 	largest bool
 	shifted bool // places count from the edges of elements, not from their centers
 }
@@ -269,16 +271,16 @@ func (a roiAlign) kernel(r *run, in, out []*tensor) error {
 
 // bins returns what the samples of each bin read along one dimension of n elements.
 func (a roiAlign) bins(from, to float32, bins, n int) ([][]mix, error) {
-	shift := 0.0
+	shift := float32(0)
 	if a.shifted {
 		shift = 0.5
 	}
-	start, end := float64(from)*a.scale-shift, float64(to)*a.scale-shift
-	span := end - start
+	// FP32 throughout: how many samples a bin has hangs on the last bit.
+	first, span := from*a.scale-shift, (to*a.scale-shift)-(from*a.scale-shift)
 	if !a.shifted {
 		span = max(1, span)
 	}
-	width := span / float64(bins)
+	start, width := float64(first), float64(span/float32(bins))
 	count := a.samples
 	if count == 0 {
 		if !(width <= maxSamples) {

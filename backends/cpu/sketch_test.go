@@ -64,7 +64,7 @@ func (s *sketch) shaped(op string, attrs onnx.Attrs, shape []onnx.Dim, in ...*on
 		out.Datatype = in[0].Datatype
 	}
 	out.Shape, out.HasShape = shape, shape != nil
-	n := &onnx.Node{Op: op, Name: name, Opset: 20, Inputs: in, Outputs: []*onnx.Value{out}, Attrs: attrs}
+	n := &onnx.Node{Op: op, Name: name, Opset: 28, Inputs: in, Outputs: []*onnx.Value{out}, Attrs: attrs}
 	out.Producer = n
 	s.Nodes = append(s.Nodes, n)
 	return out
