@@ -28,7 +28,10 @@ func buildAttention(n *node) (kernel, error) {
 		scale: float64(n.float("scale", 0)), softcap: n.float("softcap", 0), shown: n.int("qk_matmul_output_mode", 0),
 		left: n.int("left_window_size", -1), right: n.int("right_window_size", -1),
 	}
-	if a.left < -1 || a.right < -1 || a.shown < 0 || a.shown > 3 {
+	if n.output(3) == backends.Invalid {
+		a.shown = showNothing
+	}
+	if a.left < -1 || a.right < -1 || a.shown < showNothing || a.shown > showWeights {
 		return nil, backends.Errorf(backends.ErrInvalid, "windows of %d and %d, qk_matmul_output_mode %d", a.left, a.right, a.shown)
 	}
 	return a.kernel, nil
@@ -45,7 +48,8 @@ type attention struct {
 
 // What attention.shown says.
 const (
-	showProducts = iota
+	showNothing = iota - 1
+	showProducts
 	showCapped
 	showMasked
 	showWeights
@@ -75,22 +79,31 @@ func (a attention) kernel(r *run, in, out []*tensor) error {
 	if err != nil {
 		return err
 	}
-	weights, shown := r.scratch(), orScratch(r, out, 3)
+	weights, shown, y := r.scratch(), r.scratch(), r.scratch()
 	if err := r.makeTensor(weights, backends.FP32, []int{h.batch, h.heads, h.queries, h.keys}); err != nil {
 		return err
 	}
-	if err := r.makeTensor(shown, backends.FP32, weights.shape); err != nil {
-		return err
+	if a.shown != showNothing {
+		shown = out[3]
+		if err := r.makeTensor(shown, backends.FP32, weights.shape); err != nil {
+			return err
+		}
 	}
-	y := r.scratch()
 	if err := r.makeTensor(y, backends.FP32, []int{h.batch, h.heads, h.queries, v.shape[3]}); err != nil {
 		return err
 	}
+	a.score(r, h, [3][]float32{view[float32](q), view[float32](k), view[float32](weights)})
+	size := h.queries * h.keys
 	r.engine.pool.For(h.batch*h.heads, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			a.head(h, headOf{i, view[float32](q), view[float32](k), view[float32](v), mask, view[float32](weights), view[float32](shown), view[float32](y)})
+			var show []float32
+			if a.shown != showNothing {
+				show = view[float32](shown)[i*size : (i+1)*size]
+			}
+			a.weigh(h, mask, [2]int{i / h.heads, i % h.heads}, view[float32](weights)[i*size:(i+1)*size], show)
 		}
 	})
+	h.mix(r, [3][]float32{view[float32](weights), view[float32](v), view[float32](y)})
 	if in[0].rank() == 4 {
 		out[0].share(y, y.shape)
 		return nil
@@ -212,24 +225,9 @@ func (h attentionSizes) maskOf(r *run, in []*tensor) (strided, error) {
 	return strided{m, shape, stretched(m.shape, shape)}, nil
 }
 
-// headOf is one head of one batch entry, with all tensors.
-type headOf struct {
-	i                    int
-	q, k, v              []float32
-	mask                 strided
-	weights, shown, made []float32
-}
-
-func (a attention) head(h attentionSizes, t headOf) {
-	batch, head := t.i/h.heads, t.i%h.heads
-	group := t.i / h.perGroup
-	q := t.q[t.i*h.queries*h.width:][:h.queries*h.width]
-	k := t.k[group*h.keys*h.width:][:h.keys*h.width]
-	v := t.v[group*h.keys*h.valueWidth:][:h.keys*h.valueWidth]
-	scores := t.weights[t.i*h.queries*h.keys:][:h.queries*h.keys]
-	shown := t.shown[t.i*h.queries*h.keys:][:h.queries*h.keys]
-	out := t.made[t.i*h.queries*h.valueWidth:][:h.queries*h.valueWidth]
-	a.score(scores, q, k, h)
+// weigh makes the weights of the keys of the products that scores hold for one head, and copies
+// what is to be shown.
+func (a attention) weigh(h attentionSizes, mask strided, head [2]int, scores, shown []float32) {
 	a.show(shown, scores, showProducts)
 	if a.softcap > 0 {
 		for i, s := range scores {
@@ -239,7 +237,7 @@ func (a attention) head(h attentionSizes, t headOf) {
 	a.show(shown, scores, showCapped)
 	hidden := make([]bool, h.queries)
 	for i := range h.queries {
-		hidden[i] = a.hide(scores[i*h.keys:(i+1)*h.keys], h, t.mask, [3]int{batch, head, i})
+		hidden[i] = a.hide(scores[i*h.keys:(i+1)*h.keys], h, mask, [3]int{head[0], head[1], i})
 	}
 	a.show(shown, scores, showMasked)
 	if h.keys > 0 {
@@ -251,8 +249,6 @@ func (a attention) head(h attentionSizes, t headOf) {
 		}
 	}
 	a.show(shown, scores, showWeights)
-	clear(out)
-	multiply(out, scores, v, h.keys)
 }
 
 // show copies the scores where they are what the last output is.
@@ -262,21 +258,34 @@ func (a attention) show(dst, scores []float32, at int) {
 	}
 }
 
-// score sets scores to the scaled products of queries and keys.
-func (a attention) score(scores, q, k []float32, h attentionSizes) {
+// score computes the scaled products of queries and keys; data are these and the products.
+func (a attention) score(r *run, h attentionSizes, data [3][]float32) {
 	scale := a.scale
 	if scale == 0 {
 		scale = 1 / math.Sqrt(float64(h.width))
 	}
-	for i := range h.queries {
-		row := q[i*h.width : (i+1)*h.width]
-		for j := range h.keys {
-			sum := float32(0)
-			for d, x := range k[j*h.width : (j+1)*h.width] {
-				sum += x * row[d]
-			}
-			scores[i*h.keys+j] = sum * float32(scale)
-		}
+	g := h.products(h.queries*h.width, h.keys*h.width, h.queries*h.keys, data)
+	g.M, g.N, g.K, g.Alpha = h.queries, h.keys, h.width, float32(scale)
+	g.A.Stride, g.B.Stride, g.B.Transposed, g.C.Stride = h.width, h.width, true, h.keys
+	g.Run(r.engine.pool)
+}
+
+// mix computes the means of the values; data are the weights, the values and the means.
+func (h attentionSizes) mix(r *run, data [3][]float32) {
+	g := h.products(h.queries*h.keys, h.keys*h.valueWidth, h.queries*h.valueWidth, data)
+	g.M, g.N, g.K = h.queries, h.valueWidth, h.keys
+	g.A.Stride, g.B.Stride, g.C.Stride = h.keys, h.valueWidth, h.valueWidth
+	g.Run(r.engine.pool)
+}
+
+// products returns the product of matrices of these sizes for all heads, of which some share B.
+func (h attentionSizes) products(a, b, c int, data [3][]float32) kernels.BatchGemm {
+	n := h.perGroup
+	return kernels.BatchGemm{
+		Batch: [2]int{h.batch * h.heads / n, n},
+		A:     kernels.Operand{Data: data[0], Batch: [2]int{n * a, a}},
+		B:     kernels.Operand{Data: data[1], Batch: [2]int{b, 0}},
+		C:     kernels.Operand{Data: data[2], Batch: [2]int{n * c, c}},
 	}
 }
 
