@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -188,7 +189,7 @@ func count(outcomes []outcome) tally {
 			t.wrong++
 		case o.refusedInOrder() || o.status == http.StatusTooManyRequests:
 			t.refused++
-			t.example = o.example()
+			t.example = cmp.Or(t.example, o.example())
 		default:
 			t.other++
 			t.example = o.example()

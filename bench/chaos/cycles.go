@@ -15,10 +15,13 @@ type readings struct {
 	resident, goroutines, descriptors []float64
 }
 
-// take reads after a collection of garbage, so that what is held is what is needed.
+// take reads after garbage has been collected, twice for what has to be finalized first, so that
+// what is held is what is needed.
 func (r *readings) take(s *server) error {
-	if _, err := get("http://" + s.admin + "/debug/pprof/heap?gc=1"); err != nil {
-		return err
+	for range 2 {
+		if _, err := get("http://" + s.admin + "/debug/pprof/heap?gc=1"); err != nil {
+			return err
+		}
 	}
 	m, err := s.metrics("go_goroutines", "process_open_fds")
 	if err != nil {

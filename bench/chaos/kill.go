@@ -13,12 +13,12 @@ import (
 const steady = "options: {takes: 2ms}\nbatching: {max_rows: 4}\n"
 
 // lifetime is how long an instance is left alone before it is killed: one whose start has not
-// paid yet is started again later each time, as it should be.
+// paid yet is started again later each time, as it should be. It pays with ten times what it took.
 const lifetime = 1800 * time.Millisecond
 
 // killOneOfTwo kills one of two instances after the other.
 func killOneOfTwo(ctx context.Context, l *lab) ([]finding, error) {
-	outcomes, kills, rate, err := killing(ctx, l, "instances: 2\ndeadline: 5s\n"+steady, 2, l.kills)
+	outcomes, kills, rate, err := killing(ctx, l, "instances: 2\ndeadline: 5s\n"+steady, lifetime/2, l.kills)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func killOneOfTwo(ctx context.Context, l *lab) ([]finding, error) {
 
 // killTheOnlyOne kills the only instance, whose restart every request has the time to wait for.
 func killTheOnlyOne(ctx context.Context, l *lab) ([]finding, error) {
-	outcomes, kills, _, err := killing(ctx, l, "deadline: 5s\n"+steady, 1, l.lonelyKill)
+	outcomes, kills, _, err := killing(ctx, l, "deadline: 5s\n"+steady, lifetime, l.lonelyKill)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func killTheOnlyOne(ctx context.Context, l *lab) ([]finding, error) {
 
 // killWithoutTime kills the only instance, whose restart nobody can wait for.
 func killWithoutTime(ctx context.Context, l *lab) ([]finding, error) {
-	outcomes, kills, _, err := killing(ctx, l, "deadline: 150ms\nbatching: {max_rows: 4}\noptions: {takes: 2ms, load: 500ms}\n", 1, l.lonelyKill)
+	outcomes, kills, _, err := killing(ctx, l, "deadline: 150ms\nbatching: {max_rows: 4}\noptions: {takes: 2ms, load: 500ms}\n", 6*time.Second, max(2, l.lonelyKill/5))
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ func killWithoutTime(ctx context.Context, l *lab) ([]finding, error) {
 	}}, nil
 }
 
-// killing kills the oldest instance n times under load.
-func killing(ctx context.Context, l *lab, modelYAML string, instances, n int) ([]outcome, []time.Time, float64, error) {
+// killing kills the oldest instance n times under load, each time after a pause.
+func killing(ctx context.Context, l *lab, modelYAML string, between time.Duration, n int) ([]outcome, []time.Time, float64, error) {
 	s, err := l.serve(ctx, modelYAML)
 	if err != nil {
 		return nil, nil, 0, err
@@ -73,15 +73,16 @@ func killing(ctx context.Context, l *lab, modelYAML string, instances, n int) ([
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	kills, err := kill(ctx, s, instances, n)
+	kills, err := kill(ctx, s, between, n)
 	return load.stop(), kills, rate, err
 }
 
-func kill(ctx context.Context, s *server, instances, n int) ([]time.Time, error) {
+func kill(ctx context.Context, s *server, between time.Duration, n int) ([]time.Time, error) {
 	var kills []time.Time
 	var oldest []int
+	instances := len(s.instances())
 	for i := range n {
-		pause(ctx, lifetime/time.Duration(instances))
+		pause(ctx, between)
 		for _, pid := range s.instances() {
 			if !slices.Contains(oldest, pid) {
 				oldest = append(oldest, pid)
