@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"unsafe"
 )
 
 // appendFloat64s appends the float64 in data with commas between them. It returns how many it has
@@ -39,46 +40,77 @@ func appendFloat64(dst []byte, v float64) ([]byte, bool) {
 // that reads back as it, of several the nearest. It returns how many it has appended: all but for one
 // that JSON has no form for.
 func appendFloat32s(dst, data []byte) ([]byte, int) {
-	for i := 0; i+4 <= len(data); i += 4 {
-		raw := binary.LittleEndian.Uint32(data[i:])
-		if raw&infinity32 == infinity32 {
-			return dst, i / 4
+	var block [decimalBlock]decimal32
+	for done := 0; 4*done < len(data); done += decimalBlock {
+		part := data[4*done : min(len(data), 4*(done+decimalBlock))]
+		decimals(&block, part)
+		for i := 0; i < len(part); i += 4 {
+			raw := binary.LittleEndian.Uint32(part[i:])
+			if raw&infinity32 == infinity32 {
+				return dst, done + i/4
+			}
+			if cap(dst)-len(dst) <= floatRoom {
+				dst = slices.Grow(dst, floatRoom+1)
+			}
+			end := len(dst)
+			room := dst[end : end+1+floatRoom]
+			room[0] = ','
+			comma := int(b2u(i+done > 0))
+			dst = dst[:end+comma+block[i/4].put((*[floatRoom]byte)(room[comma:]), raw)]
 		}
-		if cap(dst)-len(dst) <= floatRoom {
-			dst = slices.Grow(dst, floatRoom+1)
-		}
-		end := len(dst)
-		room := dst[end : end+1+floatRoom]
-		room[0] = ','
-		comma := int(b2u(i > 0))
-		dst = dst[:end+comma+putFloat32((*[floatRoom]byte)(room[comma:]), raw)]
 	}
 	return dst, len(data) / 4
 }
 
+// decimal32 is the shortest decimal of a float32 but for its sign, as nine digits of which the last
+// may be zeros.
+type decimal32 struct {
+	eight uint64 // the digits behind the first, each in a byte, the first of them in the lowest
+	first uint32
+	point int32 // how many digits stand before the decimal point
+}
+
+// decimalBlock is how many decimals are made at a time.
+const decimalBlock = 64
+
+// decimals sets block to the decimals of data; those of zero, NaN and infinities are something.
+func decimals(block *[decimalBlock]decimal32, data []byte) {
+	i := 0
+	if hasAVX2 {
+		i = len(data) &^ 15
+		decimals4(&block[0], unsafe.SliceData(data), i/4, &tens[0])
+	}
+	for ; i+4 <= len(data); i += 4 {
+		if raw := binary.LittleEndian.Uint32(data[i:]); raw<<1 != 0 && raw&infinity32 != infinity32 {
+			block[i/4] = decimalOf(raw)
+		}
+	}
+}
+
+func decimalOf(raw uint32) decimal32 {
+	digits, power := shortest(int(raw>>23&0xff), raw&(1<<23-1))
+	count := countDigits(digits)
+	nine := uint64(digits) * uintTens[(9-count)&15]
+	return decimal32{eightBytes(nine % 1e8), uint32(nine / 1e8), int32(count + power)}
+}
+
 const infinity32 = 0xff << 23
 
-// floatRoom is how many bytes putFloat32 may write, though the longest decimal takes 22.
+// floatRoom is how many bytes put may write, though the longest decimal takes 22.
 const floatRoom = 32
 
-// putFloat32 writes the shortest decimal of the float32 with these bits, which is finite, and returns
-// how many bytes it takes; it may write something behind them. How many digits there are is as good as
-// random: they are written eight at a time, and those that do not count left behind.
-func putFloat32(to *[floatRoom]byte, raw uint32) int {
+// put writes d with the sign of raw, or a zero if raw is one, and returns how many bytes it takes; it
+// may write something behind them. How many digits there are is as good as random: they are written
+// eight at a time, and those that do not count left behind.
+func (d *decimal32) put(to *[floatRoom]byte, raw uint32) int {
 	to[0] = '-'
 	sign := int(raw >> 31)
 	if raw<<1 == 0 {
 		to[sign] = '0'
 		return sign + 1
 	}
-	digits, power := shortest(int(raw>>23&0xff), raw&(1<<23-1))
-	count := countDigits(digits)
-	point := count + power // digits before the decimal point
-	// With zeros behind them there are nine digits: the first, and eight in a word.
-	nine := uint64(digits) * uintTens[(9-count)&15]
-	first, word := byte('0'+nine/1e8), eightBytes(nine%1e8)
-	count = 9 - bits.LeadingZeros64(word)/8
-	word |= zeros
+	count := 9 - bits.LeadingZeros64(d.eight)/8
+	first, word, point := byte('0'+d.first), d.eight|zeros, int(d.point)
 	text := to[sign&1:]
 	switch {
 	case point > 21 || point < -5:

@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"encoding/binary"
 	"math"
 	"strconv"
 	"testing"
@@ -104,5 +105,80 @@ func BenchmarkAppendFloat32(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(values)), "ns/float")
+	})
+}
+
+// eachDecimal compares the decimals of blocks of float32, given by their bits, with those made alone.
+func eachDecimal(t *testing.T, all func(yield func(raw uint32) bool)) {
+	var raws []uint32
+	compare := func() {
+		var block [decimalBlock]decimal32
+		var data []byte
+		for _, raw := range raws {
+			data = binary.LittleEndian.AppendUint32(data, raw)
+		}
+		decimals(&block, data)
+		for i, raw := range raws {
+			if want := decimalOf(raw); block[i] != want {
+				t.Fatalf("decimals(%x) = %+v, want %+v", raw, block[i], want)
+			}
+		}
+		raws = raws[:0]
+	}
+	for raw := range all {
+		if raw<<1 == 0 || raw&infinity32 == infinity32 {
+			continue
+		}
+		if raws = append(raws, raw); len(raws) == decimalBlock {
+			compare()
+		}
+	}
+	compare()
+}
+
+func TestDecimalsInBlocksAreThoseAlone(t *testing.T) {
+	eachDecimal(t, func(yield func(uint32) bool) {
+		for exponent := uint32(0); exponent < 255; exponent++ {
+			for _, fraction := range []uint32{0, 1, 2, 3, 1 << 22, 1<<22 - 1, 1<<23 - 2, 1<<23 - 1} {
+				if !yield(exponent<<23|fraction) || !yield(1<<31|exponent<<23|fraction) {
+					return
+				}
+			}
+		}
+		for raw := uint64(0); raw < 1<<32; raw += 40_009 {
+			if !yield(uint32(raw)) {
+				return
+			}
+		}
+	})
+}
+
+func TestFloatsOfAllLengths(t *testing.T) {
+	withAndWithoutAssembly(t, func(t *testing.T) {
+		for n := range 3*decimalBlock + 2 {
+			var data, want []byte
+			for i := range n {
+				v := float32(math.Sin(float64(i*n))) * float32(math.Pow(10, float64(i%50-25)))
+				if i%7 == 3 {
+					v = float32(math.Copysign(0, float64(i%2)-0.5))
+				}
+				data = append(data, fp32s(v)...)
+				text, _ := appendFloat32(nil, v)
+				want = append(appendComma(want, i), text...)
+			}
+			if got, wrote := appendFloat32s(nil, data); string(got) != string(want) || wrote != n {
+				t.Fatalf("%d floats: %s, want %s", n, got, want)
+			}
+			for at := range n {
+				if at%5 != 0 {
+					continue
+				}
+				spoilt := append([]byte{}, data...)
+				binary.LittleEndian.PutUint32(spoilt[4*at:], math.Float32bits(float32(math.Inf(-1))))
+				if _, wrote := appendFloat32s(nil, spoilt); wrote != at {
+					t.Fatalf("an infinity at %d of %d: %d were written", at, n, wrote)
+				}
+			}
+		}
 	})
 }

@@ -18,13 +18,13 @@ const plainMargin = 24
 // range, near the end of out or of text.
 func readPlain(out, text []byte, i int) (filled, next int) {
 	for {
-		if n := min(len(text)-i, plainBytes); fastPlain && i >= plainMargin && n >= 64 {
+		if n := min(len(text)-i, plainBytes); hasAVX2 && i >= plainMargin && n >= 64 {
 			var part int
 			part, i = plainRun(unsafe.SliceData(out[filled:]), len(out)-filled, unsafe.SliceData(text), i, n)
 			filled += part
 		}
 		part, next := plainNumbers(out[filled:], text, i)
-		if filled, i = filled+part, next; part == 0 || !fastPlain {
+		if filled, i = filled+part, next; part == 0 || !hasAVX2 {
 			return filled, i
 		}
 	}
@@ -42,7 +42,7 @@ func plainNumbers(out, text []byte, i int) (filled, next int) {
 		if length <= 0 {
 			return filled, i
 		}
-		if fastPlain {
+		if hasAVX2 {
 			length = 64
 		}
 		base := i
@@ -66,7 +66,7 @@ func plainNumbers(out, text []byte, i int) (filled, next int) {
 			filled += 4
 			i = end + 1
 		}
-		if n == 0 || fastPlain {
+		if n == 0 || hasAVX2 {
 			return filled, i
 		}
 	}

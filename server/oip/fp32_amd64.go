@@ -4,8 +4,8 @@ package oip
 
 import "golang.org/x/sys/cpu"
 
-// fastPlain says whether this processor runs plainRun.
-var fastPlain = cpu.X86.HasAVX2 && cpu.X86.HasBMI1
+// hasAVX2 says whether this processor runs the assembly.
+var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasBMI1
 
 // plainBytes is how much text plainRun is given at a time: it cannot be interrupted, and takes about a
 // nanosecond for three bytes.
@@ -17,3 +17,9 @@ const plainBytes = 64 << 10
 //
 //go:noescape
 func plainRun(out *byte, room int, text *byte, i, length int) (filled, next int)
+
+// decimals4 sets out to the decimals of n float32 in data, a multiple of four. tens are the powers of
+// ten that shortest uses.
+//
+//go:noescape
+func decimals4(out *decimal32, data *byte, n int, tens *uint64)

@@ -14,12 +14,12 @@ import (
 
 // withAndWithoutAssembly runs the test in both ways that this machine has.
 func withAndWithoutAssembly(t *testing.T, f func(t *testing.T)) {
-	before := fastPlain
-	defer func() { fastPlain = before }()
+	before := hasAVX2
+	defer func() { hasAVX2 = before }()
 	if before {
 		t.Run("assembly", f)
 	}
-	fastPlain = false
+	hasAVX2 = false
 	t.Run("portable", f)
 }
 
