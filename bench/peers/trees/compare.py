@@ -119,7 +119,9 @@ def compiled(booster, folder):
 
         library = folder / "trees.so"
         if not library.exists():
-            model = treelite.frontend.from_xgboost(booster) if isinstance(booster, xgboost.Booster) else treelite.frontend.from_lightgbm(booster)
+            maker = treelite.frontend.from_xgboost if isinstance(booster, xgboost.Booster) else treelite.frontend.from_lightgbm
+            model = maker(booster)
+            print("tl2cgen compiles: a quarter of an hour for large models", file=sys.stderr)
             tl2cgen.export_lib(model, toolchain="gcc", libpath=library, params={"parallel_comp": 32})
         predictor = tl2cgen.Predictor(library, nthread=1)
         batches = {}
@@ -145,7 +147,7 @@ TOLERANCE = {"LightGBM": 1e-4, "tl2cgen": 1e-4}
 
 
 def cases(folder):
-    """Yields name, ONNX file and peers."""
+    """Yields names, and functions that return an ONNX file and functions that make peers of it."""
     for trees, depth in ((500, 6), (1000, 8)):
         for kind, train, native in (("xgboost", models.trained_xgboost, native_xgboost), ("lightgbm", models.trained_lightgbm, native_lightgbm)):
             name = f"{kind} {trees}x{depth}"
@@ -162,14 +164,14 @@ def trained(folder, train, native, trees, depth):
         booster = xgboost.Booster(model_file=path)
     else:
         booster = lightgbm.Booster(model_file=path)
-    return file, [onnx_runtime(file), native(booster), compiled(booster, folder)]
+    return file, [lambda: onnx_runtime(file), lambda: native(booster), lambda: compiled(booster, folder)]
 
 
 def at_random(folder, trees, depth):
     file = folder / "onnx" / "model.onnx"
     if not file.exists():
         models.random_trees(trees, depth, file)
-    return file, [onnx_runtime(file)]
+    return file, [lambda: onnx_runtime(file)]
 
 
 def compare(name, thrum, peer, rows, answers, options):
@@ -220,8 +222,9 @@ def main():
         file, peers = make()
         thrum = Thrum(program, file.parent, folder / "rows")
         answers = thrum.predict(folder / "answers")
-        for peer in filter(None, peers):
-            compare(name, thrum, peer, rows, answers, options)
+        for make_peer in peers:
+            if peer := make_peer():
+                compare(name, thrum, peer, rows, answers, options)
         thrum.close()
 
 
