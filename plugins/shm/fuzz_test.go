@@ -152,7 +152,7 @@ func hostile(t *testing.T, reply func(request descriptor) []descriptor) (*Host, 
 	go func() {
 		defer close(ended)
 		for {
-			d, ok := p.next()
+			d, ok := p.next(false)
 			if !ok {
 				return
 			}

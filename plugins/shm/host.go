@@ -72,7 +72,7 @@ func NewHost(broken func(error) error) (*Host, error) {
 		control:  control,
 		requests: newRing(control, requestRingAt, requestsAt),
 		replies:  newRing(control, replyRingAt, repliesAt),
-		spin:     spinner{yields: true},
+		spin:     newSpinner(true),
 	}, nil
 }
 
@@ -192,8 +192,8 @@ func (s *Slot) Call(ctx context.Context, tag uint64, length int) (Reply, error) 
 		h.park(s)
 	}
 	h.mu.Unlock()
-	h.requests.wake()
-	return h.await(ctx, s, leads)
+	roused := h.requests.wake()
+	return h.await(ctx, s, leads, roused)
 }
 
 // usable returns an ErrClosed that says why no more calls are possible, if none are.
@@ -206,7 +206,7 @@ func (h *Host) usable() error {
 
 // await returns the reply to the call in s. leads says that the caller is the leader; otherwise
 // s is parked.
-func (h *Host) await(ctx context.Context, s *Slot, leads bool) (Reply, error) {
+func (h *Host) await(ctx context.Context, s *Slot, leads, roused bool) (Reply, error) {
 	for !leads {
 		select {
 		case <-s.signal:
@@ -223,7 +223,7 @@ func (h *Host) await(ctx context.Context, s *Slot, leads bool) (Reply, error) {
 		}
 		h.mu.Unlock()
 	}
-	h.lead(ctx, s)
+	h.lead(ctx, s, roused)
 	return h.end(ctx, s)
 }
 
@@ -261,7 +261,7 @@ func (h *Host) leave(s *Slot) {
 	}
 	go func() {
 		go func() { _ = h.tell(cancel, nil) }()
-		if _, err := h.await(context.Background(), s, leads); err == nil {
+		if _, err := h.await(context.Background(), s, leads, false); err == nil {
 			s.Release()
 		}
 	}()
@@ -269,13 +269,13 @@ func (h *Host) leave(s *Slot) {
 
 // lead takes replies until the caller has ended, and returns with h.mu held and the role passed
 // on.
-func (h *Host) lead(ctx context.Context, s *Slot) {
+func (h *Host) lead(ctx context.Context, s *Slot, roused bool) {
 	stop := func() bool { return true }
 	defer func() { stop() }()
 	watched := false
 	var buffer [64]*Slot
 	for {
-		if !h.spin.wait(&h.replies) {
+		if !h.spin.wait(&h.replies, roused) {
 			if !watched && ctx.Done() != nil {
 				watched = true
 				stop = context.AfterFunc(ctx, h.nudge)
@@ -283,6 +283,7 @@ func (h *Host) lead(ctx context.Context, s *Slot) {
 			h.replies.sleep(h.nudged.Load)
 			h.nudged.Store(false)
 		}
+		roused = false
 		h.mu.Lock()
 		others, err := h.collect(s, buffer[:0])
 		if err != nil {

@@ -70,6 +70,7 @@ func Open(control, socket *os.File) (*Plugin, error) {
 		control: r, socket: conn, clock: newClock(),
 		requests: newRing(r, requestRingAt, requestsAt),
 		replies:  newRing(r, replyRingAt, repliesAt),
+		spin:     newSpinner(false),
 		arenas:   map[uint32]*mapping{}, cancelled: map[place]uint64{},
 	}, nil
 }
@@ -140,8 +141,9 @@ func (p *Plugin) fail(err error) {
 }
 
 func (p *Plugin) work(worker int, handle Handler) error {
+	roused := false
 	for {
-		d, ok := p.next()
+		d, ok := p.next(roused)
 		if !ok {
 			return nil
 		}
@@ -159,12 +161,12 @@ func (p *Plugin) work(worker int, handle Handler) error {
 		p.send.Lock()
 		p.replies.write(d)
 		p.send.Unlock()
-		p.replies.wake()
+		roused = p.replies.wake()
 	}
 }
 
 // next returns the next request, or false after Close.
-func (p *Plugin) next() (descriptor, bool) {
+func (p *Plugin) next(roused bool) (descriptor, bool) {
 	p.receive.Lock()
 	defer p.receive.Unlock()
 	for {
@@ -174,9 +176,10 @@ func (p *Plugin) next() (descriptor, bool) {
 		if p.closed.Load() {
 			return descriptor{}, false
 		}
-		if !p.spin.wait(&p.requests) {
+		if !p.spin.wait(&p.requests, roused) {
 			p.requests.sleep(p.closed.Load)
 		}
+		roused = false
 	}
 }
 

@@ -52,11 +52,13 @@ func (r *ring) write(d descriptor) {
 }
 
 // wake wakes the reader if it sleeps. It is to be called after write, and by who interrupts a
-// sleep.
-func (r *ring) wake() {
-	if atomic.LoadUint32(r.asleep) != 0 && atomic.SwapUint32(r.asleep, 0) != 0 {
-		futexWake(r.asleep)
+// sleep. It reports whether it did.
+func (r *ring) wake() bool {
+	if atomic.LoadUint32(r.asleep) == 0 || atomic.SwapUint32(r.asleep, 0) == 0 {
+		return false
 	}
+	futexWake(r.asleep)
+	return true
 }
 
 // ready reports whether a message is there to be read.
