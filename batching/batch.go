@@ -150,6 +150,7 @@ func (b *Batcher) compute(ctx context.Context, calls []*call, rows int) (backend
 	sent := time.Now()
 	out, err := b.predict(ctx, calls, rows)
 	took := time.Since(sent)
+	b.cost.observe(took)
 	if err == nil && b.sig.Batched {
 		if err = checkRows(out, rows); err != nil {
 			out.Release()

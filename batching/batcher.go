@@ -1,7 +1,8 @@
 // Package batching turns many small predictions into few large ones.
 //
 // It pulls and conserves work: while fewer than Options.Inflight batches are executing, a
-// call is sent at once, and a batch forms while all are busy. No timer is on the path.
+// call is sent at once, and a batch forms while all are busy. No timer is on the path. Only
+// where batches are over in no time are as many enough as there are instances.
 //
 // A mutex owns the queue. A call that finds a free slot runs in the goroutine of its caller,
 // with no hand-over at all. Whoever ends a batch takes the next one from the queue under the
@@ -30,12 +31,14 @@ type Batcher struct {
 	policy  Policy
 
 	mu     sync.Mutex // protects the fields below
-	queue  queue      // empty unless every slot is taken
+	queue  queue      // empty unless every open slot is taken
 	busy   int        // slots taken, at most Options.Inflight
 	picks  []int      // scratch of Policy.Next
 	closed bool
 
 	slots sync.WaitGroup // counts busy, for Close
+
+	cost cost // of a batch
 
 	batches, rows                atomic.Uint64
 	rejected, expired, abandoned atomic.Uint64
@@ -141,14 +144,16 @@ func (b *Batcher) newCall(ctx context.Context, in backends.Batch) (*call, error)
 	return c, nil
 }
 
-// enter gives c a free slot (alone) or a place in the queue.
+// enter gives c a free slot (alone) or a place in the queue, whose first ones get the slot where
+// it was not open to them before.
 func (b *Batcher) enter(c *call) (alone bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return false, backends.Errorf(backends.ErrUnavailable, "this version of the model is being stopped: try again")
 	}
-	if b.busy < b.options.Inflight {
+	open := b.busy < b.options.slots(b.cost.known())
+	if open && len(b.queue.calls) == 0 {
 		b.busy++
 		b.slots.Add(1)
 		return true, nil
@@ -161,6 +166,13 @@ func (b *Batcher) enter(c *call) (alone bool, err error) {
 	c.done = make(chan struct{})
 	c.entered = time.Now()
 	b.queue.push(c)
+	if open {
+		b.busy++
+		b.slots.Add(1)
+		if t := b.pull(); t != nil {
+			go b.work(t)
+		}
+	}
 	return false, nil
 }
 
@@ -184,7 +196,12 @@ func (b *Batcher) work(t *batch) {
 func (b *Batcher) take() *batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.queue.calls) > 0 {
+	return b.pull()
+}
+
+// pull does so with b.mu held.
+func (b *Batcher) pull() *batch {
+	for len(b.queue.calls) > 0 && b.busy <= b.options.slots(b.cost.known()) {
 		b.picks = b.policy.Next(b.queue.waiting, b.picks[:0])
 		calls := slices.DeleteFunc(b.queue.take(b.picks), func(c *call) bool { return c.ctx.Err() != nil })
 		if len(calls) > 0 {

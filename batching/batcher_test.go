@@ -678,3 +678,59 @@ func TestNewRefusesSignaturesWithoutRows(t *testing.T) {
 		t.Errorf("no options: New = %v, want an ErrInvalid", err)
 	}
 }
+
+// TestSlotsFollowTheCost sends calls one microsecond after the other: while batches are over in
+// no time those wait for the one under way and are one batch; when batches take longer the next
+// one is sent ahead.
+func TestSlotsFollowTheCost(t *testing.T) {
+	for _, test := range []struct {
+		situation string
+		takes     time.Duration
+		want      []int
+	}{
+		{"cheap", 10 * time.Microsecond, []int{1, 4}},
+		{"dear", time.Millisecond, []int{1, 1, 3}},
+	} {
+		t.Run(test.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &model{takes: test.takes}
+				b := start(t, m, doubler, Options{MaxRows: 64, MaxQueueRows: 64, Inflight: 2, Instances: 1})
+				b.cost.observe(test.takes)
+				for i := range 5 {
+					send(t.Context(), b, request(int64(i)))
+					time.Sleep(time.Microsecond)
+				}
+				time.Sleep(time.Second)
+				expectBatches(t, m, test.want...)
+			})
+		})
+	}
+}
+
+// TestSlotOpensToTheQueue has batches become dear while calls wait: whoever comes next does not
+// go before them.
+func TestSlotOpensToTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{takes: 10 * time.Microsecond}
+		b := start(t, m, doubler, Options{MaxRows: 1, MaxQueueRows: 64, Inflight: 2, Instances: 1})
+		for i := range 3 {
+			send(t.Context(), b, request(int64(i)))
+		}
+		b.cost.observe(1)
+		for b.cost.known() < worthAhead {
+			b.cost.observe(time.Second)
+		}
+		last := send(t.Context(), b, request(3))
+		if got := b.Stats(); got.Inflight != 2 || got.QueuedCalls != 2 {
+			t.Errorf("%d batches under way and %d calls waiting, want 2 and 2", got.Inflight, got.QueuedCalls)
+		}
+		last.check(t, "the last", 6)
+		var order []int64
+		for _, in := range m.given {
+			order = append(order, values(in.Tensors[0])...)
+		}
+		if want := []int64{0, 1, 2, 3}; !slices.Equal(order, want) {
+			t.Errorf("calls were computed in the order %v, want %v", order, want)
+		}
+	})
+}

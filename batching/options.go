@@ -13,6 +13,10 @@ type Options struct {
 	MaxQueueRows int // rows that may wait; a call beyond that is refused at once
 	Inflight     int // batches that may be executing at the same time
 
+	// Instances is how many of them execute in truth, while the others wait where an instance
+	// finds them as soon as it is free; Inflight if 0 or more than that.
+	Instances int
+
 	// OnBatch, if not nil, is told of every execution before its answers are handed out.
 	// It is called from many goroutines and must be quick.
 	OnBatch func(BatchInfo)
@@ -37,6 +41,9 @@ func (o Options) Validate() error {
 	}
 	if o.Inflight < 1 {
 		return backends.Errorf(backends.ErrInvalid, "batching.inflight is %d: at least 1 is needed", o.Inflight)
+	}
+	if o.Instances < 0 {
+		return backends.Errorf(backends.ErrInvalid, "%d instances: at least 1 is needed", o.Instances)
 	}
 	return nil
 }

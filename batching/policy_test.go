@@ -3,6 +3,7 @@ package batching
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -81,6 +82,7 @@ func TestOptionsValidate(t *testing.T) {
 		{"queue smaller than a call", Options{MaxRows: 8, MaxQueueRows: 7, Inflight: 1},
 			"batching.max_queue_rows is 7, less than batching.max_rows (8): the largest call that is allowed could never wait"},
 		{"nothing may execute", Options{MaxRows: 8, MaxQueueRows: 8}, "batching.inflight is 0: at least 1 is needed"},
+		{"instances that are none", Options{MaxRows: 8, MaxQueueRows: 8, Inflight: 1, Instances: -1}, "-1 instances: at least 1 is needed"},
 	} {
 		t.Run(test.situation, func(t *testing.T) {
 			err := test.options.Validate()
@@ -91,5 +93,45 @@ func TestOptionsValidate(t *testing.T) {
 				t.Errorf("Validate(%+v) = %v, want an ErrInvalid", test.options, err)
 			}
 		})
+	}
+}
+
+func TestSlots(t *testing.T) {
+	for _, test := range []struct {
+		situation           string
+		inflight, instances int
+		cost                time.Duration
+		want                int
+	}{
+		{"nothing is known yet", 3, 2, 0, 2},
+		{"a batch is over in no time", 3, 2, worthAhead - 1, 2},
+		{"a batch takes its time", 3, 2, worthAhead, 3},
+		{"no instances are known", 3, 0, 1, 3},
+		{"fewer batches than instances", 1, 2, 1, 1},
+		{"fewer batches than instances, long ones", 1, 2, time.Second, 1},
+	} {
+		t.Run(test.situation, func(t *testing.T) {
+			if got := (Options{Inflight: test.inflight, Instances: test.instances}).slots(test.cost); got != test.want {
+				t.Errorf("slots(%v) = %d, want %d", test.cost, got, test.want)
+			}
+		})
+	}
+}
+
+func TestCost(t *testing.T) {
+	var c cost
+	for i, test := range []struct{ took, want time.Duration }{
+		{0, 1}, {80, 2}, {80, 3}, {2, 2}, {800, 3},
+		{1, 1}, {1000, 2}, // one that was disturbed counts little
+	} {
+		if c.observe(test.took); c.known() != test.want {
+			t.Errorf("%d: after one of %d ns a batch costs %d ns, want %d", i, test.took, c.known(), test.want)
+		}
+	}
+	for range 200 {
+		c.observe(time.Second)
+	}
+	if c.known() != time.Second {
+		t.Errorf("after many of a second a batch costs %v", c.known())
 	}
 }

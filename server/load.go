@@ -113,7 +113,7 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 	var observed *metrics.Version
 	bounds := cfg.Bounds()
 	batcher, err := batching.New(model, model.Signature(), batching.Options{
-		MaxRows: bounds.MaxRows, MaxQueueRows: bounds.MaxQueueRows, Inflight: bounds.Inflight,
+		MaxRows: bounds.MaxRows, MaxQueueRows: bounds.MaxQueueRows, Inflight: bounds.Inflight, Instances: max(cfg.Instances, 1),
 		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows) },
 	})
 	if err != nil {

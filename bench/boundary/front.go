@@ -46,7 +46,11 @@ func serveFront(inPlugin bool) error {
 		return err
 	}
 	defer func() { _ = model.Close() }()
-	batcher, err := batching.New(model, model.Signature(), batching.Options{MaxRows: 64, MaxQueueRows: 1024, Inflight: 2})
+	o := batching.Options{MaxRows: 64, MaxQueueRows: 1024, Inflight: 2}
+	if inPlugin { // in the same process each of both executes
+		o.Instances = 1
+	}
+	batcher, err := batching.New(model, model.Signature(), o)
 	if err != nil {
 		return err
 	}

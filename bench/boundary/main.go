@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -37,6 +38,7 @@ var roles = map[string]func() error{
 type options struct {
 	rounds int
 	round  time.Duration
+	only   *regexp.Regexp
 }
 
 func main() {
@@ -47,7 +49,11 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 15, "rounds of each comparison")
 	flag.DurationVar(&o.round, "round", 200*time.Millisecond, "length of one side of a round")
+	only := flag.String("only", "", "compare only what this regular expression is found in the name of, such as ^64 or server")
 	flag.Parse()
+	var err error
+	o.only, err = regexp.Compile(*only)
+	exitOn(err)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	exitOn(run(ctx, o))

@@ -43,6 +43,9 @@ func (s side) sample(ctx context.Context, d time.Duration) (sample, error) {
 
 // compare runs both in turns and prints the line of the table.
 func compare(ctx context.Context, o options, table io.Writer, t target, ours, base side) error {
+	if !o.only.MatchString(t.of) {
+		return nil
+	}
 	var walls, cpus []float64
 	var a, b []sample
 	for range o.rounds + 1 {

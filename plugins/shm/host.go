@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -275,7 +276,7 @@ func (h *Host) lead(ctx context.Context, s *Slot, roused bool) {
 	watched := false
 	var buffer [64]*Slot
 	for {
-		if !h.spin.wait(&h.replies, roused) {
+		if !h.spin.wait(&h.replies, roused) && !h.yield() {
 			if !watched && ctx.Done() != nil {
 				watched = true
 				stop = context.AfterFunc(ctx, h.nudge)
@@ -311,6 +312,29 @@ func (h *Host) lead(ctx context.Context, s *Slot, roused bool) {
 		h.mu.Unlock()
 	}
 }
+
+// mostYields bounds how long a leader waits while others run, at some microseconds each.
+const mostYields = 64
+
+// yield lets other goroutines run as long as there are any, and reports whether the leader has
+// something to do by then. A leader that sleeps keeps a processor from them until the runtime
+// notices, so it is to sleep only when there is nothing else to do.
+func (h *Host) yield() bool {
+	for range mostYields {
+		begin := time.Now()
+		runtime.Gosched()
+		if h.replies.ready() || h.nudged.Load() {
+			return true
+		}
+		if time.Since(begin) < nobodyRan {
+			return false
+		}
+	}
+	return false
+}
+
+// nobodyRan is longer than it takes to yield where no other goroutine wants to run.
+const nobodyRan = 2 * time.Microsecond
 
 // collect takes the replies that are there and appends the slots they answer, but for the
 // leader's.
