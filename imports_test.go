@@ -33,6 +33,8 @@ var allowed = map[string][]string{
 	"cache":            {"backends"},
 	"examples/demo":    {},
 
+	"loadtest/attack": {"loadtest/result", "loadtest/schedule"},
+
 	// It measures the boundary by itself, and wires a server without one to compare with.
 	"bench/boundary": {"backends", "backends/null", "batching", "plugins", "plugins/host", "plugins/null", "plugins/shm",
 		"server/catalog", "server/rest"},

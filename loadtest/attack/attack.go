@@ -1,0 +1,69 @@
+// Package attack sends requests at their intended starts, whatever becomes of those before, and
+// records what comes back.
+package attack
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/schedule"
+)
+
+// Request is a request that is ready to be sent: all of its bytes are made before the run.
+type Request struct {
+	Body []byte
+	Head int // bytes of Body that are JSON, where binary tensors follow; 0 if all of it is
+	Rows int // of its inputs
+}
+
+// Reply is an answer. Its Body is the target's again after the call of whoever was given it.
+type Reply struct {
+	Status int // as in HTTP
+	Body   []byte
+	Head   int // as of a Request
+}
+
+// Target answers requests.
+type Target interface {
+	// Open returns a connection, which one goroutine at a time uses.
+	Open(ctx context.Context) (Conn, error)
+}
+
+// Conn sends one request at a time.
+type Conn interface {
+	// Do sends r and waits for the answer, at most until the deadline. An error says that there is
+	// none; the connection is closed then.
+	Do(r *Request, deadline time.Time) (Reply, error)
+	Close() error
+}
+
+// Options are an attack. Either Schedule or Concurrency is given.
+type Options struct {
+	Target      Target // any; an *HTTP is driven without a goroutine for each connection
+	Requests    []Request
+	Pick        func(n uint64) int // which of Requests is the n-th to be sent; in turns if nil
+	Schedule    schedule.Schedule
+	Concurrency int           // a closed loop
+	Duration    time.Duration // of a closed loop
+	Connections int           // at most; 0 for as many as are needed, up to 1024
+	Timeout     time.Duration // of a request
+	Check       Check         // may be nil
+
+	OnWindow func(result.Window) // called after every second; may be nil
+	Stop     func() string       // asked every second; a reason ends the attack; may be nil
+}
+
+// Check compares the answer to Requests[i] with the one that is known to be right, for every one of
+// so many that it is worth. It is called by the generator and must be quick.
+type Check struct {
+	Every int // 1 in so many; 0 for none
+	Equal func(i int, r Reply) error
+}
+
+// Run attacks until the schedule has ended and every answer is there or timed out, or ctx ends. What
+// was measured until then is returned in any case; an error says that nothing could be.
+func Run(ctx context.Context, o Options) (*result.Run, error) {
+	return nil, errors.New("not yet")
+}
