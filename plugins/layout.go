@@ -28,6 +28,9 @@ const (
 	allOutputs = math.MaxUint32
 )
 
+// usualTensors is how many tensors a batch may have for its frame to take no memory of the heap.
+const usualTensors = 8
+
 // frame is a batch that lies in shared memory, or is to be laid there.
 type frame struct {
 	tensors    []frameTensor
@@ -65,15 +68,13 @@ func (f frame) bytes() int {
 
 func alignData(n int) int { return (n + dataAlign - 1) &^ (dataAlign - 1) }
 
-// lay writes the head into mem, which has room for f.bytes(), and returns where the data of
-// each tensor belong. What lies between is left as it is.
-func (f frame) lay(mem []byte) [][]byte {
-	head := f.appendHead(mem[:0])
-	places := make([][]byte, len(f.tensors))
-	at := len(head)
-	for i, t := range f.tensors {
+// lay writes the head into mem, which has room for f.bytes(), and appends to places where the
+// data of each tensor belong. What lies between is left as it is.
+func (f frame) lay(mem []byte, places [][]byte) [][]byte {
+	at := len(f.appendHead(mem[:0]))
+	for _, t := range f.tensors {
 		at = alignData(at)
-		places[i] = mem[at : at+t.size : at+t.size]
+		places = append(places, mem[at:at+t.size:at+t.size])
 		at += t.size
 	}
 	return places
@@ -126,8 +127,7 @@ func decode(mem []byte, specs, outputs []backends.TensorSpec) (backends.Batch, e
 	if size < 16 || size > min(len(mem), maxHead) {
 		return backends.Batch{}, misplaced("a head of %d bytes in %d, at most %d", size, len(mem), maxHead)
 	}
-	var scratch [512]byte
-	head := append(scratch[:0], mem[:size]...)
+	head := bytes.Clone(mem[:size])
 	d := decoder{rest: head}
 	if d.uint32() != uint32(size) {
 		return backends.Batch{}, misplaced("the head changes")
@@ -192,10 +192,11 @@ func (d *decoder) tensors(n uint32, specs []backends.TensorSpec) []backends.Tens
 		return nil
 	}
 	tensors := make([]backends.Tensor, n)
-	d.sizes = make([]uint64, n)
+	d.sizes = make([]uint64, 0, n)
+	shapes := make([]int64, 0, ranks(specs)) // of all of them: one allocation
 	for i := range tensors {
 		spec, datatype, rank, zero := d.uint32(), d.uint32(), d.uint32(), d.uint32()
-		d.sizes[i] = d.uint64()
+		d.sizes = append(d.sizes, d.uint64())
 		if uint64(spec) >= uint64(len(specs)) || zero != 0 || uint64(rank) > uint64(len(d.rest)/8) {
 			d.fail("tensor %d is number %d of rank %d", i, spec, rank)
 			return nil
@@ -205,13 +206,22 @@ func (d *decoder) tensors(n uint32, specs []backends.TensorSpec) []backends.Tens
 			d.fail("tensor %q has datatype %d and rank %d instead of %v %v", s.Name, datatype, rank, s.Datatype, s.Shape)
 			return nil
 		}
-		shape := make([]int64, rank)
-		for k := range shape {
-			shape[k] = int64(d.uint64())
+		from := len(shapes)
+		for range rank {
+			shapes = append(shapes, int64(d.uint64()))
 		}
-		tensors[i] = backends.Tensor{Name: s.Name, Datatype: s.Datatype, Shape: shape}
+		tensors[i] = backends.Tensor{Name: s.Name, Datatype: s.Datatype, Shape: shapes[from:len(shapes):len(shapes)]}
 	}
 	return tensors
+}
+
+// ranks returns how many dimensions the tensors of all specs have together.
+func ranks(specs []backends.TensorSpec) int {
+	n := 0
+	for i := range specs {
+		n += len(specs[i].Shape)
+	}
+	return n
 }
 
 func (d *decoder) outputs(n uint32, specs []backends.TensorSpec) []string {
@@ -271,9 +281,10 @@ func (d *decoder) data(tensors []backends.Tensor, mem []byte, at int) {
 }
 
 // frameOf returns how the rows of parts are laid, whose tensors have passed the signature's Check.
-func frameOf(s *backends.Signature, parts []backends.Batch) frame {
+// The frame's tensors are appended to tensors.
+func frameOf(s *backends.Signature, parts []backends.Batch, tensors []frameTensor) frame {
 	first := &parts[0]
-	f := frame{tensors: make([]frameTensor, len(first.Tensors)), outputs: indices(s.Outputs, first.Outputs), parameters: first.Parameters}
+	f := frame{outputs: indices(s.Outputs, first.Outputs), parameters: first.Parameters}
 	for k := range first.Tensors {
 		t := frameOfTensor(s.Inputs, first.Tensors[k])
 		if len(parts) > 1 {
@@ -284,18 +295,18 @@ func frameOf(s *backends.Signature, parts []backends.Batch) frame {
 			t.shape[0] += more.Shape[0]
 			t.size += len(more.Data)
 		}
-		f.tensors[k] = t
+		tensors = append(tensors, t)
 	}
+	f.tensors = tensors
 	return f
 }
 
 // answerFrame returns how an answer is laid, which has passed checkAnswer.
-func answerFrame(s *backends.Signature, out backends.Batch) frame {
-	f := frame{tensors: make([]frameTensor, len(out.Tensors))}
-	for i, t := range out.Tensors {
-		f.tensors[i] = frameOfTensor(s.Outputs, t)
+func answerFrame(s *backends.Signature, out backends.Batch, tensors []frameTensor) frame {
+	for _, t := range out.Tensors {
+		tensors = append(tensors, frameOfTensor(s.Outputs, t))
 	}
-	return f
+	return frame{tensors: tensors}
 }
 
 func frameOfTensor(specs []backends.TensorSpec, t backends.Tensor) frameTensor {

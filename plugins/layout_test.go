@@ -37,9 +37,9 @@ func layoutBatch() backends.Batch {
 // laid returns parts as they lie in shared memory.
 func laid(t testing.TB, parts ...backends.Batch) []byte {
 	t.Helper()
-	f := frameOf(&layoutSignature, parts)
+	f := frameOf(&layoutSignature, parts, nil)
 	mem := make([]byte, f.bytes())
-	layParts(f.lay(mem), parts)
+	layParts(f.lay(mem, nil), parts)
 	return mem
 }
 

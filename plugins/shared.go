@@ -74,7 +74,8 @@ func rowBytes(specs []backends.TensorSpec) int {
 // exchange has the plugin answer parts, whose tensors have passed the signature's Check. An answer
 // that does not belong to them is an errAnswer.
 func (m *shared) exchange(ctx context.Context, s *backends.Signature, parts []backends.Batch) (backends.Batch, error) {
-	f := frameOf(s, parts)
+	var tensors [usualTensors]frameTensor
+	f := frameOf(s, parts, tensors[:0])
 	if n := f.headBytes(); n > maxHead {
 		return backends.Batch{}, backends.Errorf(backends.ErrTooLarge, "%d bytes of shapes and parameters, at most %d: send fewer or shorter parameters", n, maxHead)
 	}
@@ -89,7 +90,8 @@ func (m *shared) exchange(ctx context.Context, s *backends.Signature, parts []ba
 		if err != nil {
 			return backends.Batch{}, err
 		}
-		layParts(f.lay(slot.Bytes()), parts)
+		var places [usualTensors][]byte
+		layParts(f.lay(slot.Bytes(), places[:0]), parts)
 		r, err := slot.Call(ctx, m.handle, f.bytes())
 		if err != nil {
 			return backends.Batch{}, err
@@ -157,6 +159,6 @@ func (m *shared) read(slot *shm.Slot, r shm.Reply, s *backends.Signature, wanted
 		slot.Release()
 		return backends.Batch{}, fmt.Errorf("%w: %w", errAnswer, err)
 	}
-	out.Lease = backends.NewLease(slot.Release)
+	out.Lease = backends.NewLease(slot.Releaser())
 	return out, nil
 }

@@ -36,12 +36,14 @@ func (s *server) answer(ctx context.Context, r shm.Request) (a shm.Answer) {
 	if err := checkAnswer(m.signature, in.Outputs, in.Rows(), out); err != nil {
 		return refuse(r, fmt.Errorf("the backend answered wrongly: %v", err))
 	}
-	f := answerFrame(&m.signature, out)
+	var tensors [usualTensors]frameTensor
+	f := answerFrame(&m.signature, out, tensors[:0])
 	n := f.bytes()
 	if n > len(r.Room) {
 		return shm.Answer{Code: codeMoreRoom, Tag: uint64(n)}
 	}
-	for i, place := range f.lay(r.Room) {
+	var places [usualTensors][]byte
+	for i, place := range f.lay(r.Room, places[:0]) {
 		copy(place, out.Tensors[i].Data)
 	}
 	return shm.Answer{Code: codeAnswer, Length: n}

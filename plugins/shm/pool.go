@@ -40,6 +40,7 @@ type Slot struct {
 	number uint32
 	mem    []byte
 	signal chan struct{} // tells a parked caller to look again
+	free   func()        // Release, as a value that is made once
 
 	// Protected by Host.mu, but for a slot that is nobody's but the caller's.
 	state      slotState
@@ -248,6 +249,9 @@ func (s *Slot) Release() {
 	p.notify()
 }
 
+// Releaser returns Release as a value, which is the same one for every call in the slot.
+func (s *Slot) Releaser() func() { return s.free }
+
 // Taken returns how many slots are not free: a leak, where no call is under way and no reply in
 // use.
 func (p *Pool) Taken() int {
@@ -320,10 +324,12 @@ func (h *Host) mapArena(p *Pool, slots, slotBytes int) (*arena, *os.File, error)
 	}
 	a := &arena{pool: p, number: number, slotBytes: slotBytes, region: r, slots: make([]*Slot, slots)}
 	for i := range a.slots {
-		a.slots[i] = &Slot{
+		s := &Slot{
 			arena: a, number: uint32(i), signal: make(chan struct{}, 1), at: -1,
 			mem: r.mem[i*slotBytes : (i+1)*slotBytes : (i+1)*slotBytes],
 		}
+		s.free = s.Release
+		a.slots[i] = s
 	}
 	a.free = slices.Clone(a.slots)
 	slices.Reverse(a.free)
