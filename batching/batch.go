@@ -27,6 +27,13 @@ type call struct {
 	err  error
 }
 
+// lost reports whether c cannot be answered in time if its answer is there at the soonest then. To
+// compute it would make those late that can.
+func (c *call) lost(soonest time.Time) bool {
+	deadline, ok := c.ctx.Deadline()
+	return c.ctx.Err() != nil || ok && deadline.Before(soonest)
+}
+
 // batch is calls that were taken from the queue together. A batch of one runs under the
 // context of its call; a larger one has a context of its own, which ends with the latest
 // deadline or when no call is left to wait for it.

@@ -33,6 +33,7 @@ type Batcher struct {
 	mu     sync.Mutex // protects the fields below
 	queue  queue      // empty unless every open slot is taken
 	busy   int        // slots taken, at most Options.Inflight
+	line   line       // the last time that the queue was not empty
 	picks  []int      // scratch of Policy.Next
 	closed bool
 
@@ -165,6 +166,7 @@ func (b *Batcher) enter(c *call) (alone bool, err error) {
 	}
 	c.done = make(chan struct{})
 	c.entered = time.Now()
+	b.line = b.line.joined(len(b.queue.calls) == 0, c.entered)
 	b.queue.push(c)
 	if open {
 		b.busy++
@@ -203,7 +205,10 @@ func (b *Batcher) take() *batch {
 func (b *Batcher) pull() *batch {
 	for len(b.queue.calls) > 0 && b.busy <= b.options.slots(b.cost.known()) {
 		b.picks = b.policy.Next(b.queue.waiting, b.picks[:0])
-		calls := slices.DeleteFunc(b.queue.take(b.picks), func(c *call) bool { return c.ctx.Err() != nil })
+		now := time.Now()
+		soonest := now.Add(b.cost.known())
+		calls := slices.DeleteFunc(b.queue.take(b.picks), func(c *call) bool { return c.lost(soonest) })
+		b.line = b.line.left(len(b.queue.calls) == 0, now)
 		if len(calls) > 0 {
 			return newBatch(calls)
 		}
@@ -211,6 +216,15 @@ func (b *Batcher) pull() *batch {
 	b.busy--
 	b.slots.Done()
 	return nil
+}
+
+// WaitingSince returns when the queue filled in which a call that came at that time has waited, or
+// that time if it was empty. Whatever went wrong since then may be why the call was late, even if
+// it was over when the call came.
+func (b *Batcher) WaitingSince(came time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.line.since(came)
 }
 
 // abandon is told that nobody waits for c any more.
@@ -225,6 +239,7 @@ func (b *Batcher) abandon(c *call) {
 	if c.batch == nil {
 		b.expired.Add(1)
 		b.queue.remove(c)
+		b.line = b.line.left(len(b.queue.calls) == 0, time.Now())
 		return
 	}
 	b.abandoned.Add(1)

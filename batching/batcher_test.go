@@ -409,24 +409,25 @@ func TestBatcherDropsEndedCallsBeforeStacking(t *testing.T) {
 
 func TestBatcherShieldsNeighboursFromCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &model{takes: 20 * time.Millisecond}
+		m := &model{takes: 5 * time.Millisecond}
 		b := start(t, m, doubler, Options{MaxRows: 4, MaxQueueRows: 8, Inflight: 1})
-		impatient, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
+		impatient, cancel := context.WithTimeout(t.Context(), 15*time.Millisecond)
 		defer cancel()
 		patient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		latest, _ := patient.Deadline()
 		running := send(t.Context(), b, request(0))
+		m.takes = 20 * time.Millisecond // of the next batch
 		leaves := send(impatient, b, request(1))
 		stays := send(patient, b, request(2))
 		leaves.fails(t, "impatient", context.DeadlineExceeded)
-		if leaves.after != 25*time.Millisecond {
-			t.Errorf("the impatient call returned after %v, want 25ms", leaves.after)
+		if leaves.after != 15*time.Millisecond {
+			t.Errorf("the impatient call returned after %v, want 15ms", leaves.after)
 		}
 		running.check(t, "running", 0)
 		stays.check(t, "patient", 4)
-		if stays.after != 40*time.Millisecond || m.canceled != 0 {
-			t.Errorf("the patient call returned after %v, %d batches cancelled, want 40ms and none", stays.after, m.canceled)
+		if stays.after != 25*time.Millisecond || m.canceled != 0 {
+			t.Errorf("the patient call returned after %v, %d batches cancelled, want 25ms and none", stays.after, m.canceled)
 		}
 		if deadline, ok := m.ctxs[1].Deadline(); !ok || !deadline.Equal(latest) {
 			t.Errorf("the batch has deadline %v, want the latest of its calls, %v", deadline, latest)
@@ -732,5 +733,58 @@ func TestSlotOpensToTheQueue(t *testing.T) {
 		if want := []int64{0, 1, 2, 3}; !slices.Equal(order, want) {
 			t.Errorf("calls were computed in the order %v, want %v", order, want)
 		}
+	})
+}
+
+// TestBatcherSparesItselfLostCalls has a call in the queue that would be late with any answer.
+func TestBatcherSparesItselfLostCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{takes: 20 * time.Millisecond}
+		b := start(t, m, doubler, Options{MaxRows: 4, MaxQueueRows: 8, Inflight: 1})
+		late, cancel := context.WithTimeout(t.Context(), 39*time.Millisecond)
+		defer cancel()
+		just, cancel := context.WithTimeout(t.Context(), 41*time.Millisecond)
+		defer cancel()
+		running := send(t.Context(), b, request(0))
+		lost, answered := send(late, b, request(1)), send(just, b, request(2))
+		running.check(t, "running", 0)
+		answered.check(t, "in time", 4)
+		lost.fails(t, "late", context.DeadlineExceeded)
+		expectBatches(t, m, 1, 1)
+		if s := b.Stats(); s.Expired != 1 {
+			t.Errorf("Stats = %+v, want 1 expired", s)
+		}
+	})
+}
+
+func TestWaitingSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{takes: 20 * time.Millisecond}
+		b := start(t, m, doubler, Options{MaxRows: 1, MaxQueueRows: 8, Inflight: 1})
+		begin := time.Now()
+		at := func(after time.Duration) time.Time { return begin.Add(after * time.Millisecond) }
+		send(t.Context(), b, request(0))
+		time.Sleep(5 * time.Millisecond)
+		send(t.Context(), b, request(1)) // waits from 5 to 20
+		time.Sleep(10 * time.Millisecond)
+		send(t.Context(), b, request(2)) // waits from 15 to 40
+		check := func(now, came, want time.Duration) {
+			t.Helper()
+			time.Sleep(time.Until(at(now)))
+			if got := b.WaitingSince(at(came)); got != at(want) {
+				t.Errorf("at %d ms who came at %d ms has waited since %v, want %d ms", now, came, got.Sub(begin), want)
+			}
+		}
+		check(16, 3, 3) // nobody waited then
+		check(16, 15, 5)
+		check(30, 25, 5)
+		check(50, 39, 5)
+		check(50, 45, 45) // the queue was empty by then
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		send(ctx, b, request(3)) // waits from 50 to 51
+		check(55, 50, 50)
+		check(55, 52, 52)
+		time.Sleep(time.Second)
 	})
 }

@@ -1,6 +1,9 @@
 package batching
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // queue holds the calls that wait, in order of arrival. waiting[i] describes calls[i].
 type queue struct {
@@ -51,4 +54,29 @@ func (q *queue) truncate(n int) {
 	clear(q.calls[n:])
 	clear(q.waiting[n:])
 	q.calls, q.waiting = q.calls[:n], q.waiting[:n]
+}
+
+// line is a time in which the queue was not empty.
+type line struct{ began, ended time.Time } // ended is zero while it is not
+
+func (l line) joined(first bool, now time.Time) line {
+	if first {
+		return line{began: now}
+	}
+	return l
+}
+
+func (l line) left(last bool, now time.Time) line {
+	if last && l.ended.IsZero() {
+		l.ended = now
+	}
+	return l
+}
+
+// since returns when the line began in which who came then has waited, or when it came.
+func (l line) since(came time.Time) time.Time {
+	if came.Before(l.began) || !l.ended.IsZero() && came.After(l.ended) {
+		return came
+	}
+	return l.began
 }
