@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
 	"server/catalog":    {"backends"},
 	"server/golden":     {"backends", "server/oip"},
+	"server/metrics":    {"server/catalog"},
 	"server/oip":        {"backends"},
 	"server/quarantine": {"backends"},
 	"server/repository": {"backends", "server/catalog"},

@@ -13,6 +13,7 @@ import (
 	"github.com/thrumserve/thrum/cache"
 	"github.com/thrumserve/thrum/plugins"
 	"github.com/thrumserve/thrum/plugins/host"
+	"github.com/thrumserve/thrum/server/catalog"
 	"github.com/thrumserve/thrum/server/config"
 	"github.com/thrumserve/thrum/server/metrics"
 	"github.com/thrumserve/thrum/server/quarantine"
@@ -60,17 +61,27 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 		return nil, l.programs.explain(cfg.Backend, err)
 	}
 	opened.add(model.Close)
-	chain, err := l.wire(s, cfg, digest, model, &opened)
+	chain, statistics, err := l.wire(s, cfg, digest, model, &opened)
 	if err != nil {
 		return nil, err
 	}
 	return &repository.Loaded{
-		Signature: model.Signature(),
-		Predictor: chain,
-		Deadline:  l.deadlineOf(cfg),
-		Live:      model.Live,
-		Close:     opened.close,
+		Signature:  model.Signature(),
+		Predictor:  chain,
+		Deadline:   l.deadlineOf(cfg),
+		Serving:    servingOf(cfg, model.Signature()),
+		Statistics: statistics,
+		Live:       model.Live,
+		Close:      opened.close,
 	}, nil
+}
+
+func servingOf(cfg config.Model, sig backends.Signature) catalog.Serving {
+	s := catalog.Serving{Backend: cfg.Backend, Instances: max(cfg.Instances, 1), Cached: cfg.Cache != nil}
+	if sig.Batched {
+		s.MaxRows = cfg.Bounds().MaxRows
+	}
+	return s
 }
 
 // open starts the instances of a version. Each of them proves itself before it takes traffic, at
@@ -106,18 +117,18 @@ func (l *loader) deadlineOf(cfg config.Model) time.Duration {
 // wire builds the path of a version's requests. It is the architecture in a few lines:
 //
 //	front -> cache -> quarantine -> batcher -> host -> plugin client ==process boundary== plugin server -> model
-func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, error) {
+func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, func() catalog.Statistics, error) {
 	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
-		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
+		return nil, nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
 	}
 	var observed *metrics.Version
 	bounds := cfg.Bounds()
 	batcher, err := batching.New(model, model.Signature(), batching.Options{
 		MaxRows: bounds.MaxRows, MaxQueueRows: bounds.MaxQueueRows, Inflight: bounds.Inflight, Instances: max(cfg.Instances, 1),
-		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows) },
+		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows, b.Compute) },
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	opened.add(batcher.Close)
 	ward := quarantine.New(batcher, quarantine.Options{})
@@ -126,14 +137,14 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 	if cfg.Cache != nil {
 		store, err = cache.New(cache.Options{MaxBytes: int64(cfg.Cache.MaxBytes), TTL: time.Duration(cfg.Cache.TTL)})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		opened.add(func() error { store.Close(); return nil })
 		chain = store.Wrap(digest, chain)
 	}
 	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, model, batcher, ward, store) })
 	opened.add(func() error { observed.Remove(); return nil })
-	return chain, nil
+	return chain, observed.Statistics, nil
 }
 
 func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {

@@ -18,10 +18,46 @@ type Version struct {
 	Predictor backends.Predictor // the whole chain: cache, batcher, plugin
 	Deadline  time.Duration      // for a request that brings no timeout of its own
 
+	Serving    Serving
+	Statistics func() Statistics
+
 	// Live returns nil if something could answer all the time since then, and else an
 	// ErrUnavailable that says why nothing could. Predictor may be asked nonetheless: it waits
 	// for what comes back in time.
 	Live func(since time.Time) error
+}
+
+// Serving is how a version is served.
+type Serving struct {
+	Backend   string // as in model.yaml
+	MaxRows   int    // of a batch; 0 if requests are not put together
+	Instances int
+	Cached    bool // by a prediction cache
+}
+
+// Statistics is what has been counted of a version since the server started, earlier loads of it
+// included. The counts are read one after the other, while requests go on.
+type Statistics struct {
+	Rows, Batches    uint64 // executed, the repeated ones included; an answer from a cache is in neither
+	Success, Failure Time   // of requests, from their last byte until the reply is made
+
+	Parse, Queue, Compute, Reply Time // of requests that came so far
+
+	Hit, Miss Time // what the cache took: finding an answer, or waiting for the one that another request computes; looking in vain and storing
+
+	Sizes []Size // of batches, ascending
+}
+
+// Time is how often something happened and how long it took altogether.
+type Time struct {
+	Count uint64
+	Took  time.Duration
+}
+
+// Size is the batches of so many rows.
+type Size struct {
+	Rows    int
+	Compute Time
 }
 
 // State is where a version is in its life, in the words of the repository protocol.

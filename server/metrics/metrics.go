@@ -22,11 +22,14 @@ type Metrics struct {
 	duration  *prometheus.HistogramVec
 	stages    *prometheus.HistogramVec
 	batchRows *prometheus.HistogramVec
+	failed    *prometheus.CounterVec
 	outcomes  *prometheus.CounterVec
+	caching   *prometheus.CounterVec
 	loads     *prometheus.HistogramVec
 
-	mu       sync.RWMutex // guards versions
+	mu       sync.RWMutex // guards what follows
 	versions map[id]*Version
+	sizes    map[id]*sizes // of versions that were ever loaded
 }
 
 type id struct{ model, version string }
@@ -42,6 +45,7 @@ func New(version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		versions: map[id]*Version{},
+		sizes:    map[id]*sizes{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thrum_requests_total", Help: "Inference requests answered, by HTTP status."}, []string{"model", "version", "code"}),
 		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -52,15 +56,19 @@ func New(version string) *Metrics {
 			Name: "thrum_stage_seconds", Help: "Time of a request by stage: parse, queue, compute, reply.", Buckets: latencyBuckets}, []string{"model", "version", "stage"}),
 		batchRows: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "thrum_batch_rows", Help: "Rows executed together.", Buckets: prometheus.ExponentialBuckets(1, 2, 12)}, versionLabels),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "thrum_failed_request_seconds_total", Help: "Time of the requests in thrum_request_seconds that were not answered with 200."}, versionLabels),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thrum_cache_requests_total", Help: "Requests to a model with a prediction cache, by outcome: hit, miss, shared, bypass."}, []string{"model", "version", "outcome"}),
+		caching: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "thrum_cache_seconds_total", Help: "Time of requests to a model with a prediction cache beside their stages, by outcome: looking, copying, waiting for the same request of another client, storing."}, []string{"model", "version", "outcome"}),
 		loads: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "thrum_model_load_seconds", Help: "Time to load, warm and check a version.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 16)}, []string{"model", "result"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "thrum_build_info", Help: "1, labelled with the version of the server.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.rows, m.duration, m.stages, m.batchRows, m.outcomes, m.loads, build,
+	m.registry.MustRegister(m.requests, m.rows, m.duration, m.stages, m.batchRows, m.failed, m.outcomes, m.caching, m.loads, build,
 		&sampler{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

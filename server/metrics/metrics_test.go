@@ -23,7 +23,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6,
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
 	})
-	v.ObserveBatch(8)
+	v.ObserveBatch(8, time.Millisecond)
 	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, BatchRows: 8, Cache: "miss",
 		Total: 3 * time.Millisecond, Parse: time.Microsecond, Compute: time.Millisecond, Reply: time.Microsecond})
 	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 429}) // neither queued nor computed

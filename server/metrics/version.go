@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/thrumserve/thrum/server/catalog"
 )
 
 // Version records for one loaded version, with its labels resolved beforehand.
@@ -14,11 +17,12 @@ type Version struct {
 	id      id
 	sample  func() Sample
 
-	ok                           prometheus.Counter
+	ok, failed                   prometheus.Counter
 	rows                         prometheus.Counter
 	duration                     prometheus.Observer
 	parse, queue, compute, reply prometheus.Observer
 	batchRows                    prometheus.Observer
+	sizes                        *sizes
 }
 
 // Sample is a reading of a version's instances, queue and cache. The counters grow over a
@@ -45,6 +49,7 @@ func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Versi
 	v := &Version{
 		metrics: m, id: id{model, version}, sample: sample,
 		ok:        m.requests.WithLabelValues(model, version, "200"),
+		failed:    m.failed.WithLabelValues(model, version),
 		rows:      m.rows.WithLabelValues(model, version),
 		duration:  m.duration.WithLabelValues(model, version),
 		parse:     m.stages.WithLabelValues(model, version, "parse"),
@@ -56,6 +61,10 @@ func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Versi
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.versions[v.id] = v
+	if m.sizes[v.id] == nil {
+		m.sizes[v.id] = &sizes{of: map[int]catalog.Time{}}
+	}
+	v.sizes = m.sizes[v.id]
 	return v
 }
 
@@ -69,7 +78,10 @@ func (v *Version) Remove() {
 }
 
 // ObserveBatch records one execution.
-func (v *Version) ObserveBatch(rows int) { v.batchRows.Observe(float64(rows)) }
+func (v *Version) ObserveBatch(rows int, took time.Duration) {
+	v.batchRows.Observe(float64(rows))
+	v.sizes.add(rows, took)
+}
 
 func (v *Version) observe(r Request) {
 	if r.Code == http.StatusOK {
@@ -77,6 +89,7 @@ func (v *Version) observe(r Request) {
 		v.rows.Add(float64(r.Rows))
 	} else {
 		v.metrics.requests.WithLabelValues(v.id.model, v.id.version, strconv.Itoa(r.Code)).Inc()
+		v.failed.Add(r.Total.Seconds())
 	}
 	v.duration.Observe(r.Total.Seconds())
 	v.parse.Observe(r.Parse.Seconds())
@@ -89,6 +102,7 @@ func (v *Version) observe(r Request) {
 	}
 	if r.Cache != "" {
 		v.metrics.outcomes.WithLabelValues(v.id.model, v.id.version, r.Cache).Inc()
+		v.metrics.caching.WithLabelValues(v.id.model, v.id.version, r.Cache).Add(max(0, r.Total-r.Parse-r.Queue-r.Compute-r.Reply).Seconds())
 	}
 }
 

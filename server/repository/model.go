@@ -243,7 +243,7 @@ func (m *model) relist() {
 		v.entry = &catalog.Version{
 			Model: m.name, Version: strconv.FormatInt(number, 10), Versions: texts,
 			Signature: v.loaded.Signature, Predictor: v.loaded.Predictor, Deadline: v.loaded.Deadline,
-			Live: v.loaded.live,
+			Serving: v.loaded.Serving, Statistics: v.loaded.Statistics, Live: v.loaded.live,
 		}
 	}
 }

@@ -38,8 +38,11 @@ type Loaded struct {
 	Signature backends.Signature
 	Predictor backends.Predictor
 	Deadline  time.Duration
-	Live      func(since time.Time) error // whether it could answer since then, or why not; nil if it always can
-	Close     func() error                // finishes what is under way, then frees everything
+	Serving   catalog.Serving
+
+	Statistics func() catalog.Statistics
+	Live       func(since time.Time) error // whether it could answer since then, or why not; nil if it always can
+	Close      func() error                // finishes what is under way, then frees everything
 }
 
 func (l *Loaded) live(since time.Time) error {

@@ -10,7 +10,7 @@ import (
 )
 
 // extensions are the protocol extensions that clients may rely on.
-var extensions = []string{"binary_tensor_data", "model_repository", "parameters"}
+var extensions = []string{"binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"}
 
 // reply sends v as JSON.
 func reply(ctx *fasthttp.RequestCtx, status int, v any) {

@@ -27,7 +27,7 @@ var (
 		"health/live":      {"GET", (*Server).live},
 		"health/ready":     {"GET", (*Server).ready},
 		"repository/index": {"POST", (*Server).index},
-		"models/stats":     notOffered,
+		"models/stats":     {"GET", (*Server).allStatistics},
 		"trace/setting":    notOffered,
 		"logging":          notOffered,
 	}
@@ -35,8 +35,8 @@ var (
 		"":                {"GET", (*Server).model},
 		"ready":           {"GET", (*Server).modelReady},
 		"infer":           {"POST", (*Server).infer},
-		"config":          notOffered,
-		"stats":           notOffered,
+		"config":          {"GET", (*Server).configuration},
+		"stats":           {"GET", (*Server).statistics},
 		"generate":        notOffered,
 		"generate_stream": notOffered,
 		"trace/setting":   notOffered,
@@ -48,7 +48,7 @@ var (
 	notOffered = endpoint{"", (*Server).unsupported}
 )
 
-const hint = "this server answers GET /v2, /v2/health/live, /v2/health/ready, /v2/models/{model}[/versions/{version}][/ready], " +
+const hint = "this server answers GET /v2, /v2/health/live, /v2/health/ready, /v2/models/{model}[/versions/{version}][/ready], [/config], [/stats], /v2/models/stats, " +
 	"POST /v2/models/{model}[/versions/{version}]/infer, /v2/repository/index, /v2/repository/models/{model}/load and unload"
 
 // route hands the request to its endpoint.

@@ -15,14 +15,18 @@ func TestRoutes(t *testing.T) {
 	f := newFake()
 	_, addr := start(t, f, Options{Name: "thrum", Version: "1.2.3"})
 	const model = `{"name":"m","versions":["1","2"],"platform":"fake_v1","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2]}]}`
+	const config = `{"name":"m","platform":"fake_v1","backend":"fake","max_batch_size":64,` +
+		`"input":[{"name":"x","data_type":"TYPE_FP32","dims":[2],"is_shape_tensor":false}],"output":[{"name":"y","data_type":"TYPE_FP32","dims":[2],"is_shape_tensor":false}],` +
+		`"instance_group":[{"name":"m","kind":"KIND_AUTO","count":3}],"dynamic_batching":{"max_queue_delay_microseconds":0},` +
+		`"model_transaction_policy":{"decoupled":false},"response_cache":{"enable":false}}`
 	const index = `[{"name":"m","version":"1","state":"READY"},{"name":"m","version":"3","state":"UNAVAILABLE","reason":"truncated"},{"name":"never"}]`
 	for _, row := range []struct {
 		method, path, body string
 		status             int
 		want               string // the body of a success, a part of an error's text
 	}{
-		{"GET", "/v2", "", 200, `{"name":"thrum","version":"1.2.3","extensions":["binary_tensor_data","model_repository","parameters"]}`},
-		{"GET", "/v2?x=y", "", 200, `{"name":"thrum","version":"1.2.3","extensions":["binary_tensor_data","model_repository","parameters"]}`},
+		{"GET", "/v2", "", 200, `{"name":"thrum","version":"1.2.3","extensions":["binary_tensor_data","model_configuration","model_repository","parameters","statistics"]}`},
+		{"GET", "/v2?x=y", "", 200, `{"name":"thrum","version":"1.2.3","extensions":["binary_tensor_data","model_configuration","model_repository","parameters","statistics"]}`},
 		{"HEAD", "/v2", "", 200, ``},
 		{"GET", "/v2/health/live", "", 200, `{"live":true}`},
 		{"GET", "/v2/health/ready", "", 200, `{"ready":true}`},
@@ -31,6 +35,12 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v2/models/%6d", "", 200, model},
 		{"GET", "/v2/models/m/ready", "", 200, `{"name":"m","ready":true}`},
 		{"GET", "/v2/models/m/versions/2/ready", "", 200, `{"name":"m","ready":true}`},
+		{"GET", "/v2/models/m/config", "", 200, config},
+		{"GET", "/v2/models/m/versions/1/config", "", 200, config},
+		{"GET", "/v2/models/stats", "", 200, statistics("1")},
+		{"GET", "/v2/models/m/stats", "", 200, statistics("1", "2")},
+		{"GET", "/v2/models/m/versions/1/stats", "", 200, statistics("1")},
+		{"HEAD", "/v2/models/m/versions/1/stats", "", 200, ""},
 		{"POST", "/v2/models/m/infer", healthyBody, 200, healthyReply},
 		{"POST", "/v2/models/m/versions/1/infer", healthyBody, 200, strings.Replace(healthyReply, `"2"`, `"1"`, 1)},
 		{"POST", "/v2/repository/index", "", 200, index},
@@ -54,6 +64,11 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v2/models/m/versions/1/ready/", "", 404, "no such path"},
 		{"GET", "/v2/models/z", "", 404, `unknown model "z"`},
 		{"GET", "/v2/models/m/versions/9/ready", "", 404, `version "9"`},
+		{"GET", "/v2/models/z/config", "", 404, `unknown model "z"`},
+		{"GET", "/v2/models/z/stats", "", 404, `unknown model "z"`},
+		{"GET", "/v2/models/m/versions/9/stats", "", 404, `version "9"`},
+		{"POST", "/v2/models/m/config", "", 405, "use GET, HEAD"},
+		{"POST", "/v2/models/stats", "", 405, "use GET, HEAD"},
 		{"POST", "/v2/models/z/infer", healthyBody, 404, `unknown model "z"`},
 		{"GET", "/v2/models/%2e%2e%2fetc", "", 404, `unknown model "../etc"`},
 		{"GET", "/v2/models/..", "", 404, `unknown model ".."`},
@@ -75,10 +90,6 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v2/repository/index", "", 405, "use POST"},
 		{"BREW", "/v2/health/live", "", 405, "use GET, HEAD"},
 
-		{"GET", "/v2/models/stats", "", 501, "not offered"},
-		{"GET", "/v2/models/m/stats", "", 501, "not offered"},
-		{"GET", "/v2/models/m/versions/1/stats", "", 501, "not offered"},
-		{"GET", "/v2/models/m/config", "", 501, "not offered"},
 		{"POST", "/v2/models/m/generate", "", 501, "not offered"},
 		{"POST", "/v2/models/m/trace/setting", "", 501, "not offered"},
 		{"GET", "/v2/logging", "", 501, "not offered"},

@@ -39,6 +39,9 @@ type fake struct {
 	control  error
 	deadline time.Duration
 
+	serving    catalog.Serving
+	statistics catalog.Statistics
+
 	mu       sync.Mutex
 	down     bool // not ready
 	held     int  // versions acquired and not released
@@ -67,6 +70,7 @@ func (f *fake) Acquire(model, version string) (*catalog.Version, func(), error) 
 	f.held++
 	var once sync.Once
 	return &catalog.Version{Model: model, Version: version, Versions: []string{"1", "2"}, Signature: f.sig, Predictor: f.predict, Deadline: f.deadline,
+			Serving: f.serving, Statistics: func() catalog.Statistics { return f.statistics },
 			Live: func(time.Time) error { return f.live }},
 		func() { once.Do(f.release) }, nil
 }
@@ -96,7 +100,7 @@ func (f *fake) Unload(_ context.Context, model string) error {
 }
 
 func newFake() *fake {
-	return &fake{sig: double, predict: echo, deadline: 10 * time.Second}
+	return &fake{sig: double, predict: echo, deadline: 10 * time.Second, serving: catalog.Serving{Backend: "fake", MaxRows: 64, Instances: 3}}
 }
 
 // start serves f on a free port until the test ends.
