@@ -1,0 +1,148 @@
+package stats
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Alpha is the level at which a difference counts as one, and 1 - Alpha the confidence of intervals.
+const Alpha = 0.05
+
+// power is the chance with which a MinimumDetectable effect is found.
+const power = 0.8
+
+// Verdict is what measurements say of a change that is feared.
+type Verdict string
+
+// The verdicts.
+const (
+	Same       Verdict = "same"        // a change as large as the floor is excluded
+	Changed    Verdict = "changed"     // there is a change, and one as large as the floor is not excluded
+	CannotTell Verdict = "cannot tell" // neither
+)
+
+// Interval is an estimate with its confidence interval.
+type Interval struct{ Low, Estimate, High float64 }
+
+// Judge compares an interval with the smallest change that matters, in the direction of the sign
+// of floor. It passes nothing for lack of data: where the interval holds both none and the floor,
+// it cannot tell.
+func (i Interval) Judge(floor float64) Verdict {
+	if floor < 0 {
+		return Interval{-i.High, -i.Estimate, -i.Low}.Judge(-floor)
+	}
+	switch {
+	case i.High < floor: // false of a NaN, too
+		return Same
+	case i.Low > 0:
+		return Changed
+	default:
+		return CannotTell
+	}
+}
+
+// Comparison is a candidate beside a baseline. Changes are shares: 0.05 is 5 % more.
+type Comparison struct {
+	Baseline, Candidate float64  // medians
+	P                   float64  // two-sided, of Mann-Whitney: how likely so large a difference is by chance
+	Change              Interval // Hodges-Lehmann, of the median of candidate / baseline
+	Detectable          float64  // the smallest change that as many runs with this noise find four times in five
+	Verdict             Verdict
+}
+
+// Compare compares runs of two builds by a figure that is positive, such as the p99 of each run.
+// The sign of floor is the direction of what is feared: 0.05 for a latency, -0.03 for a rate. The
+// verdict is Changed only if Mann-Whitney finds the difference at Alpha.
+//
+// Changes are measured on the logarithms, so that they are shares: Hodges-Lehmann's estimate is
+// the median of the logarithms of all candidate / baseline, its interval is Mann-Whitney's test
+// inverted (Hollander and Wolfe, Nonparametric Statistical Methods, 4.3). The detectable change is
+// (z(1-Alpha/2) + z(power)) · s · sqrt((1/m + 1/n) · pi/3), where s is the pooled standard deviation
+// of the logarithms and pi/3 what ranks cost beside a t-test on normal noise.
+func Compare(baseline, candidate []float64, floor float64) Comparison {
+	c := Comparison{
+		Baseline: Median(baseline), Candidate: Median(candidate),
+		P:          MannWhitney(baseline, candidate),
+		Detectable: math.Inf(1),
+		Verdict:    CannotTell,
+	}
+	a, b := logs(baseline), logs(candidate)
+	change, ok := shift(a, b)
+	c.Change = Interval{math.Expm1(change.Low), math.Expm1(change.Estimate), math.Expm1(change.High)}
+	if !ok {
+		return c
+	}
+	c.Detectable = math.Expm1(detectable(a, b))
+	c.Verdict = c.Change.Judge(floor)
+	if c.Verdict == Changed && c.P > Alpha {
+		c.Verdict = CannotTell
+	}
+	return c
+}
+
+func logs(values []float64) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = math.Log(v)
+	}
+	return out
+}
+
+// shift is Hodges-Lehmann's estimate of b - a. It is not ok where there are too few to say
+// anything at Alpha, or where something is not a number.
+func shift(a, b []float64) (Interval, bool) {
+	var all []float64
+	for _, x := range a {
+		for _, y := range b {
+			all = append(all, y-x)
+		}
+	}
+	if len(all) == 0 || slices.ContainsFunc(all, func(d float64) bool { return math.IsNaN(d) || math.IsInf(d, 0) }) {
+		return Interval{math.NaN(), math.NaN(), math.NaN()}, false
+	}
+	slices.Sort(all)
+	skip := skipped(len(a), len(b))
+	if skip < 1 {
+		return Interval{math.Inf(-1), Median(all), math.Inf(1)}, false
+	}
+	return Interval{all[skip-1], Median(all), all[len(all)-skip]}, true
+}
+
+// skipped returns how many of the sorted differences lie outside the interval on either side, plus
+// one: the largest k with P[U <= k-1] <= Alpha/2, 0 if there is none.
+func skipped(m, n int) int {
+	if max(m, n) > mostExact {
+		mean := float64(m*n) / 2
+		sd := math.Sqrt(float64(m*n*(m+n+1)) / 12)
+		return max(int(mean-distuv.UnitNormal.Quantile(1-Alpha/2)*sd), 0)
+	}
+	k, below := 0, 0.0
+	for u, p := range distribution(m, n) {
+		if below += p; below > Alpha/2 {
+			break
+		}
+		k = u + 1
+	}
+	return k
+}
+
+func detectable(a, b []float64) float64 {
+	m, n := float64(len(a)), float64(len(b))
+	s := math.Sqrt((squares(a) + squares(b)) / (m + n - 2))
+	z := distuv.UnitNormal.Quantile(1-Alpha/2) + distuv.UnitNormal.Quantile(power)
+	return z * s * math.Sqrt((1/m+1/n)*math.Pi/3)
+}
+
+// squares is the sum of squared distances from the mean.
+func squares(values []float64) (sum float64) {
+	mean := 0.0
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	for _, v := range values {
+		sum += (v - mean) * (v - mean)
+	}
+	return sum
+}

@@ -1,0 +1,97 @@
+package stats
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		interval Interval
+		floor    float64
+		want     Verdict
+	}{
+		{"surely none", Interval{-0.01, 0, 0.01}, 0.05, Same},
+		{"surely one, but small", Interval{0.01, 0.02, 0.03}, 0.05, Same},
+		{"one, and perhaps as large as the floor", Interval{0.02, 0.045, 0.07}, 0.05, Changed},
+		{"large", Interval{0.2, 0.3, 0.4}, 0.05, Changed},
+		{"none and the floor are both possible", Interval{-0.02, 0.02, 0.06}, 0.05, CannotTell},
+		{"an improvement", Interval{-0.2, -0.1, -0.05}, 0.05, Same},
+		{"a rate that fell", Interval{-0.2, -0.1, -0.05}, -0.03, Changed},
+		{"a rate that rose", Interval{0.05, 0.1, 0.2}, -0.03, Same},
+		{"nothing known", Interval{math.Inf(-1), math.NaN(), math.Inf(1)}, 0.05, CannotTell},
+		{"not a number", Interval{math.NaN(), math.NaN(), math.NaN()}, 0.05, CannotTell},
+	} {
+		if got := c.interval.Judge(c.floor); got != c.want {
+			t.Errorf("%s: %v.Judge(%v) = %q, want %q", c.name, c.interval, c.floor, got, c.want)
+		}
+	}
+}
+
+func TestCompareFailsClosed(t *testing.T) {
+	for name, arms := range map[string][2][]float64{
+		"nothing":         {nil, nil},
+		"one arm only":    {{1, 2, 3, 4, 5}, nil},
+		"too few runs":    {{1, 2, 3}, {1, 2, 3}},
+		"not a number":    {{1, 2, 3, 4, 5}, {1, 2, 3, 4, math.NaN()}},
+		"no latency":      {{1, 2, 3, 4, 5}, {1, 2, 3, 4, 0}},
+		"noise above all": {{1, 9, 2, 8, 3, 7, 4, 6, 5, 10}, {2, 8, 1, 9, 4, 7, 3, 10, 5, 6}},
+	} {
+		if c := Compare(arms[0], arms[1], 0.05); c.Verdict != CannotTell {
+			t.Errorf("%s: Compare = %+v, want that it cannot tell", name, c)
+		}
+	}
+}
+
+// How often each verdict falls, on lognormal noise of 2 % between runs, ten runs an arm.
+func TestCompareByItsRates(t *testing.T) {
+	const trials = 1000
+	for _, c := range []struct {
+		name      string
+		effect    float64
+		want      Verdict
+		low, high float64 // share of trials with that verdict
+	}{
+		{"no regression is not accused", 1, Changed, 0, 0.02},
+		{"no regression passes", 1, Same, 0.97, 1},
+		{"the floor is caught", 1.05, Changed, 0.95, 1},
+		{"half the floor seldom matters", 1.025, Changed, 0, 0.3},
+		{"an improvement passes", 0.95, Same, 0.999, 1},
+	} {
+		r := rand.New(rand.NewPCG(1, 2))
+		hits, detectable := 0, 0.0
+		for range trials {
+			comparison := Compare(noisy(r, 10, 1), noisy(r, 10, c.effect), 0.05)
+			detectable += comparison.Detectable / trials
+			if comparison.Verdict == c.want {
+				hits++
+			}
+		}
+		if share := float64(hits) / trials; share < c.low || share > c.high {
+			t.Errorf("%s: %v of trials are %q, want %v to %v", c.name, share, c.want, c.low, c.high)
+		}
+		if detectable < 0.02 || detectable > 0.035 {
+			t.Errorf("%s: detectable is %v on average, want about 0.026", c.name, detectable)
+		}
+	}
+}
+
+func noisy(r *rand.Rand, n int, effect float64) []float64 {
+	values := make([]float64, n)
+	for i := range values {
+		values[i] = 0.010 * effect * math.Exp(0.02*r.NormFloat64())
+	}
+	return values
+}
+
+func TestCompareSaysWhatChanged(t *testing.T) {
+	c := Compare([]float64{10, 10.1, 9.9, 10.2, 9.8}, []float64{12, 12.1, 11.9, 12.2, 11.8}, 0.05)
+	if c.Baseline != 10 || c.Candidate != 12 || math.Abs(c.Change.Estimate-0.2) > 0.005 || c.Verdict != Changed {
+		t.Errorf("Compare = %+v, want 10, 12, a change of 20 %%", c)
+	}
+	if c.Change.Low > 0.2 || c.Change.High < 0.2 || c.P > 0.01 {
+		t.Errorf("Compare = %+v, want an interval around 20 %% and P = 2/252", c)
+	}
+}
