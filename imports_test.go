@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"examples/demo":    {},
 
 	"loadtest/attack": {"loadtest/result", "loadtest/schedule"},
+	"loadtest/report": {"loadtest/result"},
 
 	// It measures the boundary by itself, and wires a server without one to compare with.
 	"bench/boundary": {"backends", "backends/null", "batching", "plugins", "plugins/host", "plugins/null", "plugins/shm",

@@ -2,7 +2,11 @@
 // schedule, the course of the run second by second, and how far all that can be believed.
 package result
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Outcome is what became of a request.
 type Outcome string
@@ -20,76 +24,85 @@ const (
 // Outcomes lists them as they are printed.
 var Outcomes = []Outcome{OK, Rejected, Late, Failed, Broken, Wrong}
 
+// UnmarshalText refuses words that are no outcome.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	if !slices.Contains(Outcomes, Outcome(text)) {
+		return fmt.Errorf("%.40q is not an outcome, which is one of %s", text, Outcomes)
+	}
+	*o = Outcome(text)
+	return nil
+}
+
 // Run is a load test.
 type Run struct {
-	Asked     Asked
-	Began     time.Time
-	Took      time.Duration
-	Steps     []Step
-	Windows   []Window // one after the other, of a second each
-	Generator Generator
-	Server    Server
-	Invalid   []string // why the figures cannot be believed; empty if they can
-	Stopped   string   // why it ended before its schedule did; empty if it did not
+	Asked     Asked         `json:"asked"`
+	Began     time.Time     `json:"began"`
+	Took      time.Duration `json:"took_ns"`
+	Steps     []Step        `json:"steps,omitempty"`
+	Windows   []Window      `json:"windows,omitempty"` // one after the other, of a second each
+	Generator Generator     `json:"generator"`
+	Server    Server        `json:"server"`
+	Invalid   []string      `json:"invalid,omitempty"` // why the figures cannot be believed; empty if they can
+	Stopped   string        `json:"stopped,omitempty"` // why it ended before its schedule did; empty if it did not
 }
 
 // Asked is what was to be measured.
 type Asked struct {
-	Target      string // such as "http://127.0.0.1:8000"
-	Model       string
-	Version     string // empty for the server's choice
-	Body        string // "json" or "binary"
-	Profile     string // of the schedule; of a closed loop how many requests are under way
-	Closed      bool   // a closed loop: each request waits for the one before, and no latency is that of an open one
-	Seed        uint64
-	Connections int
-	Timeout     time.Duration // of a request
-	Inputs      string        // where they came from
-	Cache       string        // "bypass", "cold" or "as in production"
+	Target      string        `json:"target"` // such as "http://127.0.0.1:8000"
+	Model       string        `json:"model"`
+	Version     string        `json:"version,omitempty"` // empty for the server's choice
+	Body        string        `json:"body"`              // "json" or "binary"
+	Profile     string        `json:"profile"`           // of the schedule; of a closed loop how many requests are under way
+	Closed      bool          `json:"closed,omitempty"`  // a closed loop: each request waits for the one before, and no latency is that of an open one
+	Seed        uint64        `json:"seed"`
+	Connections int           `json:"connections"`
+	Timeout     time.Duration `json:"timeout_ns"` // of a request
+	Inputs      string        `json:"inputs"`     // where they came from
+	Cache       string        `json:"cache"`      // "bypass", "cold" or "as in production"
 }
 
 // Step is what has been counted of a step of the schedule, by the intended start of requests.
 type Step struct {
-	Name     string
-	Duration time.Duration
-	Rate     float64              // requests per second that were asked for
-	Rows     uint64               // in answers that were OK
-	Outcomes map[Outcome]*Latency // of those outcomes that there were
+	Name     string               `json:"name"`
+	Duration time.Duration        `json:"duration_ns"`
+	Rate     float64              `json:"rate_per_s"` // requests per second that were asked for
+	Rows     uint64               `json:"rows"`       // in answers that were OK
+	Outcomes map[Outcome]*Latency `json:"outcomes"`   // of those outcomes that there were
 }
 
 // Latency is the latency of requests with one outcome.
 type Latency struct {
-	Intended *Histogram // from the intended start: the one that is reported
-	Sent     *Histogram // from the actual send
+	Intended *Histogram `json:"intended"` // from the intended start: the one that is reported
+	Sent     *Histogram `json:"sent"`     // from the actual send
 }
 
 // Window is a part of the run, by when answers came.
 type Window struct {
-	Begin    time.Duration
-	Offered  uint64 // requests whose intended start lies in it
-	Outcomes map[Outcome]uint64
-	OK       *Histogram // of latency from the intended start
-	Inflight int        // requests under way at its end
+	Begin    time.Duration      `json:"begin_ns"`
+	Offered  uint64             `json:"offered"` // requests whose intended start lies in it
+	Outcomes map[Outcome]uint64 `json:"outcomes"`
+	OK       *Histogram         `json:"ok"`       // of latency from the intended start
+	Inflight int                `json:"inflight"` // requests under way at its end
 }
 
 // Generator is what the load generator says of itself.
 type Generator struct {
-	Sent    uint64
-	Late    uint64        // sent more than a millisecond after their intended start
-	Dropped uint64        // never sent: too many were under way
-	Delay   *Histogram    // from intended start to actual send
-	CPU     time.Duration // of its process
+	Sent    uint64        `json:"sent"`
+	Late    uint64        `json:"late"`    // sent more than a millisecond after their intended start
+	Dropped uint64        `json:"dropped"` // never sent: too many were under way
+	Delay   *Histogram    `json:"delay"`   // from intended start to actual send
+	CPU     time.Duration `json:"cpu_ns"`  // of its process
 }
 
 // Server is what the server has said of itself before and after; zero where it says nothing.
 type Server struct {
-	CPU       time.Duration // of it and its plugins
-	Memory    uint64        // bytes, the most that was seen
-	Hits      uint64        // answers from its cache
-	Lookups   uint64        // requests that its cache was asked for
-	Batches   uint64
-	BatchRows uint64
-	Queue     time.Duration // of all requests together
-	Compute   time.Duration // likewise
-	Checked   uint64        // answers that were compared with the offline answer
+	CPU       time.Duration `json:"cpu_ns"`        // of it and its plugins
+	Memory    uint64        `json:"memory_bytes"`  // bytes, the most that was seen
+	Hits      uint64        `json:"cache_hits"`    // answers from its cache
+	Lookups   uint64        `json:"cache_lookups"` // requests that its cache was asked for
+	Batches   uint64        `json:"batches"`
+	BatchRows uint64        `json:"batch_rows"`
+	Queue     time.Duration `json:"queue_ns"`   // of all requests together
+	Compute   time.Duration `json:"compute_ns"` // likewise
+	Checked   uint64        `json:"checked"`    // answers that were compared with the offline answer
 }
