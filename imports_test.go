@@ -33,8 +33,9 @@ var allowed = map[string][]string{
 	"cache":            {"backends"},
 	"examples/demo":    {},
 
-	"loadtest/attack": {"loadtest/result", "loadtest/schedule"},
-	"loadtest/report": {"loadtest/result"},
+	"loadtest/attack":   {"loadtest/result", "loadtest/schedule"},
+	"loadtest/report":   {"loadtest/result"},
+	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
 	// It measures the boundary by itself, and wires a server without one to compare with.
 	"bench/boundary": {"backends", "backends/null", "batching", "plugins", "plugins/host", "plugins/null", "plugins/shm",
@@ -43,8 +44,9 @@ var allowed = map[string][]string{
 	"bench/chaos":       {"bench/chaos/orders", "plugins", "server", "server/config"},
 	"bench/chaos/fault": {"backends", "bench/chaos/orders", "plugins"},
 
-	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/catalog", "server/config",
+	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/capture", "server/catalog", "server/config",
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
+	"server/capture":    {"backends"},
 	"server/catalog":    {"backends"},
 	"server/golden":     {"backends", "server/oip"},
 	"server/metrics":    {"server/catalog"},

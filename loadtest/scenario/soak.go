@@ -1,0 +1,86 @@
+package scenario
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/stats"
+)
+
+// Sample is what a server holds at a time. What is not known is 0.
+type Sample struct {
+	At         time.Duration
+	Memory     float64 // bytes, resident
+	Goroutines float64
+	Files      float64 // open descriptors
+}
+
+// Growth is how fast something grows, per minute, with the confidence of 95 %.
+type Growth struct {
+	Name    string
+	Slope   stats.Interval
+	Floor   float64       // a growth that matters
+	Verdict stats.Verdict // Changed: it grows, and it may be by as much as the floor
+}
+
+// The growths that matter, per minute.
+const (
+	MemoryFloor    = 0.75 * (1 << 20) // bytes: a leak of 1 MB a minute is caught, and the healthy have room to breathe
+	GoroutineFloor = 1
+	FileFloor      = 1
+)
+
+// Soak judges the samples of a soak, which are in the order of time: growths of what is known.
+func Soak(samples []Sample) []Growth {
+	var growths []Growth
+	for _, g := range []struct {
+		name  string
+		floor float64
+		value func(Sample) float64
+	}{
+		{"memory", MemoryFloor, func(s Sample) float64 { return s.Memory }},
+		{"goroutines", GoroutineFloor, func(s Sample) float64 { return s.Goroutines }},
+		{"files", FileFloor, func(s Sample) float64 { return s.Files }},
+	} {
+		var points []stats.Point
+		for _, s := range samples {
+			if v := g.value(s); v > 0 {
+				points = append(points, stats.Point{At: s.At.Minutes(), Value: v})
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		slope, _ := stats.Slope(points) // of too few it is unknown, and so judged
+		growths = append(growths, Growth{g.name, slope, g.floor, slope.Judge(g.floor)})
+	}
+	return growths
+}
+
+// String is one line.
+func (g Growth) String() string {
+	unit, scale := "", 1.0
+	if g.Name == "memory" {
+		unit, scale = "MiB", 1<<20
+	}
+	word := map[stats.Verdict]string{stats.Same: "steady", stats.Changed: "LEAKING", stats.CannotTell: "cannot tell"}[g.Verdict]
+	return fmt.Sprintf("%s: %+.3g %s/min (95 %%: %+.3g to %+.3g), %s", g.Name, g.Slope.Estimate/scale, unit, g.Slope.Low/scale, g.Slope.High/scale, word)
+}
+
+// Leaks is the verdict over all: Fail if anything leaks, Unstable if something cannot be told or
+// nothing is known.
+func Leaks(growths []Growth) Verdict {
+	if len(growths) == 0 {
+		return Unstable
+	}
+	verdict := Pass
+	for _, g := range growths {
+		switch g.Verdict {
+		case stats.Changed:
+			verdict = Worst(verdict, Fail)
+		case stats.CannotTell:
+			verdict = Worst(verdict, Unstable)
+		}
+	}
+	return verdict
+}

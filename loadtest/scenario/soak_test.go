@@ -1,0 +1,86 @@
+package scenario
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/result"
+)
+
+// soaked is ten minutes of a server that leaks so many MB, goroutines and files a minute.
+func soaked(memory, goroutines, files float64) []Sample {
+	r := rand.New(rand.NewPCG(9, 9))
+	samples := make([]Sample, 600)
+	for i := range samples {
+		at := float64(i) / 60
+		samples[i] = Sample{
+			At:         time.Duration(i) * time.Second,
+			Memory:     100e6 + memory*1e6*at + 3e6*r.Float64(),
+			Goroutines: 50 + float64(int(goroutines*at)) + float64(r.IntN(10)),
+			Files:      20 + float64(int(files*at)),
+		}
+	}
+	return samples
+}
+
+func TestSoak(t *testing.T) {
+	unknown := soaked(0, 0, 0)
+	for i := range unknown {
+		unknown[i].Goroutines, unknown[i].Files = 0, 0
+	}
+	for _, c := range []struct {
+		name    string
+		samples []Sample
+		want    Verdict
+		text    string
+	}{
+		{"healthy", soaked(0, 0, 0), Pass, "memory"},
+		{"memory leaks", soaked(1, 0, 0), Fail, "LEAKING"},
+		{"goroutines leak", soaked(0, 3, 0), Fail, "goroutines: +"},
+		{"files leak", soaked(0, 0, 2), Fail, "files: +"},
+		{"only memory is known", unknown, Pass, "steady"},
+		{"too short", soaked(0, 0, 0)[:50], Unstable, "cannot tell"},
+		{"nothing known", make([]Sample, 600), Unstable, ""},
+	} {
+		growths := Soak(c.samples)
+		var lines []string
+		for _, g := range growths {
+			lines = append(lines, g.String())
+		}
+		if got := Leaks(growths); got != c.want || !strings.Contains(strings.Join(lines, "\n"), c.text) {
+			t.Errorf("%s: %v\n%s\nwant %v and %q", c.name, got, strings.Join(lines, "\n"), c.want, c.text)
+		}
+	}
+}
+
+func TestRecovery(t *testing.T) {
+	slow, fast := 100*time.Millisecond, time.Millisecond
+	for _, c := range []struct {
+		name  string
+		slow  []int // seconds of a run of 20
+		after time.Duration
+		ok    bool
+	}{
+		{"at once", nil, 0, true},
+		{"what was before does not count", []int{3, 4}, 0, true},
+		{"after two seconds", []int{10, 11}, 2 * time.Second, true},
+		{"a relapse", []int{10, 12}, 3 * time.Second, true},
+		{"not any more", []int{10, 11, 12, 13, 14, 15, 16, 17, 18}, 0, false},
+	} {
+		r := &result.Run{}
+		for i := range 20 {
+			latency := fast
+			for _, s := range c.slow {
+				if s == i {
+					latency = slow
+				}
+			}
+			r.Windows = append(r.Windows, window(i, latency, 100, 0))
+		}
+		if after, ok := Recovery(r, 10*time.Second, goal); after != c.after || ok != c.ok {
+			t.Errorf("%s: Recovery = %v, %v, want %v, %v", c.name, after, ok, c.after, c.ok)
+		}
+	}
+}
