@@ -4,7 +4,6 @@ package attack
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/result"
@@ -60,10 +59,4 @@ type Options struct {
 type Check struct {
 	Every int // 1 in so many; 0 for none
 	Equal func(i int, r Reply) error
-}
-
-// Run attacks until the schedule has ended and every answer is there or timed out, or ctx ends. What
-// was measured until then is returned in any case; an error says that nothing could be.
-func Run(ctx context.Context, o Options) (*result.Run, error) {
-	return nil, errors.New("not yet")
 }

@@ -18,4 +18,5 @@ type Step struct {
 	Name       string        // such as "50 %"; unique in its schedule
 	Begin, End time.Duration // a start belongs to the step with Begin <= start < End
 	Rate       float64       // starts per second on average, as asked for
+	Warmup     bool          // its answers are not counted
 }

@@ -1,0 +1,129 @@
+package attack
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/schedule"
+)
+
+// maxWaiting bounds the starts that are due and find no free connection.
+const maxWaiting = 1 << 16
+
+// ticket is a request that is about to be sent.
+type ticket struct {
+	number   uint64        // of all that are sent, from 0
+	intended time.Duration // when it is meant to start
+	step     int           // of the schedule
+	waited   bool          // for a connection
+}
+
+// flow decides what is sent next. It knows no clock and no connections: it is told the time, since
+// the beginning of the run, and asked for tickets while connections are free.
+type flow struct {
+	starts      []time.Duration
+	steps       []schedule.Step
+	concurrency int           // of a closed loop, which has no schedule; else 0
+	duration    time.Duration // of a closed loop
+	timeout     time.Duration
+	waiting     int // at most
+
+	gone     int // Starts before it were sent or dropped
+	due      int // starts[gone:due] wait to be sent
+	step     int // of starts[gone]
+	crowded  int // Starts before it found no free connection
+	underWay int // tickets given out and not back
+	number   uint64
+	dropped  uint64
+	ended    bool // by a reason to stop: nothing more is sent
+}
+
+func newFlow(o Options) flow {
+	f := flow{starts: o.Schedule.Starts, steps: o.Schedule.Steps, concurrency: o.Concurrency, duration: o.Duration, timeout: o.Timeout, waiting: maxWaiting}
+	if f.closed() {
+		f.steps = []schedule.Step{{Name: strconv.Itoa(o.Concurrency) + " under way", End: o.Duration}}
+	}
+	return f
+}
+
+func (f *flow) closed() bool { return f.concurrency > 0 }
+
+// advance finds the starts that have come due, and drops those that waited too long or are too many.
+func (f *flow) advance(now time.Duration) {
+	for f.due < len(f.starts) && f.starts[f.due] <= now {
+		f.due++
+	}
+	for f.gone < f.due && (f.due-f.gone > f.waiting || f.starts[f.gone]+f.timeout <= now) {
+		f.gone++
+		if !f.steps[f.stepOf(f.gone-1)].Warmup {
+			f.dropped++
+		}
+	}
+}
+
+// stepOf returns the step of the i-th start; i never falls.
+func (f *flow) stepOf(i int) int {
+	for f.step < len(f.steps)-1 && f.starts[i] >= f.steps[f.step].End {
+		f.step++
+	}
+	return f.step
+}
+
+// ready says whether there is something to be sent.
+func (f *flow) ready(now time.Duration) bool {
+	if f.closed() {
+		return !f.over(now) && f.underWay < f.concurrency
+	}
+	return !f.ended && f.gone < f.due
+}
+
+// take gives out the ticket that ready has spoken of.
+func (f *flow) take(now time.Duration) ticket {
+	t := ticket{number: f.number, intended: now}
+	if !f.closed() {
+		t.intended, t.step, t.waited = f.starts[f.gone], f.stepOf(f.gone), f.gone < f.crowded
+		f.gone++
+	}
+	f.number++
+	f.underWay++
+	return t
+}
+
+// refuse says that there is no free connection for what is ready.
+func (f *flow) refuse() { f.crowded = f.due }
+
+// back says that a ticket is answered or given up.
+func (f *flow) back() { f.underWay-- }
+
+// next is when advance is to be called again, if ever.
+func (f *flow) next() (time.Duration, bool) {
+	if f.ended || f.due == len(f.starts) {
+		return 0, false
+	}
+	return f.starts[f.due], true
+}
+
+// over says that nothing will be sent any more.
+func (f *flow) over(now time.Duration) bool {
+	if f.closed() {
+		return f.ended || now >= f.duration
+	}
+	return f.ended || f.gone == len(f.starts)
+}
+
+// startsBefore counts the starts before a time that advance has reached.
+func (f *flow) startsBefore(end time.Duration) int {
+	n := f.due
+	for n > 0 && f.starts[n-1] >= end {
+		n--
+	}
+	return n
+}
+
+// held is how many starts wait to be sent.
+func (f *flow) held() int {
+	if f.ended {
+		return 0
+	}
+	return f.due - f.gone
+}

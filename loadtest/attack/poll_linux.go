@@ -1,0 +1,100 @@
+package attack
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const none = -1
+
+// poller waits for sockets, for a time to the nanosecond, or for a ring.
+type poller struct {
+	fd     int
+	bell   int // an eventfd
+	events [256]unix.EpollEvent
+}
+
+func newPoller() (p *poller, err error) {
+	p = &poller{bell: none}
+	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: none}
+		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, p.bell, &event)
+	}
+	if err == nil {
+		_, err = p.wait(0)
+	}
+	if errors.Is(err, unix.ENOSYS) {
+		err = errors.New("waiting to the nanosecond needs Linux 5.11")
+	}
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return p, nil
+}
+
+func (p *poller) close() {
+	unix.Close(p.fd)
+	if p.bell != none {
+		unix.Close(p.bell)
+	}
+}
+
+// ring ends a wait; any goroutine may, until close.
+func (p *poller) ring() { _, _ = unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+
+// sleep is a wait where there are no sockets.
+func (p *poller) sleep(d time.Duration) { _, _ = p.wait(max(d, 1)) }
+
+// wait returns how many events there are, of them rings with a Fd of none. Only a wait that may last
+// tells the Go scheduler.
+func (p *poller) wait(d time.Duration) (int, error) {
+	timeout := unix.NsecToTimespec(int64(d))
+	var n uintptr
+	var errno unix.Errno
+	if d == 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&timeout)), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&timeout)), 0, 0)
+	}
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	default:
+		return 0, errno
+	}
+}
+
+// sharp makes the kernel wake this thread when it is time, and not up to 50 µs later to save power,
+// until the function that it returns is called.
+func sharp() (blunt func()) {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return func() {}
+	}
+	return func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }
+}
+
+func threadCPU() time.Duration { return cpu(unix.RUSAGE_THREAD) }
+
+// processCPU is what this process has used.
+func processCPU() time.Duration { return cpu(unix.RUSAGE_SELF) }
+
+func cpu(who int) time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(who, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func newSleeper() (sleeper, error) { return newPoller() }

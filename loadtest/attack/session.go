@@ -1,0 +1,221 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/result"
+)
+
+const (
+	window         = time.Second
+	mostFound      = 1024 // connections, where the caller names no number
+	defaultTimeout = 10 * time.Second
+	reachTimeout   = 5 * time.Second
+	maxLateShare   = 0.001 // of requests
+	maxUse         = 0.9   // of the generator's core
+	hopeless       = 0.01  // of the starts so far, dropped
+)
+
+// session is an attack whichever way its target is driven: what is to be sent, what was, and when to
+// end. One goroutine at a time uses it, but for watch.
+type session struct {
+	Options
+	flow
+	*recorder
+	began   time.Time
+	cpu     time.Duration // of the process, until began
+	nextEnd time.Duration // of the window
+
+	windows chan result.Window
+	watched chan struct{} // closed when all windows were seen
+	seen    []result.Window
+	reason  atomic.Pointer[string] // to stop, by the caller
+	wake    func()                 // ends the generator's wait
+	stopped string
+	stopAt  time.Duration
+}
+
+func newSession(o Options) *session {
+	s := &session{Options: o, flow: newFlow(o), nextEnd: window, watched: make(chan struct{}), wake: func() {}}
+	s.recorder = newRecorder(s.steps)
+	// So that it never blocks, even if OnWindow does.
+	s.windows = make(chan result.Window, int((s.steps[len(s.steps)-1].End+o.Timeout)/window)+4)
+	return s
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Target == nil:
+		return errors.New("an attack needs a target")
+	case len(o.Requests) == 0:
+		return errors.New("an attack needs at least one request to send")
+	case o.Concurrency < 0 || o.Connections < 0 || o.Timeout < 0:
+		return errors.New("concurrency, connections and timeout cannot be negative")
+	case (len(o.Schedule.Starts) > 0) == (o.Concurrency > 0):
+		return errors.New("an attack follows either a schedule with starts or a concurrency")
+	case o.Concurrency > 0 && o.Duration <= 0:
+		return errors.New("a closed loop needs a duration")
+	case o.Concurrency > 0 && o.Connections > 0 && o.Connections < o.Concurrency:
+		return fmt.Errorf("%d requests at a time need as many connections, not %d", o.Concurrency, o.Connections)
+	case o.Concurrency == 0 && len(o.Schedule.Steps) == 0:
+		return errors.New("a schedule needs at least one step")
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Connections == 0 {
+		o.Connections = max(mostFound, o.Concurrency)
+	}
+	if o.Pick == nil {
+		n := uint64(len(o.Requests))
+		o.Pick = func(i uint64) int { return int(i % n) }
+	}
+	return nil
+}
+
+// start begins the time of the attack.
+func (s *session) start() {
+	go s.watch()
+	s.cpu, s.began = processCPU(), time.Now()
+}
+
+func (s *session) now() time.Duration { return time.Since(s.began) }
+
+// watch shows windows to the caller and asks whether to stop.
+func (s *session) watch() {
+	defer close(s.watched)
+	for w := range s.windows {
+		w.OK.Pack()
+		s.seen = append(s.seen, w)
+		if s.OnWindow != nil {
+			s.OnWindow(w)
+		}
+		if s.Stop == nil || s.reason.Load() != nil {
+			continue
+		}
+		if reason := s.Stop(); reason != "" {
+			s.reason.Store(&reason)
+			s.wake()
+		}
+	}
+}
+
+// goOn does what is due beside sending and reading. It says whether the attack goes on.
+func (s *session) goOn(ctx context.Context, now time.Duration) bool {
+	s.advance(now)
+	if reason := s.reason.Load(); reason != nil {
+		s.halt(*reason, now)
+	}
+	for now >= s.nextEnd {
+		s.endWindow(s.nextEnd)
+		s.nextEnd += window
+		if reason := s.hopeless(now); reason != "" {
+			s.halt(reason, now)
+		}
+	}
+	if ctx.Err() != nil {
+		s.halt(context.Cause(ctx).Error(), now)
+		return false
+	}
+	return !s.over(now) || s.underWay > 0
+}
+
+func (s *session) endWindow(end time.Duration) {
+	starts := int(s.number)
+	if !s.closed() {
+		starts = s.startsBefore(end)
+	}
+	s.windows <- s.roll(end, starts, s.underWay+s.held())
+}
+
+func (s *session) halt(reason string, now time.Duration) {
+	if s.stopped == "" && !s.ended {
+		s.stopped, s.stopAt, s.ended = reason, now, true
+	}
+}
+
+// hopeless is why the rest of the schedule is not worth it.
+func (s *session) hopeless(now time.Duration) string {
+	if !s.closed() && float64(s.dropped) > hopeless*float64(s.due) {
+		return fmt.Sprintf("%d of %d starts could not be sent: the schedule is beyond what can be sent", s.dropped, s.due)
+	}
+	return ""
+}
+
+// settle counts what became of a request, and why.
+func (s *session) settle(t ticket, sent time.Duration, request int, o outcome) {
+	s.back()
+	s.answer(t, sent, s.now(), o, s.Requests[request].Rows)
+}
+
+// judge says what an answer is worth.
+func (s *session) judge(t ticket, request int, r Reply) outcome {
+	o := outcomeOf(r.Status)
+	switch {
+	case o != ok:
+		s.cause(o, fmt.Sprintf("status %d: %.*s", r.Status, enough, r.Body))
+	case s.sampled(t.number):
+		s.checked++
+		if err := s.Check.Equal(request, r); err != nil {
+			s.cause(wrong, err.Error())
+			return wrong
+		}
+	}
+	return o
+}
+
+func (s *session) sampled(number uint64) bool {
+	return s.Check.Every > 0 && s.Check.Equal != nil && number%uint64(s.Check.Every) == 0
+}
+
+// finish makes the run, once nothing is under way.
+func (s *session) finish(now time.Duration, use float64) *result.Run {
+	if now > s.nextEnd-window {
+		s.endWindow(now)
+	}
+	close(s.windows)
+	<-s.watched
+	end := now
+	if s.stopped != "" {
+		end = s.stopAt
+	}
+	run := &result.Run{
+		Asked: result.Asked{
+			Profile: s.Options.Schedule.Profile, Closed: s.closed(), Seed: s.Options.Schedule.Seed,
+			Connections: s.Options.Connections, Timeout: s.Options.Timeout,
+		},
+		Began: s.began, Took: now, Windows: s.seen, Steps: s.counted(end), Stopped: s.stopped,
+		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
+		Server:    result.Server{Checked: s.checked},
+	}
+	if s.closed() {
+		run.Asked.Profile = s.steps[0].Name
+	}
+	run.Invalid = s.invalid(use)
+	return run
+}
+
+// invalid is why the figures cannot be believed. use is the generator's share of its core.
+func (s *session) invalid(use float64) []string {
+	var reasons []string
+	if n := s.recorder.sent; float64(s.late) > maxLateShare*float64(n) {
+		cause := "the generator had no time: lower the rate or give it a core of its own"
+		if s.busy*2 > s.late {
+			cause = fmt.Sprintf("all %d connections were busy: allow more, or lower the rate", s.Options.Connections)
+		}
+		reasons = append(reasons, fmt.Sprintf("%d of %d requests (%.2f %%) were sent more than %v after their intended start, at most 0.1 %% may be: %s",
+			s.late, n, 100*float64(s.late)/float64(n), late, cause))
+	}
+	if s.dropped > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d starts were dropped, as %d waited or one for %v: the schedule is beyond what can be sent to this server from here",
+			s.dropped, s.waiting, s.Options.Timeout))
+	}
+	if use > maxUse {
+		reasons = append(reasons, fmt.Sprintf("the generator used %.0f %% of its core, at most %.0f %% may be: lower the rate", 100*use, 100*maxUse))
+	}
+	return reasons
+}
