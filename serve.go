@@ -57,6 +57,7 @@ func serveFlags(f *pflag.FlagSet, cfg *config.Server) {
 	f.Var(&cfg.LoadTimeout, "load-timeout", "time for one version to load and warm up")
 	f.Var(&cfg.Deadline, "deadline", "time for a request that brings no timeout and whose model sets none")
 	f.Var(&cfg.Plugins.Path, "plugin-path", "`folder` of external backends, programs named thrum-backend-<name>; several times, or with colons, for several")
+	f.StringVar(&cfg.CaptureDir, "capture-dir", cfg.CaptureDir, "`folder` for samples of requests, of models whose model.yaml asks for them; without it none are kept")
 	f.Var(&cfg.Limits.MaxBody, "max-body", "size of a request, after decompression")
 	f.IntVar(&cfg.Limits.MaxConnections, "max-connections", cfg.Limits.MaxConnections, "open connections")
 	f.Var(&cfg.Limits.ReadTimeout, "read-timeout", "time for a whole request to arrive")

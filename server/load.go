@@ -13,6 +13,7 @@ import (
 	"github.com/thrumserve/thrum/cache"
 	"github.com/thrumserve/thrum/plugins"
 	"github.com/thrumserve/thrum/plugins/host"
+	"github.com/thrumserve/thrum/server/capture"
 	"github.com/thrumserve/thrum/server/catalog"
 	"github.com/thrumserve/thrum/server/config"
 	"github.com/thrumserve/thrum/server/metrics"
@@ -26,6 +27,7 @@ type loader struct {
 	programs programs
 	deadline time.Duration // of a model that sets none
 	maxBody  int64         // of a request
+	captures string        // the folder for captures; empty if there may be none
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 }
@@ -116,7 +118,7 @@ func (l *loader) deadlineOf(cfg config.Model) time.Duration {
 
 // wire builds the path of a version's requests. It is the architecture in a few lines:
 //
-//	front -> cache -> quarantine -> batcher -> host -> plugin client ==process boundary== plugin server -> model
+//	front -> capture -> cache -> quarantine -> batcher -> host -> plugin client ==process boundary== plugin server -> model
 func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, func() catalog.Statistics, error) {
 	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
 		return nil, nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
@@ -142,9 +144,40 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 		opened.add(func() error { store.Close(); return nil })
 		chain = store.Wrap(digest, chain)
 	}
-	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample { return sample(cfg, model, batcher, ward, store) })
+	var recorder *capture.Recorder
+	if cfg.Capture != nil {
+		recorder, err = l.recorder(s, cfg, model.Signature())
+		if err != nil {
+			return nil, nil, err
+		}
+		opened.add(recorder.Close)
+		chain = recorder.Wrap(chain)
+	}
+	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample {
+		return withCapture(sample(cfg, model, batcher, ward, store), recorder)
+	})
 	opened.add(func() error { observed.Remove(); return nil })
 	return chain, observed.Statistics, nil
+}
+
+func (l *loader) recorder(s repository.Source, cfg config.Model, sig backends.Signature) (*capture.Recorder, error) {
+	folder, err := cfg.Capture.Folder(l.captures, s.Model)
+	if err != nil {
+		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: %w", err)
+	}
+	return capture.New(sig, capture.Options{
+		Folder: folder, Model: s.Model, Version: s.Version, Rate: cfg.Capture.Rate,
+		MaxBytes: int64(cfg.Capture.MaxBytes), Mask: cfg.Capture.Mask, Log: l.log,
+	})
+}
+
+func withCapture(s metrics.Sample, recorder *capture.Recorder) metrics.Sample {
+	if recorder != nil {
+		c := recorder.Stats()
+		s.HasCapture = true
+		s.CaptureWritten, s.CaptureDropped, s.CaptureFailed, s.CaptureSkipped = c.Written, c.Dropped, c.Failed, c.Skipped
+	}
+	return s
 }
 
 func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {

@@ -36,7 +36,7 @@ func Run(ctx context.Context, cfg config.Server, o Options) error {
 		return err
 	}
 	m := metrics.New(o.Version)
-	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), maxBody: int64(cfg.Limits.MaxBody), metrics: m, log: o.Log}
+	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), maxBody: int64(cfg.Limits.MaxBody), captures: cfg.CaptureDir, metrics: m, log: o.Log}
 	repo, err := repository.New(repository.Options{
 		Root:         cfg.Models,
 		PollInterval: cfg.Poll(),

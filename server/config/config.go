@@ -23,6 +23,8 @@ type Server struct {
 	LoadTimeout  Duration `yaml:"load_timeout"`  // for one version, warm-up included
 	Deadline     Duration `yaml:"deadline"`      // of a request that brings none, where its model sets none
 
+	CaptureDir string `yaml:"capture_dir"` // where samples of requests go; empty where none may be kept
+
 	Plugins  Plugins  `yaml:"plugins"` // external backends
 	Limits   Limits   `yaml:"limits"`
 	Shutdown Shutdown `yaml:"shutdown"`
@@ -132,6 +134,7 @@ type Model struct {
 	Limits    PluginLimits      `yaml:"limits"`    // of each of them
 	Batching  Batching          `yaml:"batching"`
 	Cache     *Cache            `yaml:"cache"`   // absent = no cache
+	Capture   *Capture          `yaml:"capture"` // absent = none
 	Options   map[string]string `yaml:"options"` // the backend's own settings
 }
 
@@ -190,6 +193,9 @@ func (m Model) check() error {
 	if m.Instances < 0 || m.Instances > maxInstances {
 		return fmt.Errorf("instances %d: use 1 to %d, each is a process with the whole model", m.Instances, maxInstances)
 	}
+	if err := m.Capture.check(); err != nil {
+		return err
+	}
 	if l := m.Limits; l.Threads < 0 || l.Nice < -20 || l.Nice > 19 {
 		return fmt.Errorf("limits: threads %d, nice %d: threads may not be negative, nice is from -20 to 19", l.Threads, l.Nice)
 	}
@@ -208,6 +214,9 @@ func (m *Model) setDefaults() {
 	m.Instances = cmp.Or(m.Instances, 1)
 	if m.Versions.isZero() {
 		m.Versions.Latest = 1
+	}
+	if m.Capture != nil {
+		m.Capture.MaxBytes = cmp.Or(m.Capture.MaxBytes, 64<<20)
 	}
 	if m.Cache != nil {
 		m.Cache.MaxBytes = cmp.Or(m.Cache.MaxBytes, 64<<20)

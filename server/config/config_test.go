@@ -58,7 +58,7 @@ func TestReadModelRefuses(t *testing.T) {
 	for _, c := range []struct{ situation, text, want string }{
 		{"misspelt key", "batchng: {}", `line 1: unknown key "batchng": did you mean "batching"?`},
 		{"misspelt nested key", "batching:\n  max_row: 3", `line 2: unknown key "max_row" in batching: did you mean "max_rows"?`},
-		{"a key far from any", "zzzzzzzzzzzz: 1", "known keys are backend, batching, cache, deadline, instances, limits, options, versions"},
+		{"a key far from any", "zzzzzzzzzzzz: 1", "known keys are backend, batching, cache, capture, deadline, instances, limits, options, versions"},
 		{"a bare number as duration", "deadline: 5", `"5" is not a duration`},
 		{"an amount without sense", "cache: {max_bytes: lots}", `"lots" is not an amount of memory`},
 		{"a list where keys are expected", "cache: [1]", "cache must hold keys and values"},
@@ -74,6 +74,10 @@ func TestReadModelRefuses(t *testing.T) {
 		{"processors that no machine has", "limits: {cpus: 0-65000}", "not a set of processors"},
 		{"a list of processors", "limits: {cpus: [0, 1]}", "a single value is expected"},
 		{"queue below a batch", "batching: {max_rows: 100, max_queue_rows: 10}", "a full batch could never wait"},
+		{"a capture of nothing", "capture: {path: here}", "capture.rate 0: use a share above 0"},
+		{"a capture of more than all", "capture: {rate: 2}", "capture.rate 2: use a share"},
+		{"a capture elsewhere", "capture: {rate: 1, path: ../etc}", "must stay below the server's capture_dir"},
+		{"a capture in no room", "capture: {rate: 1, max_bytes: 1KiB}", "capture.max_bytes 1KiB: at least 64KiB"},
 		{"two documents", "backend: cpu\n---\nbackend: cpu", "more than one YAML document"},
 		{"a key twice", "backend: cpu\nbackend: cpu", "already defined"},
 		{"not YAML", "a: [", "model.yaml"},
@@ -174,6 +178,22 @@ func TestMoreInstancesTakeMoreBatches(t *testing.T) {
 		m, err := ReadModel(writeModel(t, c.text))
 		if got := m.Bounds().Inflight; err != nil || got != c.want {
 			t.Errorf("%s: inflight = %d, %v, want %d", c.text, got, err, c.want)
+		}
+	}
+}
+
+func TestCaptureFolder(t *testing.T) {
+	for _, c := range []struct {
+		situation, dir, path string
+		want, err            string
+	}{
+		{"the model's own", "/c", "", "/c/digits", ""},
+		{"another", "/c", "a/b", "/c/a/b", ""},
+		{"a server that keeps nothing", "", "a", "", "--capture-dir"},
+	} {
+		got, err := (&Capture{Rate: 1, Path: c.path}).Folder(c.dir, "digits")
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: Folder = %q, %v, want %q, %q", c.situation, got, err, c.want, c.err)
 		}
 	}
 }

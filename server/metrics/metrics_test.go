@@ -21,7 +21,8 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	m := New("1.2.3")
 	v := m.AddVersion("digits", "1", func() Sample {
 		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6,
-			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99}
+			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99,
+			HasCapture: true, CaptureWritten: 11, CaptureDropped: 12, CaptureFailed: 13, CaptureSkipped: 14}
 	})
 	v.ObserveBatch(8, time.Millisecond)
 	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, BatchRows: 8, Cache: "miss",
@@ -44,6 +45,10 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_queue_rejected_total{model="digits",version="1"} 3`,
 		`thrum_cache_requests_total{model="digits",outcome="miss",version="1"} 1`,
 		`thrum_cache_bytes{model="digits",version="1"} 99`,
+		`thrum_capture_requests_total{model="digits",outcome="written",version="1"} 11`,
+		`thrum_capture_requests_total{model="digits",outcome="dropped",version="1"} 12`,
+		`thrum_capture_requests_total{model="digits",outcome="failed",version="1"} 13`,
+		`thrum_capture_requests_total{model="digits",outcome="skipped",version="1"} 14`,
 		`thrum_instances{model="digits",state="wanted",version="1"} 3`,
 		`thrum_instances{model="digits",state="live",version="1"} 2`,
 		`thrum_instance_restarts_total{model="digits",version="1"} 5`,

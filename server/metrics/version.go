@@ -40,6 +40,9 @@ type Sample struct {
 	CacheBytes, CacheMaxBytes  int64
 	CacheEntries               int64
 	CacheEvicted, CacheNotKept uint64 // answers that made room or expired; that were not stored
+
+	HasCapture                                                    bool
+	CaptureWritten, CaptureDropped, CaptureFailed, CaptureSkipped uint64 // requests kept; too many at once; not writable; outside of the sample
 }
 
 // AddVersion makes room for a version that serves from now on and whose instances,
@@ -133,6 +136,7 @@ var sampled = []struct {
 
 var (
 	instances = describe("thrum_instances", "Plugin processes of a version: wanted, live.", "state")
+	captured  = describe("thrum_capture_requests_total", "Requests to a model whose requests are captured, by outcome: written, dropped, failed, skipped.", "outcome")
 	transport = describe("thrum_plugin_transport", "1, labelled with how tensors reach the plugin: shm, grpc.", "transport")
 )
 
@@ -143,6 +147,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 func (s *sampler) Describe(into chan<- *prometheus.Desc) {
 	into <- instances
 	into <- transport
+	into <- captured
 	for _, metric := range sampled {
 		into <- metric.desc
 	}
@@ -164,6 +169,12 @@ func (v *Version) collect(s Sample, into chan<- prometheus.Metric) {
 	send(instances, prometheus.GaugeValue, float64(s.InstancesLive), "live")
 	if s.Transport != "" {
 		send(transport, prometheus.GaugeValue, 1, s.Transport)
+	}
+	if s.HasCapture {
+		send(captured, prometheus.CounterValue, float64(s.CaptureWritten), "written")
+		send(captured, prometheus.CounterValue, float64(s.CaptureDropped), "dropped")
+		send(captured, prometheus.CounterValue, float64(s.CaptureFailed), "failed")
+		send(captured, prometheus.CounterValue, float64(s.CaptureSkipped), "skipped")
 	}
 	for _, metric := range sampled {
 		if !metric.cache || s.HasCache {
