@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 
 	"loadtest/attack":   {"loadtest/result", "loadtest/schedule"},
 	"loadtest/report":   {"loadtest/result"},
+	"loadtest/facts":    {"loadtest/result"},
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
 	// It measures the boundary by itself, and wires a server without one to compare with.
