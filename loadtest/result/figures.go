@@ -45,10 +45,10 @@ func (s Step) ErrorShare() float64 { return share(s.Total()-s.Count(OK), s.Total
 
 // Total returns all steps as one. Its rate is the mean that was asked for.
 func (r *Run) Total() Step {
-	total := Step{Name: "all", Outcomes: map[Outcome]*Latency{}}
+	total := Step{Name: "all"}
 	var starts float64
 	for _, s := range r.Steps {
-		total.add(s)
+		total.Add(s)
 		starts += s.Rate * s.Duration.Seconds()
 	}
 	if total.Duration > 0 {
@@ -57,8 +57,11 @@ func (r *Run) Total() Step {
 	return total
 }
 
-// add counts what o has counted too.
-func (s *Step) add(o Step) {
+// Add counts what o has counted too, as if the step had gone on for as long as o took.
+func (s *Step) Add(o Step) {
+	if s.Outcomes == nil {
+		s.Outcomes = map[Outcome]*Latency{}
+	}
 	s.Duration += o.Duration
 	s.Rows += o.Rows
 	for outcome, l := range o.Outcomes {

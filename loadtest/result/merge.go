@@ -73,9 +73,9 @@ func (r *Run) addSteps(steps []Step) {
 		i := slices.IndexFunc(r.Steps, func(t Step) bool { return t.Name == s.Name && t.Rate == s.Rate })
 		if i < 0 {
 			i = len(r.Steps)
-			r.Steps = append(r.Steps, Step{Name: s.Name, Rate: s.Rate, Outcomes: map[Outcome]*Latency{}})
+			r.Steps = append(r.Steps, Step{Name: s.Name, Rate: s.Rate})
 		}
-		r.Steps[i].add(s)
+		r.Steps[i].Add(s)
 	}
 }
 

@@ -83,6 +83,7 @@ type Window struct {
 	Outcomes map[Outcome]uint64 `json:"outcomes"`
 	OK       *Histogram         `json:"ok"`       // of latency from the intended start
 	Inflight int                `json:"inflight"` // requests under way at its end
+	Late     uint64             `json:"late"`     // requests sent in it more than a millisecond after their intended start
 }
 
 // Generator is what the load generator says of itself.
