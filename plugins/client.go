@@ -96,8 +96,7 @@ func (m *Model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 
 // PredictJoined implements backends.Joiner: each part is copied once, to where the plugin reads
 // it. A plugin that answers what cannot be an answer is ended, and its calls fail with
-// ErrCrashed, if tensors cross through shared memory: nothing that it says there is believed
-// any more.
+// ErrCrashed: nothing that it says is believed any more.
 func (m *Model) PredictJoined(ctx context.Context, parts []backends.Batch) (backends.Batch, error) {
 	if m.closed.Load() {
 		return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "the model is closed")
@@ -166,11 +165,11 @@ func (m *Model) exchange(ctx context.Context, in backends.Batch) (backends.Batch
 		return backends.Batch{}, err
 	}
 	out, err := fromAnswer(reply)
-	if err != nil {
-		return backends.Batch{}, err
+	if err == nil {
+		err = checkAnswer(m.signature, in.Outputs, in.Rows(), out)
 	}
-	if err := checkAnswer(m.signature, in.Outputs, in.Rows(), out); err != nil {
-		return backends.Batch{}, fmt.Errorf("plugin %s answered wrongly: %v", m.name, err) // not %w: its fault, whatever is wrong
+	if err != nil {
+		return backends.Batch{}, m.broke(fmt.Errorf("%w: %v", errAnswer, err)) // not %w: its fault, whatever is wrong
 	}
 	return out, nil
 }

@@ -304,15 +304,32 @@ func TestNoFileIsNeededOnceStarted(t *testing.T) {
 	within(t, "Done", p.Done())
 }
 
+var lies = []string{
+	"no outputs", "another name", "another datatype", "another rank", "another row", "negative", "enormous", "short data", "twice",
+}
+
 func TestLiesAreNotPassedOn(t *testing.T) {
 	m := load(t, start(t, command("fake"), Options{}), 1)
-	for _, what := range []string{
-		"no outputs", "another name", "another datatype", "another rank", "another row", "negative", "enormous", "short data", "twice",
-	} {
+	for _, what := range lies {
 		out, err := m.Predict(t.Context(), doing("lie: "+what))
 		if err == nil || !strings.Contains(err.Error(), "answered wrongly") || len(out.Tensors) > 0 {
 			t.Errorf("%s: Predict = %v, %v, want an error", what, out, err)
 		}
+	}
+}
+
+// TestLiesOverGRPCEndThePlugin: there the plugin may be anybody's, who does not check what a
+// backend says before it is sent.
+func TestLiesOverGRPCEndThePlugin(t *testing.T) {
+	for _, what := range lies {
+		t.Run(what, func(t *testing.T) {
+			p := start(t, command("fake"), Options{Transport: TransportGRPC})
+			out, err := load(t, p, 1).Predict(t.Context(), doing("lie: "+what))
+			if !errors.Is(err, backends.ErrCrashed) || !strings.Contains(err.Error(), "killed for what it did") || len(out.Tensors) > 0 {
+				t.Errorf("Predict = %v, %v, want an ErrCrashed that says why", out, err)
+			}
+			within(t, "Done", p.Done())
+		})
 	}
 }
 
