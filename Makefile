@@ -55,6 +55,10 @@ bench: build ## whole path: requests/s and CPU per request beside a bare fasthtt
 bench-boundary: ## what a process boundary costs: shared memory beside gRPC and a bare ping-pong
 	$(GO) run ./bench/boundary
 
+.PHONY: bench-loadtest
+bench-loadtest: build ## whether load tests tell the truth: what they find beside what they have to (ONLY=: some)
+	$(GO) run ./bench/loadtest -only '$(ONLY)'
+
 .PHONY: chaos
 chaos: build ## kill, stop, spoil and leak under load: measured against target (SHORT=1: two minutes)
 	$(GO) run ./bench/chaos -thrum ./thrum $(if $(SHORT),-short)

@@ -45,6 +45,8 @@ var allowed = map[string][]string{
 	"bench/chaos":       {"bench/chaos/orders", "plugins", "server", "server/config"},
 	"bench/chaos/fault": {"backends", "bench/chaos/orders", "plugins"},
 
+	"bench/loadtest": {"loadtest/attack", "loadtest/result", "loadtest/schedule"},
+
 	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/capture", "server/catalog", "server/config",
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
 	"server/capture":    {"backends"},

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/attack"
+	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/schedule"
+)
+
+const (
+	wrkRounds   = 5
+	wrkDuration = time.Second // of one side of a round
+	wrkSearch   = 5           // rates that are tried in a round
+	connections = 64
+)
+
+// wrkRow lets wrk and the generator drive the same server, on the other processor, in turns. In each
+// round the generator's rate is searched by halves between 0.3 and 1.3 of what wrk has just reached:
+// the highest Poisson rate of which less than 0.1 % were late, none was dropped and all were answered.
+func wrkRow(ctx context.Context) (measured string, held bool, err error) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		return "", false, errors.New("wrk is not installed: apt-get install wrk")
+	}
+	server, err := startRole(ctx, "fast server", 1)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+	generator, err := startRole(ctx, "generator", 0)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { err = errors.Join(err, generator.stop()) }()
+	script, err := wrkScript()
+	if err != nil {
+		return "", false, err
+	}
+	defer os.RemoveAll(filepath.Dir(script))
+
+	var rates, ratios []float64
+	for range wrkRounds {
+		theirs, err := runWrk(ctx, script, server.address)
+		if err != nil {
+			return "", false, err
+		}
+		ratio, err := generator.search(server.address, theirs)
+		if err != nil {
+			return "", false, err
+		}
+		rates, ratios = append(rates, theirs), append(ratios, ratio)
+	}
+	ratio := median(ratios)
+	return fmt.Sprintf("%.2f (of %.0f/s; rounds %.2f to %.2f)", ratio, median(rates), slices.Min(ratios), slices.Max(ratios)), ratio >= 0.6, nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// wrkScript makes wrk send the same bytes.
+func wrkScript() (path string, err error) {
+	folder, err := os.MkdirTemp("", "thrum-bench-loadtest-")
+	if err != nil {
+		return "", err
+	}
+	r := smallBinary()
+	var body strings.Builder
+	for _, b := range r.Body {
+		fmt.Fprintf(&body, `\%03d`, b)
+	}
+	script := fmt.Sprintf(`wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/octet-stream"
+wrk.headers["Inference-Header-Content-Length"] = "%d"
+wrk.body = "%s"
+`, r.Head, body.String())
+	path = filepath.Join(folder, "post.lua")
+	return path, os.WriteFile(path, []byte(script), 0o600)
+}
+
+var wrkRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+
+// runWrk returns the requests/s that wrk reaches.
+func runWrk(ctx context.Context, script, address string) (float64, error) {
+	command := exec.CommandContext(ctx, "taskset", "-c", "0", "wrk", "-t", "1", "-c", strconv.Itoa(connections),
+		"-d", wrkDuration.String(), "-s", script, "http://"+address+path)
+	out, err := command.CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	found := wrkRate.FindSubmatch(out)
+	if found == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
+		return 0, fmt.Errorf("wrk has not got its answers: %s", out)
+	}
+	return strconv.ParseFloat(string(found[1]), 64)
+}
+
+// search asks a generator for the highest ratio to a rate that it can schedule.
+func (p *process) search(address string, rate float64) (float64, error) {
+	low, high := 0.0, 1.3
+	for try := 0.8; high-low > 1.0/(1<<wrkSearch) && try > 0.05; try = (low + high) / 2 {
+		if _, err := fmt.Fprintf(p.in, "%s %g\n", address, rate*try); err != nil {
+			return 0, err
+		}
+		line, err := p.out.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		if strings.TrimSpace(line) == "held" {
+			low = try
+		} else {
+			high = try
+		}
+	}
+	return low, nil
+}
+
+// generate is the generator: for each line with an address and a rate it attacks and prints whether
+// the rate was held.
+func generate(ctx context.Context) error {
+	fmt.Println("ready")
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var address string
+		var rate float64
+		if _, err := fmt.Sscan(lines.Text(), &address, &rate); err != nil {
+			return err
+		}
+		held, err := holds(ctx, address, rate)
+		if err != nil {
+			return err
+		}
+		fmt.Println(held)
+	}
+	return lines.Err()
+}
+
+func holds(ctx context.Context, address string, rate float64) (string, error) {
+	starts, err := schedule.Poisson(rate, wrkDuration).Schedule(1)
+	if err != nil {
+		return "", err
+	}
+	run, err := attack.Run(ctx, attack.Options{
+		Target: target(address), Requests: []attack.Request{smallBinary()}, Schedule: starts, Connections: connections,
+	})
+	if err != nil {
+		return "", err
+	}
+	g, answered := run.Generator, run.Steps[0].Count(result.OK)
+	if g.Late*1000 < g.Sent && g.Dropped == 0 && answered == uint64(len(starts.Starts)) {
+		return "held", nil
+	}
+	return fmt.Sprintf("missed: %d of %d late, %d dropped, %d answered", g.Late, g.Sent, g.Dropped, answered), nil
+}
