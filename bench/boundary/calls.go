@@ -33,7 +33,6 @@ const callers = 64
 type calls struct {
 	shared, grpc *plugins.Process
 	echo         *echo
-	pong         *pong
 }
 
 func openCalls(ctx context.Context) (*calls, error) {
@@ -52,10 +51,7 @@ func (c *calls) open(ctx context.Context) (err error) {
 	if c.grpc, err = startPlugin(ctx, plugins.TransportGRPC); err != nil {
 		return err
 	}
-	if c.echo, err = startEcho(); err != nil {
-		return err
-	}
-	c.pong, err = startPong()
+	c.echo, err = startEcho(shm.SpinAdaptively)
 	return err
 }
 
@@ -69,9 +65,6 @@ func (c *calls) close() error {
 	}
 	if c.echo != nil {
 		c.echo.close()
-	}
-	if c.pong != nil {
-		c.pong.close()
 	}
 	return errors.Join(errs...)
 }
@@ -116,12 +109,45 @@ func (c *calls) compare(ctx context.Context, o options, table io.Writer) error {
 			return err
 		}
 	}
-	placed, err := c.echo.placed(ctx, 8)
+	return nil
+}
+
+// compareMessages compares one message there and back with a bare ping-pong, in each way to wait.
+func compareMessages(ctx context.Context, o options, table io.Writer) error {
+	folder, err := os.MkdirTemp("", "boundary-")
 	if err != nil {
 		return err
 	}
-	return compare(ctx, o, table, target{of: "one message", bound: 1.5},
-		side{"shm", []int{c.echo.pid()}, placed}, side{c.pong.name, c.pong.pids(), c.pong.run})
+	defer os.RemoveAll(folder)
+	program, err := compilePong(folder)
+	if err != nil {
+		return err
+	}
+	for _, way := range ways {
+		if err := compareMessage(ctx, o, table, program, way.name, way.how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareMessage(ctx context.Context, o options, table io.Writer, program, name string, how shm.Spinning) error {
+	e, err := startEcho(how)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	p, err := startPong(program, name)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	placed, err := e.placed(ctx, 8)
+	if err != nil {
+		return err
+	}
+	return compare(ctx, o, table, target{of: "one message, " + name, bound: 1.5},
+		side{"shm", []int{e.pid()}, placed}, side{"ping-pong in C", p.pids(), p.run})
 }
 
 // one makes calls one after the other.
@@ -159,6 +185,9 @@ func many(m backends.Model, in backends.Batch) func(context.Context, time.Durati
 	}
 }
 
+// spinKey tells an echo how to wait.
+const spinKey = "THRUM_BOUNDARY_SPIN"
+
 // echo is a process that answers messages without a look at them.
 type echo struct {
 	host *shm.Host
@@ -170,17 +199,23 @@ func serveEcho() error {
 	if err != nil {
 		return err
 	}
+	how, err := strconv.Atoi(os.Getenv(spinKey))
+	if err != nil {
+		return err
+	}
+	p.Spin(shm.Spinning(how))
 	return p.Serve(1, func(context.Context, shm.Request) shm.Answer { return shm.Answer{} })
 }
 
-func startEcho() (*echo, error) {
+func startEcho(how shm.Spinning) (*echo, error) {
 	host, err := shm.NewHost(func(err error) error { return err })
 	if err != nil {
 		return nil, err
 	}
+	host.Spin(how)
 	defer host.CloseFiles()
 	cmd := exec.Command(self())
-	cmd.Env = append(os.Environ(), roleKey+"=echo")
+	cmd.Env = append(os.Environ(), roleKey+"=echo", fmt.Sprintf("%s=%d", spinKey, how))
 	cmd.ExtraFiles, cmd.Stderr = host.Files(), os.Stderr
 	if err := cmd.Start(); err != nil {
 		host.Close()

@@ -30,7 +30,6 @@ const roleKey = "THRUM_BOUNDARY_ROLE"
 var roles = map[string]func() error{
 	"plugin":       func() error { null.Serve(); return nil },
 	"echo":         serveEcho,
-	"pong":         servePong,
 	"front alone":  func() error { return serveFront(false) },
 	"front plugin": func() error { return serveFront(true) },
 }
@@ -77,6 +76,9 @@ func run(ctx context.Context, o options) error {
 	}
 	err = calls.compare(ctx, o, table)
 	err = errors.Join(err, calls.close())
+	if err == nil {
+		err = compareMessages(ctx, o, table)
+	}
 	if err == nil {
 		err = compareFronts(ctx, o, table)
 	}

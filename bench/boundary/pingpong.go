@@ -11,39 +11,45 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/thrumserve/thrum/plugins/shm"
 )
 
 //go:embed c/pingpong.c
 var pingpong string
 
+// ways are how both ends of a ping-pong wait for each other.
+var ways = []struct {
+	name string
+	how  shm.Spinning
+}{
+	{"adaptive", shm.SpinAdaptively},
+	{"spin", shm.SpinLong},
+	{"sleep", shm.SpinNever},
+}
+
 // pong is the bare ping-pong: a process that starts its own peer.
 type pong struct {
-	name string
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
 	peer int
 }
 
-// startPong compiles the C program, or where there is no C compiler takes the one in Go.
-func startPong() (*pong, error) {
-	folder, err := os.MkdirTemp("", "boundary-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
+// compilePong compiles the program into a folder.
+func compilePong(folder string) (program string, err error) {
 	source, program := filepath.Join(folder, "pingpong.c"), filepath.Join(folder, "pingpong")
 	if err := os.WriteFile(source, []byte(pingpong), 0o600); err != nil {
-		return nil, err
+		return "", err
 	}
-	p := &pong{name: "ping-pong in C"}
 	if text, err := exec.Command("cc", "-O2", "-o", program, source).CombinedOutput(); err != nil {
-		fmt.Printf("the bare ping-pong is the one in Go: cc: %v %s\n", err, strings.TrimSpace(string(text)))
-		p.name, p.cmd = "ping-pong in Go", exec.Command(self())
-		p.cmd.Env = append(os.Environ(), roleKey+"=pong")
-	} else {
-		p.cmd = exec.Command(program)
+		return "", fmt.Errorf("the bare ping-pong needs a C compiler, `apt-get install gcc` brings one: cc: %w %s", err, strings.TrimSpace(string(text)))
 	}
+	return program, nil
+}
+
+func startPong(program, way string) (*pong, error) {
+	p := &pong{cmd: exec.Command(program, way)}
 	return p, p.start()
 }
 

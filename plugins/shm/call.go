@@ -6,22 +6,34 @@ import (
 	"time"
 )
 
-// call is the context of a call in the plugin. Most backends never wait for its end, so what
-// that takes, a channel and a timer, is made only when they do.
+// call is the context of a call in the plugin, and then of the next ones. Most backends never wait
+// for its end, so what that takes, a channel and a timer, is made only when they do; then the call
+// is not used again.
 type call struct {
+	clock clock
+
+	mu         sync.Mutex // protects the fields below
 	where      place
 	generation uint64
-	clock      clock
 	deadline   int64 // 0 for none
-
-	mu        sync.Mutex // protects the fields below
-	cancelled bool
-	inner     context.Context // nil until somebody wants to wait
-	stop      context.CancelFunc
+	cancelled  bool
+	inner      context.Context // nil until somebody wants to wait
+	stop       context.CancelFunc
 }
 
-func newCall(c clock, d descriptor) *call {
-	return &call{where: place{d.arena, d.slot}, generation: d.generation, clock: c, deadline: d.deadline}
+// next returns the context of the next call: c itself, unless it is nil or somebody has wanted to
+// wait for its end, who may do so still.
+func (c *call) next(k clock, d descriptor) *call {
+	if c == nil {
+		c = &call{clock: k}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner != nil {
+		c = &call{clock: k}
+	}
+	c.where, c.generation, c.deadline, c.cancelled = place{d.arena, d.slot}, d.generation, d.deadline, false
+	return c
 }
 
 func (c *call) cancel() {
@@ -35,6 +47,12 @@ func (c *call) cancel() {
 
 // Deadline implements context.Context.
 func (c *call) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.until()
+}
+
+func (c *call) until() (time.Time, bool) {
 	if c.deadline == 0 {
 		return time.Time{}, false
 	}
@@ -48,7 +66,7 @@ func (c *call) full() context.Context {
 	if c.inner != nil {
 		return c.inner
 	}
-	if deadline, ok := c.Deadline(); ok {
+	if deadline, ok := c.until(); ok {
 		c.inner, c.stop = context.WithDeadline(context.Background(), deadline)
 	} else {
 		c.inner, c.stop = context.WithCancel(context.Background())

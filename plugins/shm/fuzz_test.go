@@ -119,7 +119,7 @@ func FuzzRequests(f *testing.F) {
 			if !ok {
 				return
 			}
-			c, r, err := p.begin(0, d)
+			c, r, err := p.begin(0, nil, d)
 			if err != nil {
 				return
 			}

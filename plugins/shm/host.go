@@ -77,6 +77,10 @@ func NewHost(broken func(error) error) (*Host, error) {
 	}, nil
 }
 
+// Spin sets how to wait for replies, before the first call. It is for measurements: each of both
+// ends is set, and neither way is good for every machine.
+func (h *Host) Spin(how Spinning) { h.spin.how = how }
+
 // Files returns what the plugin inherits and hands to Open, in that order. They are to be closed
 // by CloseFiles once the plugin has started.
 func (h *Host) Files() []*os.File { return h.theirs }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -258,4 +259,42 @@ func oneCall(b *testing.B, pool *Pool) {
 		return
 	}
 	s.Release()
+}
+
+// TestContextsOfCalls: a context that somebody waits for is no other call's, ever.
+func TestContextsOfCalls(t *testing.T) {
+	var mu sync.Mutex // the race detector does not see that calls follow each other
+	var kept []context.Context
+	h, _ := inProcess(t, 1, func(ctx context.Context, r Request) Answer {
+		if r.Tag == doWait {
+			ctx.Done()
+		}
+		if err := ctx.Err(); err != nil {
+			t.Errorf("a call under way has %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		kept = append(kept, ctx)
+		return Answer{}
+	})
+	pool := h.NewPool(1 << 20)
+	for _, tag := range []uint64{doWait, doNothing, doNothing, doWait, doNothing} {
+		s := acquire(t, pool, 8)
+		if _, err := s.Call(t.Context(), tag, 8); err != nil {
+			t.Fatal(err)
+		}
+		s.Release()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, i := range []int{0, 3} {
+		select {
+		case <-kept[i].Done():
+		default:
+			t.Errorf("the context of call %d outlives it", i)
+		}
+		if slices.Contains(kept[i+1:], kept[i]) {
+			t.Errorf("the context of call %d is a later one's, too", i)
+		}
+	}
 }

@@ -75,6 +75,9 @@ func Open(control, socket *os.File) (*Plugin, error) {
 	}, nil
 }
 
+// Spin sets how to wait for requests, before Serve. See Host.Spin.
+func (p *Plugin) Spin(how Spinning) { p.spin.how = how }
+
 // Request is a call as it arrives.
 type Request struct {
 	Tag  uint64
@@ -142,12 +145,15 @@ func (p *Plugin) fail(err error) {
 
 func (p *Plugin) work(worker int, handle Handler) error {
 	roused := false
+	var c *call
 	for {
 		d, ok := p.next(roused)
 		if !ok {
 			return nil
 		}
-		c, r, err := p.begin(worker, d)
+		var r Request
+		var err error
+		c, r, err = p.begin(worker, c, d)
 		if err != nil {
 			return err
 		}
@@ -183,8 +189,8 @@ func (p *Plugin) next(roused bool) (descriptor, bool) {
 	}
 }
 
-// begin checks a request and makes it the worker's.
-func (p *Plugin) begin(worker int, d descriptor) (*call, Request, error) {
+// begin checks a request and makes it the worker's, whose last call was that one.
+func (p *Plugin) begin(worker int, last *call, d descriptor) (*call, Request, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.arenas[d.arena]
@@ -197,7 +203,7 @@ func (p *Plugin) begin(worker int, d descriptor) (*call, Request, error) {
 	at := uint64(d.slot) * m.slotBytes
 	mem := m.region.mem[at : at+m.slotBytes : at+m.slotBytes]
 	room := min(align(int(d.length), lineBytes), len(mem))
-	c := newCall(p.clock, d)
+	c := last.next(p.clock, d)
 	p.running[worker] = c
 	if len(p.cancelled) > 0 {
 		where := place{d.arena, d.slot}

@@ -29,8 +29,19 @@ const (
 	interruption = 20 * time.Microsecond
 )
 
+// Spinning says how to wait for a message.
+type Spinning int
+
+// The ways to wait.
+const (
+	SpinAdaptively Spinning = iota // as long as it has paid lately: what serves
+	SpinNever                      // always sleep
+	SpinLong                       // for a millisecond, which takes a whole processor
+)
+
 // spinner decides how long to spin before a sleep. It belongs to one waiter at a time.
 type spinner struct {
+	how    Spinning
 	budget time.Duration // where the other one was awake
 	off    int           // waits until spinning is tried again
 	pause  int           // what off will be the next time
@@ -63,6 +74,10 @@ func (s *spinner) wait(r *ring, roused bool) bool {
 // next returns how long to spin now, 0 for not at all.
 func (s *spinner) next(roused bool) time.Duration {
 	switch {
+	case s.how == SpinNever:
+		return 0
+	case s.how == SpinLong:
+		return time.Millisecond
 	case s.off > 0:
 		s.off--
 		return 0
@@ -74,6 +89,9 @@ func (s *spinner) next(roused bool) time.Duration {
 
 // learn is told what became of a spin.
 func (s *spinner) learn(roused, caught, interrupted bool) {
+	if s.how != SpinAdaptively {
+		return
+	}
 	if caught {
 		s.budget, s.pause = min(2*s.budget, maxSpin), max(s.pause/2, minOff)
 		return

@@ -39,6 +39,12 @@ func TestSpinner(t *testing.T) {
 			play(t, &s, slices.Concat(test.turns...))
 		})
 	}
+	t.Run("never", func(t *testing.T) {
+		play(t, &spinner{how: SpinNever, budget: maxSpin}, []turn{{}, {roused: true}})
+	})
+	t.Run("long", func(t *testing.T) {
+		play(t, &spinner{how: SpinLong, off: 7}, []turn{{want: time.Millisecond}, {roused: true, want: time.Millisecond}})
+	})
 	t.Run("off for so long at most", func(t *testing.T) {
 		s := newSpinner(false)
 		s.off, s.pause = 0, maxOff
