@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"examples/demo":    {},
 
 	"loadtest/attack":   {"loadtest/result", "loadtest/schedule"},
+	"loadtest/input":    {"loadtest/attack", "loadtest/oip"},
 	"loadtest/report":   {"loadtest/result"},
 	"loadtest/facts":    {"loadtest/result"},
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
@@ -102,6 +103,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/go-plugin":      {"plugins"},
 	"github.com/valyala/fasthttp":         {"server/rest", "bench", "examples/demo"},
 	"go.yaml.in/yaml/v3":                  {"server/config"},
+	"github.com/expr-lang/expr":           {"loadtest/input"},
 	"github.com/klauspost/cpuid/v2":       {"backends/cpu", "backends/cpu/kernels"},
 	"github.com/spf13/cobra":              {""},
 }
