@@ -52,30 +52,27 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 	if err != nil {
 		return nil, err
 	}
-	var opened closers
+	p := &path{Source: s, cfg: cfg, digest: digest}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, opened.close())
+			err = errors.Join(err, p.opened.close())
 		}
 	}()
-	model, err := l.open(ctx, s, cfg, program, digest)
+	p.model, err = l.open(ctx, s, cfg, program, digest)
 	if err != nil {
 		return nil, l.programs.explain(cfg.Backend, err)
 	}
-	opened.add(model.Close)
-	chain, statistics, err := l.wire(s, cfg, digest, model, &opened)
-	if err != nil {
-		return nil, err
-	}
-	return &repository.Loaded{
-		Signature:  model.Signature(),
-		Predictor:  chain,
-		Deadline:   l.deadlineOf(cfg),
-		Serving:    servingOf(cfg, model.Signature()),
-		Statistics: statistics,
-		Live:       model.Live,
-		Close:      opened.close,
-	}, nil
+	p.opened.add(p.model.Close)
+	return l.wire(p)
+}
+
+// path is what a version's requests pass, and what it is made of.
+type path struct {
+	repository.Source
+	cfg    config.Model
+	digest string
+	model  *host.Model
+	opened closers
 }
 
 func servingOf(cfg config.Model, sig backends.Signature) catalog.Serving {
@@ -119,9 +116,10 @@ func (l *loader) deadlineOf(cfg config.Model) time.Duration {
 // wire builds the path of a version's requests. It is the architecture in a few lines:
 //
 //	front -> capture -> cache -> quarantine -> batcher -> host -> plugin client ==process boundary== plugin server -> model
-func (l *loader) wire(s repository.Source, cfg config.Model, digest string, model *host.Model, opened *closers) (backends.Predictor, func() catalog.Statistics, error) {
+func (l *loader) wire(p *path) (*repository.Loaded, error) {
+	cfg, model := p.cfg, p.model
 	if cfg.Batching.MaxRows != 0 && !model.Signature().Batched {
-		return nil, nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
+		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: batching.max_rows does nothing: the first dimension of this model's tensors is not a batch; leave it out")
 	}
 	var observed *metrics.Version
 	bounds := cfg.Bounds()
@@ -130,34 +128,42 @@ func (l *loader) wire(s repository.Source, cfg config.Model, digest string, mode
 		OnBatch: func(b batching.BatchInfo) { observed.ObserveBatch(b.Rows, b.Compute) },
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	opened.add(batcher.Close)
+	p.opened.add(batcher.Close)
 	ward := quarantine.New(batcher, quarantine.Options{})
 	var chain backends.Predictor = ward
 	var store *cache.Cache
 	if cfg.Cache != nil {
 		store, err = cache.New(cache.Options{MaxBytes: int64(cfg.Cache.MaxBytes), TTL: time.Duration(cfg.Cache.TTL)})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		opened.add(func() error { store.Close(); return nil })
-		chain = store.Wrap(digest, chain)
+		p.opened.add(func() error { store.Close(); return nil })
+		chain = store.Wrap(p.digest, chain)
 	}
 	var recorder *capture.Recorder
 	if cfg.Capture != nil {
-		recorder, err = l.recorder(s, cfg, model.Signature())
+		recorder, err = l.recorder(p.Source, cfg, model.Signature())
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		opened.add(recorder.Close)
+		p.opened.add(recorder.Close)
 		chain = recorder.Wrap(chain)
 	}
-	observed = l.metrics.AddVersion(s.Model, s.Version, func() metrics.Sample {
+	observed = l.metrics.AddVersion(p.Model, p.Version, func() metrics.Sample {
 		return withCapture(sample(cfg, model, batcher, ward, store), recorder)
 	})
-	opened.add(func() error { observed.Remove(); return nil })
-	return chain, observed.Statistics, nil
+	p.opened.add(func() error { observed.Remove(); return nil })
+	return &repository.Loaded{
+		Signature:  model.Signature(),
+		Predictor:  chain,
+		Deadline:   l.deadlineOf(cfg),
+		Serving:    servingOf(cfg, model.Signature()),
+		Statistics: observed.Statistics,
+		Live:       func(since time.Time) error { return model.Live(batcher.WaitingSince(since)) },
+		Close:      p.opened.close,
+	}, nil
 }
 
 func (l *loader) recorder(s repository.Source, cfg config.Model, sig backends.Signature) (*capture.Recorder, error) {
@@ -183,7 +189,7 @@ func withCapture(s metrics.Sample, recorder *capture.Recorder) metrics.Sample {
 func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {
 	h, b := model.Stats(), batcher.Stats()
 	s := metrics.Sample{
-		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport,
+		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport, SharedBytes: h.SharedBytes,
 		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Bounds().MaxQueueRows, InflightBatches: b.Inflight,
 		Rejected: b.Rejected, Expired: b.Expired, QuarantineRefused: ward.Refused(),
 	}

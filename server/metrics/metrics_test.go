@@ -20,7 +20,7 @@ func scrape(t *testing.T, m *Metrics) string {
 func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	m := New("1.2.3")
 	v := m.AddVersion("digits", "1", func() Sample {
-		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6,
+		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6, SharedBytes: 1000,
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99,
 			HasCapture: true, CaptureWritten: 11, CaptureDropped: 12, CaptureFailed: 13, CaptureSkipped: 14}
 	})
@@ -54,6 +54,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_instance_restarts_total{model="digits",version="1"} 5`,
 		`thrum_instance_hangs_total{model="digits",version="1"} 4`,
 		`thrum_quarantine_refused_total{model="digits",version="1"} 6`,
+		`thrum_weights_shared_bytes{model="digits",version="1"} 1000`,
 		`thrum_plugin_transport{model="digits",transport="shm",version="1"} 1`,
 		`thrum_model_ready{model="digits",version="1"} 1`,
 		`thrum_model_load_seconds_count{model="digits",result="ok"} 1`,

@@ -31,6 +31,7 @@ type Sample struct {
 	InstancesWanted, InstancesLive int
 	Restarts, Hangs                uint64 // instances started in place of one that died; killed because they hung
 	Transport                      string // how tensors reach them; empty while none lives
+	SharedBytes                    int64  // weights that are in memory once for all instances
 	QuarantineRefused              uint64 // requests refused because they had ended instances
 
 	QueuedRows, MaxQueueRows, InflightBatches int
@@ -121,6 +122,7 @@ var sampled = []struct {
 	{describe("thrum_model_ready", "1 for a version that is loaded and can answer, 0 for one that cannot."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(min(s.InstancesLive, 1)) }},
 	{describe("thrum_instance_restarts_total", "Plugin processes started in place of one that died."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Restarts) }},
 	{describe("thrum_instance_hangs_total", "Plugin processes killed because they hung."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Hangs) }},
+	{describe("thrum_weights_shared_bytes", "Weights that are in memory once for all instances of a version."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.SharedBytes) }},
 	{describe("thrum_quarantine_refused_total", "Requests refused because they had ended instances before."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.QuarantineRefused) }},
 	{describe("thrum_queue_rows", "Rows waiting."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.QueuedRows) }},
 	{describe("thrum_queue_limit_rows", "Rows that may wait."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.MaxQueueRows) }},
