@@ -23,7 +23,7 @@ type Client struct {
 const maxReply = 1 << 30
 
 // NewClient returns a client of the server at address, such as http://127.0.0.1:8000; without a
-// scheme it is http.
+// scheme it is http. No proxy stands between, as none does in an attack.
 func NewClient(address string) (*Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
@@ -32,7 +32,7 @@ func NewClient(address string) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%q is no server's address: write it like http://127.0.0.1:8000", address)
 	}
-	return &Client{base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), http: &http.Client{}}, nil
+	return &Client{base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), http: &http.Client{Transport: &http.Transport{}}}, nil
 }
 
 // Address returns the server's address with its scheme and no slash at its end.

@@ -111,7 +111,7 @@ func (r *Recorder) keep(in backends.Batch, arrived time.Time) {
 		r.failed.Add(1)
 		return
 	}
-	size := int64(recordSize(in))
+	size := int64(r.sizeOf(in))
 	waiting := r.queued.Add(size) - size
 	if waiting > 0 && waiting+size > maxQueuedBytes || size > r.files.largest() {
 		r.queued.Add(-size)

@@ -402,6 +402,19 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatIsWrittenCountsForTheBound(t *testing.T) {
+	o := options(t)
+	o.MaxBytes, o.Mask = 64<<10, []string{"name"}
+	r := newRecorder(t, o)
+	predict(t, r.Wrap(echo), batch(1, strings.Repeat("long", 100_000)))
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Stats(); s != (Stats{Written: 1}) {
+		t.Errorf("Stats = %+v, want one written", s)
+	}
+}
+
 // rarely is a rate at which nothing is kept in the time of a test.
 const rarely = 1e-300
 

@@ -73,11 +73,15 @@ type output struct {
 	Name string `json:"name"`
 }
 
-// recordSize is about what a record takes: its data, and as much JSON as is usual.
-func recordSize(in backends.Batch) int {
+// sizeOf is about what the record of a request takes: its data, and as much JSON as is usual.
+func (r *Recorder) sizeOf(in backends.Batch) int {
 	size := recordBytes + 64 + 48*len(in.Outputs) + 64*len(in.Parameters)
 	for _, t := range in.Tensors {
-		size += len(t.Data) + len(t.Name) + 128
+		data := len(t.Data)
+		if r.masked(t.Name) {
+			data = blankSize(t)
+		}
+		size += data + len(t.Name) + 128
 	}
 	return size
 }
@@ -128,9 +132,11 @@ func (r *Recorder) describe(in backends.Batch, data [][]byte) []byte {
 }
 
 // blank returns data of the tensor's shape that tell nothing: zeros, or as many empty texts.
-func blank(t backends.Tensor) []byte {
+func blank(t backends.Tensor) []byte { return make([]byte, blankSize(t)) }
+
+func blankSize(t backends.Tensor) int {
 	if t.Datatype == backends.Bytes {
-		return make([]byte, t.Elements()*int64(len(backends.AppendBytesElement(nil, nil))))
+		return int(t.Elements()) * len(backends.AppendBytesElement(nil, nil))
 	}
-	return make([]byte, len(t.Data))
+	return len(t.Data)
 }
