@@ -6,6 +6,7 @@ import (
 	"context"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -17,12 +18,16 @@ const (
 	defaultOutputs = 10
 )
 
-// maxWidth bounds what a model may say.
-const maxWidth = 1 << 20
+// The bounds of what a model may say.
+const (
+	maxWidth = 1 << 20
+	maxTime  = time.Minute
+)
 
 // New returns the backend. A model takes x, FP32 of [-1, inputs], and gives y, FP32 of
 // [-1, outputs]: the first values of the row of x, and zeros beyond its end. Its options are
-// the two widths, "inputs" and "outputs"; it reads no files.
+// the two widths, "inputs" and "outputs", and "takes", a duration: how long a batch takes, during
+// which nothing is computed; without it as short as can be. It reads no files.
 func New() backends.Backend { return &backend{} }
 
 type backend struct{ closed atomic.Bool }
@@ -34,15 +39,9 @@ func (b *backend) Info(context.Context) (backends.Info, error) {
 func (b *backend) Load(_ context.Context, spec backends.Spec) (backends.Model, error) {
 	m := &model{backend: b, inputs: defaultInputs, outputs: defaultOutputs}
 	for key, value := range spec.Options {
-		width := map[string]*int{"inputs": &m.inputs, "outputs": &m.outputs}[key]
-		if width == nil {
-			return nil, backends.Errorf(backends.ErrInvalid, "unknown option %q of backend null: it has inputs and outputs", key)
+		if err := m.set(key, value); err != nil {
+			return nil, err
 		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > maxWidth {
-			return nil, backends.Errorf(backends.ErrInvalid, "%s %q: use a number from 1 to %d", key, value, maxWidth)
-		}
-		*width = n
 	}
 	if b.closed.Load() {
 		return nil, backends.Errorf(backends.ErrUnavailable, "the backend is closed")
@@ -58,7 +57,29 @@ func (b *backend) Close() error {
 type model struct {
 	backend         *backend
 	inputs, outputs int // values in a row
+	takes           time.Duration
 	closed          atomic.Bool
+}
+
+func (m *model) set(key, value string) error {
+	if key == "takes" {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < 0 || d > maxTime {
+			return backends.Errorf(backends.ErrInvalid, "takes %q: use a duration up to %v, such as 4ms", value, maxTime)
+		}
+		m.takes = d
+		return nil
+	}
+	width := map[string]*int{"inputs": &m.inputs, "outputs": &m.outputs}[key]
+	if width == nil {
+		return backends.Errorf(backends.ErrInvalid, "unknown option %q of backend null: it has inputs, outputs and takes", key)
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > maxWidth {
+		return backends.Errorf(backends.ErrInvalid, "%s %q: use a number from 1 to %d", key, value, maxWidth)
+	}
+	*width = n
+	return nil
 }
 
 func (m *model) Signature() backends.Signature {
@@ -80,6 +101,9 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 	if err := m.Signature().Check(in); err != nil {
 		return backends.Batch{}, err
 	}
+	if err := m.wait(ctx); err != nil {
+		return backends.Batch{}, err
+	}
 	rows, x := in.Rows(), in.Tensors[0].Data
 	wide, narrow := 4*m.inputs, 4*m.outputs
 	y := make([]byte, rows*narrow)
@@ -89,6 +113,21 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 	return backends.Batch{Tensors: []backends.Tensor{
 		{Name: "y", Datatype: backends.FP32, Shape: []int64{int64(rows), int64(m.outputs)}, Data: y},
 	}}, nil
+}
+
+// wait lets the time of a batch pass.
+func (m *model) wait(ctx context.Context) error {
+	if m.takes == 0 {
+		return nil
+	}
+	over := time.NewTimer(m.takes)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (m *model) Close() error {

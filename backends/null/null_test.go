@@ -1,9 +1,12 @@
 package null_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/backendtest"
@@ -15,6 +18,7 @@ func TestConformance(t *testing.T) {
 		"default":             nil,
 		"as wide as its rows": {"inputs": "5", "outputs": "5"},
 		"wider":               {"inputs": "2", "outputs": "3"},
+		"takes its time":      {"takes": "1ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backendtest.Run(t, func(*testing.T) backends.Backend { return null.New() },
@@ -53,5 +57,30 @@ func TestWidthsAreBounded(t *testing.T) {
 	}
 	if _, err := null.New().Load(t.Context(), backends.Spec{Options: map[string]string{"inputs": "1048576"}}); err != nil {
 		t.Errorf("Load with the largest width = %v", err)
+	}
+}
+
+func TestABatchTakesAsLongAsItIsTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := null.New().Load(t.Context(), backends.Spec{Options: map[string]string{"inputs": "1", "outputs": "1", "takes": "40ms"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := backends.Batch{Tensors: []backends.Tensor{{Name: "x", Datatype: backends.FP32, Shape: []int64{1, 1}, Data: make([]byte, 4)}}}
+		begin := time.Now()
+		if _, err := m.Predict(t.Context(), in); err != nil || time.Since(begin) != 40*time.Millisecond {
+			t.Errorf("Predict = %v after %v, want 40ms", err, time.Since(begin))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		begin = time.Now()
+		if _, err := m.Predict(ctx, in); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 10*time.Millisecond {
+			t.Errorf("Predict = %v after %v, want its deadline after 10ms", err, time.Since(begin))
+		}
+	})
+	for _, takes := range []string{"", "4", "-1ms", "61s", "long"} {
+		if _, err := null.New().Load(t.Context(), backends.Spec{Options: map[string]string{"takes": takes}}); !errors.Is(err, backends.ErrInvalid) {
+			t.Errorf("Load with takes %q = %v, want ErrInvalid", takes, err)
+		}
 	}
 }
