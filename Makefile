@@ -51,6 +51,11 @@ purego: ## test the kernels without assembly
 bench: build ## whole path: requests/s and CPU per request beside a bare fasthttp echo
 	$(GO) run ./bench -thrum ./thrum
 
+.PHONY: bench-peers
+bench-peers: build ## thrum beside other serving systems from their public packages (SHORT=1: three minutes, after their install; DIR=: keep it all)
+	bench/peers/serving/environments.sh $(or $(DIR),/tmp/thrum-peers)
+	$(GO) run ./bench/peers/serving -thrum ./thrum -environments $(or $(DIR),/tmp/thrum-peers) $(if $(SHORT),-short)
+
 .PHONY: bench-boundary
 bench-boundary: ## what a process boundary costs: shared memory beside gRPC and a bare ping-pong
 	$(GO) run ./bench/boundary

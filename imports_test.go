@@ -39,6 +39,8 @@ var allowed = map[string][]string{
 	"loadtest/facts":    {"loadtest/result"},
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
+	"bench/peers/serving": {"loadtest/attack", "loadtest/result", "loadtest/scenario", "loadtest/schedule"},
+
 	// It measures the boundary by itself, and wires a server without one to compare with.
 	"bench/boundary": {"backends", "backends/null", "batching", "plugins", "plugins/host", "plugins/null", "plugins/shm",
 		"server/catalog", "server/rest"},

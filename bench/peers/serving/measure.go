@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/attack"
+	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/scenario"
+	"github.com/thrumserve/thrum/loadtest/schedule"
+)
+
+// goal is what a rate must hold to count.
+var goal = scenario.Goal{Percentile: 0.99, Limit: 5 * time.Millisecond}
+
+// figures are one round of one system with one body.
+type figures struct {
+	Peak      float64       `json:"peak_per_second"` // at the goal
+	PeakCPU   time.Duration `json:"peak_cpu_ns"`     // of the server for a request, at its peak
+	P50       time.Duration `json:"p50_ns"`          // at the fixed rate, from the intended start
+	P99       time.Duration `json:"p99_ns"`
+	CPU       time.Duration `json:"cpu_ns"`          // of the server for a request, at the fixed rate
+	Generator float64       `json:"generator_cores"` // at the peak
+	Limited   string        `json:"limited,omitempty"`
+	Failed    float64       `json:"failed_share"` // at the fixed rate
+	Invalid   []string      `json:"invalid,omitempty"`
+}
+
+// load is what is sent to a system in a round.
+type load struct {
+	options
+	run     *process
+	model   model
+	dialect dialect
+	began   float64 // where to look for the peak; 0 if nothing is known
+}
+
+// measure finds the peak and then measures at the fixed rate.
+func (l load) measure(ctx context.Context) (f figures, err error) {
+	if l.began == 0 {
+		if l.began, err = l.guess(ctx); err != nil {
+			return f, err
+		}
+	}
+	var last trial // the last that held
+	search := scenario.Search{Start: l.began, Tolerance: l.tolerance, Confirm: 1}
+	peak, err := search.Find(ctx, func(ctx context.Context, rate float64) (scenario.Trial, error) {
+		t, err := l.at(ctx, rate, l.trial)
+		if err == nil && t.held() {
+			last = t
+		}
+		return t.judged(), err
+	}, nil)
+	if err != nil && peak.Rate == 0 {
+		return f, fmt.Errorf("%s: %w", l.run.name, err)
+	}
+	f.Peak, f.Limited, f.PeakCPU = peak.Rate, peak.Limited, last.cpuPerRequest()
+	if last.run != nil {
+		f.Generator = last.run.Generator.CPU.Seconds() / last.run.Took.Seconds()
+	}
+	fixed, err := l.at(ctx, l.rate, l.fixed)
+	if err != nil {
+		return f, err
+	}
+	step := fixed.run.Total()
+	q := step.Intended(result.OK).Quantiles(0.5, 0.99)
+	f.P50, f.P99, f.CPU, f.Failed, f.Invalid = q[0], q[1], fixed.cpuPerRequest(), step.ErrorShare(), fixed.run.Invalid
+	return f, nil
+}
+
+// trial is a run and the CPU time that the server had in it.
+type trial struct {
+	run *result.Run
+	cpu time.Duration
+}
+
+func (t trial) cpuPerRequest() time.Duration {
+	if t.run == nil || t.run.Generator.Sent == 0 {
+		return 0
+	}
+	return t.cpu / time.Duration(t.run.Generator.Sent)
+}
+
+// held is by the share itself, without a bound of confidence: a coarse search asks the same of all.
+func (t trial) held() bool {
+	over, total := goal.Over(t.run.Total())
+	return total > 0 && float64(over) <= (1-goal.Percentile)*float64(total) && len(t.run.Invalid) == 0
+}
+
+func (t trial) judged() scenario.Trial {
+	if t.run == nil {
+		return scenario.Trial{}
+	}
+	return scenario.Trial{Held: t.held(), Faulty: len(t.run.Invalid) > 0, Why: strings.Join(t.run.Invalid, "; "), Run: t.run}
+}
+
+func (l load) at(ctx context.Context, rate float64, d time.Duration) (trial, error) {
+	s, err := schedule.Poisson(rate, d).Schedule(l.seed)
+	if err != nil {
+		return trial{}, err
+	}
+	return l.attack(ctx, func(o *attack.Options) { o.Schedule = s })
+}
+
+// guess starts a search at half of what a closed loop gets.
+func (l load) guess(ctx context.Context) (float64, error) {
+	const duration = time.Second
+	t, err := l.attack(ctx, func(o *attack.Options) { o.Concurrency, o.Duration = 8, duration })
+	if err != nil {
+		return 0, err
+	}
+	step := t.run.Total()
+	if step.Count(result.OK) == 0 {
+		return 0, fmt.Errorf("%s answered none of %d requests rightly", l.run.name, step.Total())
+	}
+	return max(10, float64(step.Count(result.OK))/duration.Seconds()/2), nil
+}
+
+func (l load) attack(ctx context.Context, shape func(*attack.Options)) (trial, error) {
+	o := attack.Options{
+		Target: l.run.target(l.dialect, l.model), Requests: l.dialect.requests(l.model), Connections: 256, Timeout: 2 * time.Second,
+		Check: attack.Check{Every: 100, Equal: func(i int, r attack.Reply) error { return right(l.dialect, l.model, i, r) }},
+	}
+	if l.run.name == "floor" {
+		o.Check = attack.Check{}
+	}
+	shape(&o)
+	before := l.run.cpu()
+	run, err := attack.Run(ctx, o)
+	if err != nil {
+		return trial{}, fmt.Errorf("%s: %w", l.run.name, err)
+	}
+	return trial{run, l.run.cpu() - before}, ctx.Err()
+}
