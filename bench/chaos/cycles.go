@@ -89,19 +89,26 @@ func (r readings) growth() (text string, flat, allGrow bool) {
 
 const cycled = "instances: 2\ncache: {max_bytes: 1MiB}\noptions: {takes: 0s}\n"
 
-// loadAndUnload loads and unloads a model and looks for what stays behind.
+// loadAndUnload loads and unloads a model and looks for what stays behind. It does so twice, and
+// counts the second time: in the first some 700 cycles the runtime's own books, of stacks that
+// allocate and of spans that are free, grow by a percent and a half of what the host holds, then
+// no more.
 func loadAndUnload(ctx context.Context, l *lab) ([]finding, error) {
 	s, err := l.serve(ctx, cycled, "--control", "explicit")
 	if err != nil {
 		return nil, err
 	}
 	defer s.stop()
-	r, err := cycle(ctx, s, l.cycles)
+	_, err = cycle(ctx, s, l.cycles)
+	var r readings
+	if err == nil {
+		r, err = cycle(ctx, s, l.cycles)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, s.log())
 	}
 	text, flat, _ := r.growth()
-	return []finding{{fmt.Sprintf("%d × load and unload: growth of the host per cycle", l.cycles), text, "every 95 % interval holds 0", flat}}, nil
+	return []finding{{fmt.Sprintf("%d × load and unload after as many: growth of the host per cycle", l.cycles), text, "every 95 % interval holds 0", flat}}, nil
 }
 
 // leakOnPurpose shows that the test above sees a leak: of the host, and of a plugin.
