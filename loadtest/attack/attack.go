@@ -26,15 +26,17 @@ type Reply struct {
 
 // Target answers requests.
 type Target interface {
-	// Open returns a connection, which one goroutine at a time uses.
+	// Open returns a connection, which one goroutine at a time uses but for Close. ctx is for the
+	// time of opening only.
 	Open(ctx context.Context) (Conn, error)
 }
 
 // Conn sends one request at a time.
 type Conn interface {
 	// Do sends r and waits for the answer, at most until the deadline. An error says that there is
-	// none; the connection is closed then.
+	// none; the connection is closed then. What is in the answer stays as it is until the next call.
 	Do(r *Request, deadline time.Time) (Reply, error)
+	// Close may come while Do is under way, which ends with an error then, and more than once.
 	Close() error
 }
 

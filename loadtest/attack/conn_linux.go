@@ -20,7 +20,7 @@ type conn struct {
 	reply      parser
 
 	ticket     ticket
-	request    int // none if it is idle
+	busy       bool // with the ticket
 	sent       time.Duration
 	prev, next int // among the busy ones
 }
@@ -72,7 +72,7 @@ func (l *loop) connect(fd int) (int, error) {
 	}
 	place := l.place()
 	c := &l.conns[place]
-	*c = conn{fd: fd, generation: c.generation + 1, reply: c.reply, request: none, prev: none, next: none}
+	*c = conn{fd: fd, generation: c.generation + 1, reply: c.reply, prev: none, next: none}
 	l.open++
 	err := unix.Connect(fd, l.address)
 	c.connecting = errors.Is(err, unix.EINPROGRESS)
@@ -106,12 +106,14 @@ func (l *loop) watch(place, operation int) error {
 	return nil
 }
 
-// begin sends a request on a connection.
-func (l *loop) begin(place int, t ticket, now time.Duration) {
+// begin sends the next request on a connection.
+func (l *loop) begin(place int) {
 	c := &l.conns[place]
-	c.ticket, c.sent, c.request = t, now, l.Pick(t.number)
-	c.head, c.body = l.requests[c.request].head, l.requests[c.request].body
-	c.reply.reset(l.sampled(t.number))
+	c.ticket, c.sent = l.draw()
+	c.busy = true
+	r := &l.requests[c.ticket.request]
+	c.head, c.body = r.head, r.body
+	c.reply.reset(l.sampled(c.ticket.number))
 	c.prev, c.next = l.last, none
 	if l.last == none {
 		l.first = place
@@ -119,7 +121,6 @@ func (l *loop) begin(place int, t ticket, now time.Duration) {
 		l.conns[l.last].next = place
 	}
 	l.last = place
-	l.recorder.send(t, now)
 	if c.failed != nil {
 		l.fail(place, broken, "connect: "+c.failed.Error())
 	} else if !c.connecting {
@@ -140,7 +141,7 @@ func (l *loop) settled(place int) {
 	} else {
 		l.conns[c.next].prev = c.prev
 	}
-	c.prev, c.next, c.request = none, none, none
+	c.prev, c.next, c.busy = none, none, false
 }
 
 func (l *loop) handle(e *unix.EpollEvent) {
@@ -216,7 +217,7 @@ func (l *loop) read(place int) {
 	n, errno := receive(c.fd, l.in)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
-	case c.request == none:
+	case !c.busy:
 		l.leave(place) // closed, or unasked for
 	case errno != 0:
 		l.fail(place, broken, "receive: "+errno.Error())
@@ -238,8 +239,8 @@ func (l *loop) read(place int) {
 // answered counts a whole reply.
 func (l *loop) answered(place int) {
 	c := &l.conns[place]
-	o := l.judge(c.ticket, c.request, Reply{Status: c.reply.status, Body: c.reply.body, Head: c.reply.head})
-	l.settle(c.ticket, c.sent, c.request, o)
+	o := l.judge(c.ticket, Reply{Status: c.reply.status, Body: c.reply.body, Head: c.reply.head})
+	l.settle(c.ticket, c.sent, o)
 	l.settled(place)
 	if c.reply.close {
 		l.leave(place)
@@ -252,7 +253,7 @@ func (l *loop) answered(place int) {
 func (l *loop) fail(place int, o outcome, cause string) {
 	c := &l.conns[place]
 	l.cause(o, cause)
-	l.settle(c.ticket, c.sent, c.request, o)
+	l.settle(c.ticket, c.sent, o)
 	l.settled(place)
 	l.leave(place)
 }

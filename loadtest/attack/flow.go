@@ -16,6 +16,7 @@ type ticket struct {
 	intended time.Duration // when it is meant to start
 	step     int           // of the schedule
 	waited   bool          // for a connection
+	request  int           // which of Requests
 }
 
 // flow decides what is sent next. It knows no clock and no connections: it is told the time, since

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -34,7 +35,10 @@ func (h *HTTP) Open(ctx context.Context) (Conn, error) {
 		return nil, err
 	}
 	c := &httpConn{wire: w, in: make([]byte, 16<<10)}
-	return c, c.dial(ctx)
+	if _, err := c.dial(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // wire is what an HTTP target puts before every body.
@@ -106,54 +110,95 @@ func (w *wire) head(r *Request) []byte {
 
 // httpConn is a connection for those who have a goroutine for each.
 type httpConn struct {
-	net.Conn // nil after the server has closed it
-	wire     *wire
-	in       []byte
-	reply    parser
+	wire  *wire
+	in    []byte
+	reply parser
+
+	mu     sync.Mutex
+	conn   net.Conn // nil after the server has closed it
+	closed bool     // by Close: there will be no other
 }
 
-func (c *httpConn) dial(ctx context.Context) (err error) {
+// dial makes a connection, unless there is one.
+func (c *httpConn) dial(ctx context.Context) (net.Conn, error) {
+	if conn, err := c.current(); conn != nil || err != nil {
+		return conn, err
+	}
+	var conn net.Conn
+	var err error
 	if c.wire.tls {
-		c.Conn, err = new(tls.Dialer).DialContext(ctx, "tcp", c.wire.address)
+		conn, err = new(tls.Dialer).DialContext(ctx, "tcp", c.wire.address)
 	} else {
-		c.Conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.wire.address)
+		conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.wire.address)
 	}
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", c.wire.address, err)
+		return nil, fmt.Errorf("cannot reach %s: %w", c.wire.address, err)
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	c.conn = conn
+	return conn, nil
+}
+
+func (c *httpConn) current() (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, net.ErrClosed
+	}
+	return c.conn, nil
 }
 
 // Do posts r and reads the answer.
 func (c *httpConn) Do(r *Request, deadline time.Time) (Reply, error) {
-	if c.Conn == nil {
-		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		defer cancel()
-		if err := c.dial(ctx); err != nil {
-			return Reply{}, err
-		}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return Reply{}, err
 	}
-	err := c.SetDeadline(deadline)
+	err = conn.SetDeadline(deadline)
 	if err == nil {
 		request := net.Buffers{c.wire.head(r), r.Body}
-		_, err = request.WriteTo(c.Conn)
+		_, err = request.WriteTo(conn)
 	}
 	if err == nil {
-		err = c.read()
+		err = c.read(conn)
 	}
 	if err != nil || c.reply.close {
-		c.Conn.Close()
-		c.Conn = nil
+		c.leave()
 	}
 	return Reply{Status: c.reply.status, Body: c.reply.body, Head: c.reply.head}, err
 }
 
+// leave closes the connection; the next request makes another.
+func (c *httpConn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// Close closes the connection for good.
+func (c *httpConn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.leave()
+	return nil
+}
+
 var errClosed = errors.New("the server closed the connection before its reply was there")
 
-func (c *httpConn) read() error {
+func (c *httpConn) read(conn net.Conn) error {
 	c.reply.reset(true)
 	for {
-		n, err := c.Read(c.in)
+		n, err := conn.Read(c.in)
 		rest, done, wrong := c.reply.feed(c.in[:n])
 		c.reply.close = c.reply.close || len(rest) > 0
 		switch {
@@ -167,12 +212,4 @@ func (c *httpConn) read() error {
 			return err
 		}
 	}
-}
-
-// Close closes the connection, if it is open.
-func (c *httpConn) Close() error {
-	if c.Conn == nil {
-		return nil
-	}
-	return c.Conn.Close()
 }

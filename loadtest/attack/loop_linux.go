@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -39,13 +40,15 @@ func attackHTTP(ctx context.Context, s *session, w *wire) (use float64, err erro
 	for i := range s.Requests {
 		l.requests = append(l.requests, w.request(&s.Requests[i]))
 	}
-	if err := l.reach(ctx, w.address); err != nil {
-		return 0, err
-	}
-	if l.poller, err = newPoller(); err != nil {
+	if l.poller, err = newPoller(); errors.Is(err, errTooOld) {
+		return attackTarget(ctx, s)
+	} else if err != nil {
 		return 0, err
 	}
 	defer l.close()
+	if err := l.reach(ctx, w.address); err != nil {
+		return 0, err
+	}
 	defer context.AfterFunc(ctx, l.ring)()
 	s.wake = l.ring
 
@@ -96,7 +99,7 @@ func (l *loop) close() {
 func (l *loop) run(ctx context.Context) error {
 	for now := l.now(); l.goOn(ctx, now); now = l.now() {
 		l.expire(now)
-		if err := l.send(now); err != nil {
+		if err := l.sendDue(now); err != nil {
 			return err
 		}
 		n, err := l.wait()
@@ -110,8 +113,8 @@ func (l *loop) run(ctx context.Context) error {
 	return nil
 }
 
-// send sends what is due while connections are free, but not for ever.
-func (l *loop) send(now time.Duration) error {
+// sendDue sends what is due while connections are free, but not for ever.
+func (l *loop) sendDue(now time.Duration) error {
 	for range maxSends {
 		if !l.ready(now) {
 			return nil
@@ -124,8 +127,7 @@ func (l *loop) send(now time.Duration) error {
 			l.refuse()
 			return nil
 		}
-		now = l.now()
-		l.begin(place, l.take(now), now)
+		l.begin(place)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func newPoller() (p *poller, err error) {
 		_, err = p.wait(0)
 	}
 	if errors.Is(err, unix.ENOSYS) {
-		err = errors.New("waiting to the nanosecond needs Linux 5.11")
+		err = errTooOld
 	}
 	if err != nil {
 		p.close()
@@ -40,6 +40,9 @@ func newPoller() (p *poller, err error) {
 	}
 	return p, nil
 }
+
+// errTooOld is of systems before Linux 5.11.
+var errTooOld = errors.New("waiting to the nanosecond is not known to this kernel")
 
 func (p *poller) close() {
 	unix.Close(p.fd)
@@ -97,4 +100,9 @@ func cpu(who int) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func newSleeper() (sleeper, error) { return newPoller() }
+func newSleeper() sleeper {
+	if p, err := newPoller(); err == nil {
+		return p
+	}
+	return newTimer()
+}

@@ -12,8 +12,7 @@ func attackHTTP(ctx context.Context, s *session, _ *wire) (use float64, err erro
 	return attackTarget(ctx, s)
 }
 
-// newSleeper waits as well as the Go scheduler does.
-func newSleeper() (sleeper, error) { return newTimer(), nil }
+func newSleeper() sleeper { return newTimer() }
 
 func sharp() (blunt func()) { return func() {} }
 

@@ -60,6 +60,7 @@ type stepRecord struct {
 type windowRecord struct {
 	begin  time.Duration
 	counts [outcomes]uint64
+	late   uint64
 	ok     *result.Histogram
 }
 
@@ -73,11 +74,14 @@ func newRecorder(steps []schedule.Step) *recorder {
 
 // send counts a request that is sent now.
 func (r *recorder) send(t ticket, now time.Duration) {
+	delay := now - t.intended
+	if delay > late {
+		r.window.late++
+	}
 	if r.perStep[t.step].Warmup {
 		return
 	}
 	r.sent++
-	delay := now - t.intended
 	r.delay.Record(delay)
 	if delay > late {
 		r.late++
@@ -119,7 +123,7 @@ func (r *recorder) cause(o outcome, text string) {
 func (r *recorder) roll(now time.Duration, starts, inflight int) result.Window {
 	w := result.Window{
 		Begin: r.window.begin, Offered: uint64(starts - r.offered), Inflight: inflight,
-		OK: r.window.ok, Outcomes: map[result.Outcome]uint64{},
+		Late: r.window.late, OK: r.window.ok, Outcomes: map[result.Outcome]uint64{},
 	}
 	for o, n := range r.window.counts {
 		if n > 0 {

@@ -49,8 +49,6 @@ func (p *parser) reset(keep bool) {
 	*p = parser{line: p.line[:0], body: p.body[:0], length: -1, keep: keep}
 }
 
-func (p *parser) begun() bool { return p.state != inStatus || p.heads > 0 || len(p.line) > 0 }
-
 // feed reads b. It returns what is behind the end of the reply, once done.
 func (p *parser) feed(b []byte) (rest []byte, done bool, err error) {
 	for len(b) > 0 && !done && err == nil {

@@ -146,21 +146,30 @@ func (s *session) hopeless(now time.Duration) string {
 	return ""
 }
 
-// settle counts what became of a request, and why.
-func (s *session) settle(t ticket, sent time.Duration, request int, o outcome) {
+// draw takes the next ticket, which is sent now.
+func (s *session) draw() (ticket, time.Duration) {
+	now := s.now()
+	t := s.take(now)
+	t.request = s.Pick(t.number)
+	s.send(t, now)
+	return t, now
+}
+
+// settle counts what became of a request.
+func (s *session) settle(t ticket, sent time.Duration, o outcome) {
 	s.back()
-	s.answer(t, sent, s.now(), o, s.Requests[request].Rows)
+	s.answer(t, sent, s.now(), o, s.Requests[t.request].Rows)
 }
 
 // judge says what an answer is worth.
-func (s *session) judge(t ticket, request int, r Reply) outcome {
+func (s *session) judge(t ticket, r Reply) outcome {
 	o := outcomeOf(r.Status)
 	switch {
 	case o != ok:
 		s.cause(o, fmt.Sprintf("status %d: %.*s", r.Status, enough, r.Body))
 	case s.sampled(t.number):
 		s.checked++
-		if err := s.Check.Equal(request, r); err != nil {
+		if err := s.Check.Equal(t.request, r); err != nil {
 			s.cause(wrong, err.Error())
 			return wrong
 		}
@@ -191,6 +200,14 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 		Began: s.began, Took: now, Windows: s.seen, Steps: s.counted(end), Stopped: s.stopped,
 		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
 		Server:    result.Server{Checked: s.checked},
+	}
+	for o, cause := range s.causes {
+		if cause != "" {
+			if run.Causes == nil {
+				run.Causes = map[result.Outcome]string{}
+			}
+			run.Causes[result.Outcomes[o]] = cause
+		}
 	}
 	if s.closed() {
 		run.Asked.Profile = s.steps[0].Name

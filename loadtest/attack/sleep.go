@@ -9,7 +9,7 @@ type sleeper interface {
 	close()
 }
 
-// timer is a sleeper by the means of Go, which may be a millisecond late.
+// timer is a sleeper by the means of Go, which may be a millisecond late: where the system knows none that is better.
 type timer struct{ bell chan struct{} }
 
 func newTimer() timer { return timer{make(chan struct{}, 1)} }

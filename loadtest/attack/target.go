@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -17,21 +18,18 @@ type crew struct {
 	mu       sync.Mutex // guards what follows
 	*session            // but for its constants
 	idle     []*worker  // the one that was busy last is last
-	open     int
+	all      []*worker
 }
 
 // worker has a connection, or will have one.
 type worker struct {
-	conn Conn
-	jobs chan ticket // at most one
+	conn Conn     // nil before the first request and after an error; guarded by the crew's mu
+	jobs chan job // at most one
 }
 
 // attackTarget attacks by goroutines.
 func attackTarget(ctx context.Context, s *session) (use float64, err error) {
-	sleeper, err := newSleeper()
-	if err != nil {
-		return 0, err
-	}
+	sleeper := newSleeper()
 	defer sleeper.close()
 	return attackWith(ctx, s, sleeper)
 }
@@ -76,7 +74,7 @@ func (c *crew) due() time.Duration {
 			c.refuse()
 			break
 		}
-		w.jobs <- c.hand(c.now())
+		w.jobs <- c.hand()
 	}
 	until := c.nextEnd
 	if next, ok := c.next(); ok {
@@ -88,11 +86,16 @@ func (c *crew) due() time.Duration {
 	return max(until-c.now(), 1)
 }
 
-// hand gives out a ticket that is sent now. c.mu is held.
-func (c *crew) hand(now time.Duration) ticket {
-	t := c.take(now)
-	c.send(t, now)
-	return t
+// job is a ticket and when it was given out.
+type job struct {
+	ticket
+	sent time.Duration
+}
+
+// hand gives out a ticket. c.mu is held.
+func (c *crew) hand() job {
+	t, now := c.draw()
+	return job{t, now}
 }
 
 // free returns a worker without a ticket, if there may be one. c.mu is held.
@@ -102,16 +105,17 @@ func (c *crew) free() *worker {
 		c.idle = c.idle[:n-1]
 		return w
 	}
-	if c.open >= c.Options.Connections {
+	if len(c.all) >= c.Options.Connections {
 		return nil
 	}
-	c.open++
-	w := &worker{jobs: make(chan ticket, 1)}
+	w := &worker{jobs: make(chan job, 1)}
+	c.all = append(c.all, w)
 	c.workers.Go(func() { c.work(w) })
 	return w
 }
 
-// dismiss ends the workers and waits for them.
+// dismiss ends the workers and waits for them. Those that are busy, which can only be because the
+// attack was broken off, lose their connection.
 func (c *crew) dismiss() {
 	c.mu.Lock()
 	c.ended = true
@@ -119,14 +123,19 @@ func (c *crew) dismiss() {
 		close(w.jobs)
 	}
 	c.idle = nil
+	for _, w := range c.all {
+		if w.conn != nil && c.ctx.Err() != nil {
+			_ = w.conn.Close()
+		}
+	}
 	c.mu.Unlock()
 	c.workers.Wait()
 }
 
 func (c *crew) work(w *worker) {
-	for t := range w.jobs {
+	for j := range w.jobs {
 		for more := true; more; {
-			t, more = c.serve(w, t)
+			j, more = c.serve(w, j)
 		}
 	}
 	if w.conn != nil {
@@ -134,54 +143,61 @@ func (c *crew) work(w *worker) {
 	}
 }
 
-// serve gets the answer to a ticket and returns the next one, if one waits.
-func (c *crew) serve(w *worker, t ticket) (next ticket, more bool) {
-	sent := c.now()
-	request := c.Pick(t.number)
-	reply, err := w.do(c.ctx, c.Target, &c.Requests[request], c.began.Add(t.intended+c.Options.Timeout))
+// serve gets the answer to a job and returns the next one, if one waits.
+func (c *crew) serve(w *worker, j job) (next job, more bool) {
+	reply, err := c.do(w, &c.Requests[j.request], j.intended+c.timeout)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		o := broken
-		if w.conn != nil && c.now() >= t.intended+c.Options.Timeout {
-			o = tooLate
-		}
-		c.cause(o, err.Error())
-		c.settle(t, sent, request, o)
-		w.drop()
-	} else {
-		c.settle(t, sent, request, c.judge(t, request, reply))
+	switch now := c.now(); {
+	case err == nil:
+		c.settle(j.ticket, j.sent, c.judge(j.ticket, reply))
+	case c.ctx.Err() != nil:
+		c.back() // nobody knows what would have become of it
+	case w.conn != nil && now >= j.intended+c.timeout:
+		c.cause(tooLate, fmt.Sprintf("no answer within %v", c.timeout))
+		c.settle(j.ticket, j.sent, tooLate)
+	default:
+		c.cause(broken, err.Error())
+		c.settle(j.ticket, j.sent, broken)
 	}
-	if now := c.now(); c.ready(now) {
-		return c.hand(now), true
+	if err != nil && w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
+	}
+	return c.after(w)
+}
+
+// after returns the next job for a worker, if one waits, or lets it wait for one. c.mu is held.
+func (c *crew) after(w *worker) (next job, more bool) {
+	now := c.now()
+	if c.ready(now) {
+		return c.hand(), true
 	}
 	if c.ended {
 		close(w.jobs)
 	} else {
 		c.idle = append(c.idle, w)
 	}
-	if c.over(c.now()) {
+	if c.over(now) {
 		c.ring()
 	}
-	return ticket{}, false
+	return job{}, false
 }
 
-func (w *worker) do(ctx context.Context, target Target, r *Request, deadline time.Time) (reply Reply, err error) {
+// do sends a request on the connection of a worker, a new one if it has none.
+func (c *crew) do(w *worker, r *Request, until time.Duration) (Reply, error) {
+	deadline := c.began.Add(until)
 	if w.conn == nil {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
+		ctx, cancel := context.WithDeadline(c.ctx, deadline)
 		defer cancel()
-		if w.conn, err = target.Open(ctx); err != nil {
-			w.conn = nil
+		conn, err := c.Target.Open(ctx)
+		if err != nil {
 			return Reply{}, err
 		}
+		c.mu.Lock()
+		w.conn = conn
+		c.mu.Unlock()
 	}
 	return w.conn.Do(r, deadline)
-}
-
-func (w *worker) drop() {
-	if w.conn != nil {
-		_ = w.conn.Close()
-		w.conn = nil
-	}
 }

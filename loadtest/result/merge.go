@@ -112,6 +112,14 @@ func (r *Run) remark(i int, o *Run) {
 	for _, why := range o.Invalid {
 		r.Invalid = append(r.Invalid, fmt.Sprintf("run %d: %s", i, why))
 	}
+	for outcome, cause := range o.Causes {
+		if r.Causes == nil {
+			r.Causes = map[Outcome]string{}
+		}
+		if r.Causes[outcome] == "" {
+			r.Causes[outcome] = cause
+		}
+	}
 	if o.Stopped != "" {
 		if r.Stopped != "" {
 			r.Stopped += "; "

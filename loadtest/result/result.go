@@ -44,6 +44,8 @@ type Run struct {
 	Server    Server        `json:"server"`
 	Invalid   []string      `json:"invalid,omitempty"` // why the figures cannot be believed; empty if they can
 	Stopped   string        `json:"stopped,omitempty"` // why it ended before its schedule did; empty if it did not
+
+	Causes map[Outcome]string `json:"causes,omitempty"` // what was said of the first request with each outcome but OK
 }
 
 // Asked is what was to be measured.
@@ -81,7 +83,7 @@ type Window struct {
 	Begin    time.Duration      `json:"begin_ns"`
 	Offered  uint64             `json:"offered"` // requests whose intended start lies in it
 	Outcomes map[Outcome]uint64 `json:"outcomes"`
-	OK       *Histogram         `json:"ok"`       // of latency from the intended start
+	OK       *Histogram         `json:"ok"`       // of latency from the intended start; packed
 	Inflight int                `json:"inflight"` // requests under way at its end
 	Late     uint64             `json:"late"`     // requests sent in it more than a millisecond after their intended start
 }
