@@ -11,18 +11,22 @@ import (
 // maxCourse is how many points of the course of a run are kept: more would not be seen.
 const maxCourse = 600
 
+// build works out every figure. Text from outside is made harmless on the way, for every form.
 func build(d Document) view {
 	v := view{
 		Format:     "thrum loadtest report",
 		Version:    1,
-		Title:      d.Title,
+		Title:      plain(d.Title),
 		Verdict:    decide(d),
-		Findings:   append([]Finding{}, d.Findings...),
+		Findings:   []Finding{},
 		Series:     []seriesView{},
 		Comparison: []comparison{},
 	}
 	if d.Goal != (Goal{}) {
 		v.Goal = &goalView{Quantile: d.Goal.Quantile, LimitMS: ms(d.Goal.Limit)}
+	}
+	for _, f := range d.Findings {
+		v.Findings = append(v.Findings, Finding{plain(f.Name), plain(f.Want), plain(f.Got), f.Held})
 	}
 	for i, s := range d.Series {
 		v.Series = append(v.Series, buildSeries(s, d.Goal))
@@ -49,12 +53,12 @@ func decide(d Document) verdictView {
 		}
 	}
 	v.Reasons = append(v.Reasons, d.Verdict.Reasons...)
-	v.Reasons = append(v.Reasons, stopped...)
+	v.Reasons = plainAll(append(v.Reasons, stopped...))
 	return v
 }
 
 func runName(s Series, i int) string {
-	name := s.Name
+	name := plain(s.Name)
 	if name == "" {
 		name = "run"
 	}
@@ -65,7 +69,7 @@ func runName(s Series, i int) string {
 }
 
 func buildSeries(s Series, goal Goal) seriesView {
-	v := seriesView{Name: s.Name, Runs: []runView{}}
+	v := seriesView{Name: plain(s.Name), Runs: []runView{}}
 	for i, r := range s.Runs {
 		v.Runs = append(v.Runs, buildRun(runName(s, i), r, goal))
 	}
@@ -77,14 +81,14 @@ func buildRun(name string, r *result.Run, goal Goal) runView {
 	v := runView{
 		Name: name,
 		Asked: askedView{
-			Target: r.Asked.Target, Model: r.Asked.Model, Version: r.Asked.Version, Body: r.Asked.Body, Profile: r.Asked.Profile,
+			Target: plain(r.Asked.Target), Model: plain(r.Asked.Model), Version: plain(r.Asked.Version), Body: plain(r.Asked.Body), Profile: plain(r.Asked.Profile),
 			ClosedLoop: r.Asked.Closed, Seed: r.Asked.Seed, Connections: r.Asked.Connections, TimeoutMS: ms(r.Asked.Timeout),
-			Inputs: r.Asked.Inputs, Cache: r.Asked.Cache,
+			Inputs: plain(r.Asked.Inputs), Cache: plain(r.Asked.Cache),
 		},
 		Began:     r.Began,
 		TookS:     r.Took.Seconds(),
-		Invalid:   append([]string{}, r.Invalid...),
-		Stopped:   r.Stopped,
+		Invalid:   plainAll(r.Invalid),
+		Stopped:   plain(r.Stopped),
 		Steps:     []stepView{},
 		Total:     buildStep(total, goal),
 		Course:    buildCourse(r),
@@ -106,7 +110,7 @@ func buildRun(name string, r *result.Run, goal Goal) runView {
 
 func buildStep(s result.Step, goal Goal) stepView {
 	v := stepView{
-		Name:       s.Name,
+		Name:       plain(s.Name),
 		DurationS:  s.Duration.Seconds(),
 		Asked:      s.Rate,
 		Achieved:   s.Achieved(),

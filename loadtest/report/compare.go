@@ -36,14 +36,14 @@ func compare(this, other Series) []comparison {
 			continue
 		}
 		for _, f := range figures {
-			all = append(all, change(comparison{Series: other.Name, Step: s.Name, Figure: f.name, Other: f.of(others[i]), This: f.of(s)}))
+			all = append(all, change(comparison{Series: plain(other.Name), Step: plain(s.Name), Figure: f.name, Other: f.of(others[i]), This: f.of(s)}))
 		}
 	}
 	for _, f := range wholeFigures {
 		o, oOK := f.of(other.Runs)
 		t, tOK := f.of(this.Runs)
 		if oOK && tOK {
-			all = append(all, change(comparison{Series: other.Name, Figure: f.name, Other: o, This: t}))
+			all = append(all, change(comparison{Series: plain(other.Name), Figure: f.name, Other: o, This: t}))
 		}
 	}
 	return all

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// JSON writes the report as JSON, of the shape that docs/loadtest-report.md describes. Fields may
+// JSON writes the report as JSON, of the shape that FORMAT.md describes. Fields may
 // be added to it; none is renamed or removed without a new version.
 func JSON(w io.Writer, d Document) error {
 	e := json.NewEncoder(w)

@@ -64,8 +64,8 @@ func (l *Live) block(w result.Window) []string {
 	return []string{
 		cut(l.o.Name),
 		l.progress(w.Begin + time.Second),
-		fmt.Sprintf("offered  %10s/s   achieved %10s/s   in flight %6s   sent late %s",
-			count(w.Offered), count(w.Outcomes[result.OK]), count(uint64(max(0, w.Inflight))), count(w.Late)),
+		cut(fmt.Sprintf("offered %9s/s   achieved %9s/s   in flight %6s   sent late %s",
+			count(w.Offered), count(w.Outcomes[result.OK]), count(uint64(max(0, w.Inflight))), count(w.Late))),
 		"latency    " + latencyHead,
 		"  now    " + latencyLine(w.OK),
 		"  so far " + latencyLine(l.all),

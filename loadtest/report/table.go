@@ -35,23 +35,27 @@ func (t *table) columns(rows [][]string, right bool) {
 	if right {
 		flags = tabwriter.AlignRight
 	}
-	w := tabwriter.NewWriter(&t.out, 0, 0, 2, ' ', flags)
+	var lines bytes.Buffer
+	w := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', flags)
 	for _, row := range rows {
 		fmt.Fprintf(w, "%s\t\n", strings.Join(row, "\t"))
 	}
 	w.Flush() // to memory
+	for line := range strings.Lines(lines.String()) {
+		t.line("%s", strings.TrimRight(line, " \n"))
+	}
 }
 
 func (t *table) verdict(v view) {
 	word, meaning := verdictWord(v.Verdict)
 	t.line("%s: %s", word, meaning)
 	for _, why := range v.Verdict.Reasons {
-		t.line("  %s", plain(why))
+		t.line("  %s", why)
 	}
 	if len(v.Findings) > 0 {
 		rows := [][]string{{"", "check", "want", "got"}}
 		for _, f := range v.Findings {
-			rows = append(rows, []string{heldWord(f.Held), plain(f.Name), plain(f.Want), plain(f.Got)})
+			rows = append(rows, []string{heldWord(f.Held), f.Name, f.Want, f.Got})
 		}
 		t.line("")
 		t.columns(rows, false)
@@ -66,7 +70,7 @@ func heldWord(held bool) string {
 }
 
 func (t *table) run(r runView, goal *goalView) {
-	t.line("\n%s: %s", plain(r.Name), asked(r.Asked))
+	t.line("\n%s: %s", r.Name, asked(r.Asked))
 	steps := r.Steps
 	if len(steps) != 1 {
 		steps = append(steps[:len(steps):len(steps)], r.Total)
@@ -88,7 +92,7 @@ func stepRows(steps []stepView, goal *goalView) [][]string {
 	}
 	rows := [][]string{head}
 	for _, s := range steps {
-		row := append([]string{plain(s.Name), perSecond(s.Asked), perSecond(s.Achieved)}, latencyRow(s.Intended)...)
+		row := append([]string{s.Name, perSecond(s.Asked), perSecond(s.Achieved)}, latencyRow(s.Intended)...)
 		if s.Goodput != nil {
 			row = append(row, perSecond(*s.Goodput))
 		} else if goal != nil {
@@ -102,7 +106,7 @@ func stepRows(steps []stepView, goal *goalView) [][]string {
 func sentRows(steps []stepView) [][]string {
 	rows := [][]string{{"step", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"}}
 	for _, s := range steps {
-		rows = append(rows, append([]string{plain(s.Name)}, latencyRow(s.Sent)...))
+		rows = append(rows, append([]string{s.Name}, latencyRow(s.Sent)...))
 	}
 	return rows
 }
@@ -124,7 +128,7 @@ func outcomeRows(steps []stepView) [][]string {
 			total += s.Outcomes[o]
 			row = append(row, count(s.Outcomes[o]))
 		}
-		rows = append(rows, append(append([]string{plain(s.Name), count(total)}, row...), percent(s.ErrorShare)))
+		rows = append(rows, append(append([]string{s.Name, count(total)}, row...), percent(s.ErrorShare)))
 	}
 	return rows
 }
@@ -167,7 +171,7 @@ func (t *table) comparison(v view) {
 	rows := [][]string{{"with", "step", "figure", "there", "here", "change"}}
 	for _, c := range v.Comparison {
 		words := figureWords[c.Figure]
-		rows = append(rows, []string{plain(c.Series), plain(stepWord(c.Step)), words.name, words.print(c.Other), words.print(c.This), changed(c.ChangePercent)})
+		rows = append(rows, []string{c.Series, stepWord(c.Step), words.name, words.print(c.Other), words.print(c.This), changed(c.ChangePercent)})
 	}
 	t.columns(rows, true)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/thrumserve/thrum/loadtest/result"
 )
 
-// The types of this file are the JSON report, described in docs/loadtest-report.md. Every report in
+// The types of this file are the JSON report, described in FORMAT.md. Every report in
 // another form prints the same figures. Times are in milliseconds and rates per second, as names say.
 
 type view struct {

@@ -92,7 +92,7 @@ func changed(p *float64) string {
 	return fmt.Sprintf("%+.1f %%", *p)
 }
 
-// plain takes from text that comes from outside what would act on a terminal.
+// plain takes from text that comes from outside what would act on a terminal or is none in HTML.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -100,6 +100,14 @@ func plain(s string) string {
 		}
 		return '?'
 	}, s)
+}
+
+func plainAll(all []string) []string {
+	words := make([]string, len(all))
+	for i, s := range all {
+		words[i] = plain(s)
+	}
+	return words
 }
 
 // asked says in a line what a run was.
@@ -113,7 +121,7 @@ func asked(a askedView) string {
 		words = append(words, "CLOSED LOOP: a request waits for the one before, so that stalls of the server hide")
 	}
 	words = append(words, fmt.Sprintf("seed %d", a.Seed), "inputs: "+a.Inputs, "cache: "+a.Cache)
-	return plain(strings.Join(words, ", "))
+	return strings.Join(words, ", ")
 }
 
 // verdictWord is the verdict in a word, and what it means.

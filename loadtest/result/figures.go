@@ -78,13 +78,14 @@ func (s *Step) Add(o Step) {
 
 // Length is how long the i-th window is: the last of a run may be shorter than the others.
 func (r *Run) Length(i int) time.Duration {
-	begin, end := r.Windows[i].Begin, r.Windows[i].Begin+time.Second
+	begin := r.Windows[i].Begin
 	if i+1 < len(r.Windows) {
-		end = min(end, r.Windows[i+1].Begin)
-	} else if r.Took > begin {
-		end = min(end, r.Took)
+		return r.Windows[i+1].Begin - begin
 	}
-	return end - begin
+	if r.Took > begin {
+		return min(time.Second, r.Took-begin)
+	}
+	return time.Second
 }
 
 // LateShare is the share of requests, from 0 to 1, that were sent too late.

@@ -1,0 +1,363 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/result"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; look at it, then run with -update:\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func TestTable(t *testing.T) {
+	for name, d := range documents() {
+		var b bytes.Buffer
+		if err := Table(&b, d); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", b.Bytes())
+	}
+}
+
+// small is a document whose JSON people can read.
+func small() Document {
+	h := func(d time.Duration, n uint64) *result.Histogram {
+		h := result.NewHistogram()
+		h.RecordN(d, n)
+		return h
+	}
+	r := &result.Run{
+		Asked: result.Asked{Target: "http://127.0.0.1:8000", Model: "demo", Body: "json", Profile: "constant 2/s for 2s", Seed: 9, Connections: 4, Timeout: time.Second, Inputs: "file", Cache: "bypass"},
+		Began: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
+		Took:  2 * time.Second,
+		Steps: []result.Step{{Name: "2/s", Duration: 2 * time.Second, Rate: 2, Rows: 3, Outcomes: map[result.Outcome]*result.Latency{
+			result.OK: {Intended: h(10*time.Millisecond, 3), Sent: h(9*time.Millisecond, 3)}, result.Failed: {Intended: h(time.Millisecond, 1), Sent: h(time.Millisecond, 1)},
+		}}},
+		Windows: []result.Window{
+			{Offered: 2, Outcomes: map[result.Outcome]uint64{result.OK: 2}, OK: h(10*time.Millisecond, 2), Inflight: 1},
+			{Begin: time.Second, Offered: 2, Outcomes: map[result.Outcome]uint64{result.OK: 1, result.Failed: 1}, OK: h(10*time.Millisecond, 1)},
+		},
+		Generator: result.Generator{Sent: 4, Delay: h(time.Millisecond, 4), CPU: 200 * time.Millisecond},
+		Server: result.Server{CPU: 30 * time.Millisecond, Memory: 1 << 20, Hits: 1, Lookups: 4, Batches: 2, BatchRows: 3, Checked: 1,
+			Queue: 6 * time.Millisecond, Compute: 12 * time.Millisecond},
+	}
+	slower := *r
+	slower.Steps = []result.Step{{Name: "2/s", Duration: 2 * time.Second, Rate: 2, Outcomes: map[result.Outcome]*result.Latency{
+		result.OK: {Intended: h(8*time.Millisecond, 4), Sent: h(7*time.Millisecond, 4)},
+	}}}
+	slower.Windows, slower.Server = nil, result.Server{}
+	return Document{
+		Title: "small", Goal: Goal{0.99, 20 * time.Millisecond}, Verdict: Verdict{Pass, []string{"p99 held"}},
+		Findings: []Finding{{"p99", "<= 20 ms", "10 ms", true}},
+		Series:   []Series{{"candidate", []*result.Run{r}}, {"baseline", []*result.Run{&slower}}},
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	if err := JSON(&b, small()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "small.json", b.Bytes())
+}
+
+// Whoever reads the JSON need not tell an empty list from a missing one.
+func TestJSONOfNothingHasItsLists(t *testing.T) {
+	var b bytes.Buffer
+	if err := JSON(&b, Document{Series: []Series{{Runs: []*result.Run{{}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), `": null,`) && !strings.Contains(b.String(), `"cache_hit_ratio": null`) {
+		t.Errorf("JSON() has null for a list: %s", b.String())
+	}
+	for _, list := range []string{"reasons", "findings", "comparison", "steps", "course", "curve", "curve_sent", "bars", "invalid"} {
+		if !strings.Contains(b.String(), `"`+list+`": []`) {
+			t.Errorf("JSON() has no empty list %q", list)
+		}
+	}
+}
+
+func TestFormatNamesEveryField(t *testing.T) {
+	text, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type)
+	walk = func(v reflect.Type) {
+		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || seen[v] || v == reflect.TypeFor[time.Time]() {
+			return
+		}
+		seen[v] = true
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+			if !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("FORMAT.md does not say what `%s` of %v is", name, v)
+			}
+			walk(v.Field(i).Type)
+		}
+	}
+	walk(reflect.TypeFor[view]())
+}
+
+func TestVerdict(t *testing.T) {
+	good, bad, stopped := &result.Run{}, &result.Run{Invalid: []string{"5 % were sent late"}}, &result.Run{Stopped: "p99 over 1s"}
+	for _, c := range []struct {
+		name string
+		give Document
+		want verdictView
+	}{
+		{"nothing to decide", Document{Series: []Series{{Runs: []*result.Run{good}}}}, verdictView{"", []string{}}},
+		{"passed", Document{Verdict: Verdict{Pass, []string{"p99 held"}}, Series: []Series{{Runs: []*result.Run{good}}}}, verdictView{Pass, []string{"p99 held"}}},
+		{"passed by figures that cannot be believed", Document{Verdict: Verdict{Pass, []string{"p99 held"}}, Series: []Series{{"baseline", []*result.Run{good, bad}}}},
+			verdictView{Invalid, []string{"baseline 2: 5 % were sent late", "p99 held"}}},
+		{"stopped", Document{Series: []Series{{Runs: []*result.Run{stopped}}}}, verdictView{"", []string{"run stopped early: p99 over 1s"}}},
+	} {
+		if got := decide(c.give); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: decide() = %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestCourseOfALongRunIsThinned(t *testing.T) {
+	r := &result.Run{}
+	for i := range 3*maxCourse + 1 {
+		h := result.NewHistogram()
+		h.Record(time.Duration(i+1) * time.Millisecond)
+		h.Pack()
+		r.Windows = append(r.Windows, result.Window{Begin: time.Duration(i) * time.Second, Offered: 10, OK: h, Inflight: i, Outcomes: map[result.Outcome]uint64{result.OK: 1}})
+	}
+	course := buildCourse(r)
+	if len(course) > maxCourse || course[1].BeginS != 4 || course[1].Offered != 10 || course[1].Achieved != 1 || course[1].LengthS != 4 || course[1].Inflight != 7 {
+		t.Errorf("%d points, the second is %+v", len(course), course[1])
+	}
+	if got := course[1].Latency.MaxMS; got < 8 || got > 8.01 {
+		t.Errorf("the longest of seconds 4 to 7 took %v ms, want 8", got)
+	}
+}
+
+func TestStagesOfAServerThatSaysNothing(t *testing.T) {
+	d := small()
+	v := build(d)
+	if v.Series[1].Runs[0].Stages != nil {
+		t.Error("there are stages")
+	}
+	s := v.Series[0].Runs[0].Stages
+	if sum := s.GeneratorMS + s.QueueMS + s.ComputeMS + s.RestMS; sum < 9.99 || sum > 10.01 {
+		t.Errorf("stages take %v ms together, want the mean of 10 ms", sum)
+	}
+}
+
+func page0(t *testing.T, d Document) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := HTML(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+var (
+	scripts  = regexp.MustCompile(`(?s)<script[^>]*>.*?</script>`)
+	styles   = regexp.MustCompile(`(?s)<style>.*?</style>`)
+	jsonData = regexp.MustCompile(`(?s)<script type="application/json" id="report">(.*?)</script>`)
+)
+
+// body is the page without scripts and styles, and its elements.
+func body(t *testing.T, html string) (text string, elements []xml.StartElement) {
+	t.Helper()
+	markup := styles.ReplaceAllString(scripts.ReplaceAllString(html, ""), "")
+	d := xml.NewDecoder(strings.NewReader(markup))
+	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	var words strings.Builder
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return words.String(), elements
+		} else if err != nil {
+			t.Fatalf("the page is not well formed: %v", err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			elements = append(elements, token.Copy())
+		case xml.CharData:
+			words.Write(token)
+			words.WriteByte('\n')
+		}
+	}
+}
+
+func TestHTMLNeedsNothingElse(t *testing.T) {
+	for name, d := range documents() {
+		html := page0(t, d)
+		if n := strings.Count(html, "<script"); n != 3 {
+			t.Errorf("%s: %d scripts, want that of the plots, ours and the data", name, n)
+		}
+		for _, word := range []string{"@import", "url(", "fetch(", "XMLHttpRequest", "WebSocket", "sendBeacon", "import("} {
+			if strings.Contains(html, word) {
+				t.Errorf("%s: has %q", name, word)
+			}
+		}
+		_, elements := body(t, html)
+		for _, e := range elements {
+			for _, a := range e.Attr {
+				if slices.Contains([]string{"src", "srcset", "href", "action", "data", "poster", "background"}, a.Name.Local) && a.Value != "data:," {
+					t.Errorf("%s: <%s %s=%q> refers to something outside", name, e.Name.Local, a.Name.Local, a.Value)
+				}
+			}
+			if slices.Contains([]string{"img", "iframe", "object", "embed", "script"}, e.Name.Local) {
+				t.Errorf("%s: has a <%s>", name, e.Name.Local)
+			}
+		}
+		if len(html) > 400<<10 {
+			t.Errorf("%s: %d bytes", name, len(html))
+		}
+	}
+}
+
+func TestHTMLEscapesWhatComesFromOutside(t *testing.T) {
+	d := oneRun()
+	r := d.Series[0].Runs[0]
+	for _, field := range []*string{&d.Title, &d.Series[0].Name, &r.Asked.Model, &r.Asked.Version, &r.Asked.Target, &r.Asked.Profile, &r.Asked.Inputs, &r.Asked.Cache, &r.Asked.Body, &r.Stopped, &r.Steps[0].Name} {
+		*field = hostile
+	}
+	d.Findings[0] = Finding{hostile, hostile, hostile, true}
+	d.Verdict.Reasons, r.Invalid = []string{hostile}, []string{hostile}
+	html := page0(t, d)
+	if strings.Count(html, "<script") != 3 || strings.Contains(html, "<img") {
+		t.Error("text from outside has become markup")
+	}
+	text, _ := body(t, html)
+	if strings.Count(text, `</script><script>alert("x")</script><img src="http://evil.example/x">?[2J?`) < 15 {
+		t.Error("text from outside is not shown")
+	}
+}
+
+func TestHTMLHasEveryFigure(t *testing.T) {
+	for name, d := range documents() {
+		text, elements := body(t, page0(t, d))
+		v := build(d)
+		want := map[string]bool{}
+		for _, r := range allRuns(v) {
+			for _, s := range append(slices.Clone(r.Steps), r.Total) {
+				if len(r.Steps) == 1 {
+					s = r.Steps[0]
+				}
+				for _, f := range append(append(latencyRow(s.Intended), latencyRow(s.Sent)...), perSecond(s.Asked), perSecond(s.Achieved), percent(s.ErrorShare), count(s.Rows)) {
+					want[f] = true
+				}
+				for _, n := range s.Outcomes {
+					want[count(n)] = true
+				}
+			}
+			want[cacheWords(r.Server)], want[serverWords(r.Server)], want[count(r.Generator.Sent)] = true, true, true
+		}
+		for _, c := range v.Comparison {
+			want[figureWords[c.Figure].print(c.This)], want[figureWords[c.Figure].print(c.Other)], want[changed(c.ChangePercent)] = true, true, true
+		}
+		for _, why := range v.Verdict.Reasons {
+			want[why] = true
+		}
+		for _, f := range v.Findings {
+			want[f.Name], want[f.Want], want[f.Got] = true, true, true
+		}
+		lines := strings.Split(text, "\n")
+		for f := range want {
+			if !slices.Contains(lines, f) {
+				t.Errorf("%s: the page does not show %q", name, f)
+			}
+		}
+		for _, id := range []string{"load", "reach", "repeats", "latency", "rates", "curve", "bars"} {
+			if !slices.ContainsFunc(elements, func(e xml.StartElement) bool {
+				return e.Name.Local == "figure" && slices.ContainsFunc(e.Attr, func(a xml.Attr) bool { return a.Value == id })
+			}) {
+				t.Errorf("%s: no place for the plot %q", name, id)
+			}
+		}
+	}
+}
+
+func TestHTMLCarriesTheJSON(t *testing.T) {
+	for name, d := range documents() {
+		var plain bytes.Buffer
+		if err := JSON(&plain, d); err != nil {
+			t.Fatal(err)
+		}
+		data := jsonData.FindStringSubmatch(page0(t, d))
+		if data == nil {
+			t.Fatalf("%s: no data", name)
+		}
+		var got, want any
+		if err := errors.Join(json.Unmarshal([]byte(data[1]), &got), json.Unmarshal(plain.Bytes(), &want)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the data of the page differ from the JSON", name)
+		}
+	}
+}
+
+// The page reads fields by their names in the JSON.
+func TestScriptReadsFieldsThatThereAre(t *testing.T) {
+	var b bytes.Buffer
+	if err := JSON(&b, small()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`\b[a-z0-9]+(_[a-z0-9]+)+\b`).FindAllString(pageScript, -1) {
+		if !strings.Contains(b.String(), `"`+name+`"`) {
+			t.Errorf("page.js reads %q, which the JSON has not", name)
+		}
+	}
+}
+
+func TestPlotsAreThePublishedOnes(t *testing.T) {
+	sums, err := os.ReadFile("uplot/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded := map[string]string{"LICENSE": plotLicence, "uPlot.iife.min.js": plotScript, "uPlot.min.css": plotStyle}
+	var want strings.Builder
+	for _, name := range []string{"LICENSE", "uPlot.iife.min.js", "uPlot.min.css"} {
+		fmt.Fprintf(&want, "%x  %s\n", sha256.Sum256([]byte(embedded[name])), name)
+	}
+	if string(sums) != want.String() {
+		t.Errorf("SHA256SUMS = %s, but the files are %s", sums, want.String())
+	}
+	if !strings.Contains(plotLicence, "Permission is hereby granted, free of charge") {
+		t.Error("the licence text is missing")
+	}
+}
