@@ -294,18 +294,24 @@ func reply(value string) attack.Reply {
 }
 
 func TestAnswers(t *testing.T) {
-	s := read(t, write(t, "golden.json", twoCases, request("67")))
+	s := read(t, write(t, "golden.json", twoCases, request("67"), request("68")))
 	requests, err := s.Encode(oip.Model{}, oip.Form{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := reply("10")
-	conn := &fakeConn{replies: []attack.Reply{first}}
+	head := `{"outputs":[{"name":"y","datatype":"UINT8","shape":[2],"parameters":{"binary_data_size":2}}]}`
+	binary := func(data string) attack.Reply {
+		return attack.Reply{Status: 200, Body: []byte(head + data), Head: len(head)}
+	}
+	first := binary("ab")
+	conn := &fakeConn{replies: []attack.Reply{reply("10"), first}}
 	a, err := s.Ask(t.Context(), conn, requests, time.Second)
-	if err != nil || len(conn.sent) != 1 || conn.sent[0] != &requests[2] {
-		t.Fatalf("Ask = %v, sent %d, want the third alone", err, len(conn.sent))
+	if err != nil || len(conn.sent) != 2 || conn.sent[0] != &requests[2] {
+		t.Fatalf("Ask = %v, sent %d, want those without an answer", err, len(conn.sent))
 	}
 	clear(first.Body) // it was the connection's
+	failed := reply("10")
+	failed.Status = 500
 	for _, c := range []struct {
 		i    int
 		r    attack.Reply
@@ -317,6 +323,9 @@ func TestAnswers(t *testing.T) {
 		{2, reply("10"), ""},
 		{2, reply("10.25"), ""},
 		{2, reply("11"), "is 11, want 10"},
+		{2, failed, "the answer is 500"},
+		{3, binary("ab"), ""},
+		{3, binary("ac"), "element 1 is 99, want 98"},
 		{2, attack.Reply{Status: 500, Body: []byte("oops")}, "the answer is 500 Internal Server Error: oops"},
 		{2, attack.Reply{Status: 200, Body: []byte("{")}, "cannot be read"},
 	} {

@@ -157,7 +157,7 @@ func appendParsedFloat(data []byte, d Datatype, token string) ([]byte, bool) {
 	return AppendFloat(data, d, v), err == nil
 }
 
-// parseInteger also takes 2.0 and 2e3.
+// parseInteger also takes 2.0 and 2e3, as far as a float64 tells integers apart.
 func parseInteger(d Datatype, token string) (uint64, bool) {
 	bits := 8 * d.Size()
 	if d.Signed() {
@@ -169,11 +169,11 @@ func parseInteger(d Datatype, token string) (uint64, bool) {
 		return v, true
 	}
 	f, err := strconv.ParseFloat(token, 64)
-	least, most := 0.0, math.Ldexp(1, bits)
+	least, most := 0.0, math.Ldexp(1, bits)-1
 	if d.Signed() {
-		least, most = -math.Ldexp(1, bits-1), math.Ldexp(1, bits-1)
+		least, most = -math.Ldexp(1, bits-1), math.Ldexp(1, bits-1)-1
 	}
-	if err != nil || f != math.Trunc(f) || f < least || f >= most {
+	if err != nil || f != math.Trunc(f) || f < least || f > most || math.Abs(f) > 1<<53 {
 		return 0, false
 	}
 	if f < 0 {

@@ -10,9 +10,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -281,6 +283,9 @@ func TestFilesThatAreWrittenStay(t *testing.T) {
 	if _, err := os.Stat(first.files.file.Name()); err != nil {
 		t.Errorf("the file of another version: %v", err)
 	}
+	for range 50 { // less than its half
+		first.write(first.appendRecord(nil, batch(20, "abc"), time.Now()))
+	}
 	if n := folderSize(t, o.Folder); n > o.MaxBytes {
 		t.Errorf("%d bytes, at most %d", n, o.MaxBytes)
 	}
@@ -374,6 +379,46 @@ func TestAFullDiskStopsCaptureAndIsSaidOnce(t *testing.T) {
 	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "no space left on device") || !strings.Contains(text, "model=m version=1") {
 		t.Errorf("log = %s, want one line", text)
 	}
+}
+
+func TestADiskThatFillsUpLeavesNoPartOfARequest(t *testing.T) {
+	r, err := open(sig, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := batch(100, "abc")
+	r.write(r.appendRecord(nil, in, time.Now()))
+	path := r.files.file.Name()
+	limitFileSize(t, uint64(r.files.size)+100)
+	r.write(r.appendRecord(nil, in, time.Now()))
+	if err := r.files.close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Stats(); s != (Stats{Written: 1, Failed: 1}) {
+		t.Errorf("Stats = %+v, want one written and one failed", s)
+	}
+	if n := len(frames(t, path)); n != 2 {
+		t.Errorf("%d frames, want a header and a request", n)
+	}
+}
+
+// limitFileSize makes files fill up at n bytes until the end of the test.
+func limitFileSize(t *testing.T, n uint64) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+			t.Error(err)
+		}
+		signal.Reset(syscall.SIGXFSZ)
+	})
 }
 
 func TestManyAtOnce(t *testing.T) {
