@@ -15,7 +15,9 @@ const module = "github.com/thrumserve/thrum"
 // allowed is "Who knows whom" of ARCHITECTURE.md: for each package which of ours it may import.
 // Whatever is not here may import nothing of ours.
 var allowed = map[string][]string{
-	"": {"backends/cpu", "plugins", "plugins/cpu", "plugins/discover", "plugins/null", "server", "server/config"},
+	"": {"backends", "backends/cpu", "plugins", "plugins/cpu", "plugins/discover", "plugins/null", "server", "server/config", "server/oip",
+		"loadtest", "loadtest/attack", "loadtest/facts", "loadtest/input", "loadtest/oip", "loadtest/report", "loadtest/result", "loadtest/scenario",
+		"loadtest/schedule", "loadtest/stage", "loadtest/stats"},
 
 	"backends/backendtest": {"backends"},
 	"backends/onnx":        {"backends"},
@@ -33,10 +35,13 @@ var allowed = map[string][]string{
 	"cache":            {"backends"},
 	"examples/demo":    {},
 
-	"loadtest/attack":   {"loadtest/result", "loadtest/schedule"},
-	"loadtest/input":    {"loadtest/attack", "loadtest/oip"},
-	"loadtest/report":   {"loadtest/result"},
-	"loadtest/facts":    {"loadtest/result"},
+	"loadtest/attack": {"loadtest/result", "loadtest/schedule"},
+	"loadtest/input":  {"loadtest/attack", "loadtest/oip"},
+	"loadtest/report": {"loadtest/result"},
+	"loadtest/facts":  {"loadtest/result"},
+	"loadtest/stage":  {"loadtest/facts", "loadtest/report", "loadtest/result", "loadtest/scenario", "loadtest/schedule", "loadtest/stats"},
+	// It wires the load test as server does the server.
+	"loadtest":          {"loadtest/attack", "loadtest/facts", "loadtest/input", "loadtest/oip", "loadtest/result", "loadtest/schedule"},
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
 	"bench/peers/serving": {"loadtest/attack", "loadtest/result", "loadtest/scenario", "loadtest/schedule"},
@@ -104,7 +109,7 @@ var owners = map[string][]string{
 	"github.com/prometheus/client_golang": {"server/metrics"},
 	"github.com/hashicorp/go-plugin":      {"plugins"},
 	"github.com/valyala/fasthttp":         {"server/rest", "bench", "examples/demo"},
-	"go.yaml.in/yaml/v3":                  {"server/config"},
+	"go.yaml.in/yaml/v3":                  {"server/config", "loadtest/stage"},
 	"github.com/expr-lang/expr":           {"loadtest/input"},
 	"github.com/klauspost/cpuid/v2":       {"backends/cpu", "backends/cpu/kernels"},
 	"github.com/spf13/cobra":              {""},

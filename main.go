@@ -21,7 +21,7 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "thrum:", err)
-		os.Exit(1)
+		os.Exit(codeOf(err))
 	}
 }
 
@@ -34,7 +34,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(serve(), plugin())
+	c.AddCommand(serve(), loadtestCommand(), plugin())
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: `%s --help` lists the flags", err, c.CommandPath())
 	})

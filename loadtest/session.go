@@ -1,0 +1,328 @@
+// Package loadtest puts a model of any Open Inference Protocol server under load: it finds the
+// model, makes requests that fit it and attacks as often as asked. What is measured and how is in
+// the packages below; this one only wires them.
+package loadtest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/attack"
+	"github.com/thrumserve/thrum/loadtest/facts"
+	"github.com/thrumserve/thrum/loadtest/input"
+	"github.com/thrumserve/thrum/loadtest/oip"
+	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/schedule"
+)
+
+// Options are what to attack with what.
+type Options struct {
+	URL     string // of the server, such as http://127.0.0.1:8000
+	Model   string
+	Version string // empty for the server's choice
+	Metrics string // where the server says what it did; where empty, the usual places are tried
+
+	Input     string // generated (if empty), golden:DIR, file:PATH, capture:PATH or a PATH
+	Generated input.Generated
+	Select    string // which of them, as in input.Set.Select
+	Weigh     string // how often each of them, as in input.Set.Weigh
+
+	Binary      bool
+	Cache       Cache
+	Timeout     time.Duration // of a request; 10 s if 0
+	Connections int           // at most; as many as are needed if 0
+	Check       float64       // the share of answers that are compared with the offline answer
+	Seed        uint64
+
+	// Direct, if not nil, answers instead of the server: a model by itself.
+	Direct Direct
+}
+
+// Direct is a model that is reached without a server.
+type Direct interface {
+	Model() oip.Model
+	// Target answers the requests, which are those of the attack; answers says whether the bodies
+	// of the replies are looked at.
+	Target(requests []attack.Request, answers bool) (attack.Target, error)
+}
+
+// Cache is what is done about the server's prediction cache.
+type Cache string
+
+// The ways.
+const (
+	Bypass     Cache = "bypass"     // every request reaches the model
+	Cold       Cache = "cold"       // the cache is used, and knows nothing at the beginning of each run
+	Production Cache = "production" // as it is
+)
+
+// Set parses text; it makes a Cache usable as a command-line flag.
+func (c *Cache) Set(text string) error {
+	switch v := Cache(text); v {
+	case Bypass, Cold, Production:
+		*c = v
+		return nil
+	}
+	return fmt.Errorf("%q: use bypass, cold or production", text)
+}
+
+// String returns the way.
+func (c *Cache) String() string { return string(*c) }
+
+// Type names the kind of value in --help.
+func (c *Cache) Type() string { return "cache" }
+
+const defaultTimeout = 10 * time.Second
+
+// Session is a model that can be attacked. It attacks once at a time.
+type Session struct {
+	options  Options
+	model    oip.Model
+	set      *input.Set
+	requests []attack.Request
+	pick     func(n uint64) int
+	target   attack.Target
+	answers  *input.Answers // nil if none are compared
+	metrics  string         // empty if there are none
+}
+
+// Open finds the model and makes the requests. An error says what is wrong with either.
+func Open(ctx context.Context, o Options) (*Session, error) {
+	o.Cache, o.Timeout = cmp.Or(o.Cache, Bypass), cmp.Or(o.Timeout, defaultTimeout)
+	s := &Session{options: o}
+	if o.Model == "" {
+		return nil, errors.New("no model is named: add --model NAME")
+	}
+	if !(o.Check >= 0 && o.Check <= 1) {
+		return nil, fmt.Errorf("a share of %v of the answers cannot be checked: it is between 0 and 1", o.Check)
+	}
+	if err := s.find(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	if err := s.aim(); err != nil {
+		return nil, err
+	}
+	s.metrics = s.findMetrics(ctx)
+	return s, s.ask(ctx)
+}
+
+// find learns what the model takes.
+func (s *Session) find(ctx context.Context) error {
+	if s.options.Direct != nil {
+		s.model = s.options.Direct.Model()
+		return nil
+	}
+	client, err := oip.NewClient(s.options.URL)
+	if err != nil {
+		return err
+	}
+	s.options.URL = client.Address()
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	s.model, err = client.Model(ctx, s.options.Model, s.options.Version)
+	return err
+}
+
+// read makes the requests.
+func (s *Session) read() (err error) {
+	o := s.options
+	kind, path, named := strings.Cut(o.Input, ":")
+	switch {
+	case o.Input == "" || o.Input == "generated":
+		g := o.Generated
+		g.Seed = o.Seed
+		s.set, err = input.Generate(s.model, g)
+	case named && (kind == "golden" || kind == "file" || kind == "capture"):
+		s.set, err = input.Read(filepath.Clean(path), 0)
+	case o.Input == "golden":
+		return errors.New("golden: say where the golden set is: golden:DIR, the folder of the model or of a version")
+	default:
+		s.set, err = input.Read(o.Input, 0)
+	}
+	if err != nil {
+		return err
+	}
+	if kind == "capture" && s.set.Captured == 0 {
+		return fmt.Errorf("%s holds no captured requests: read it with file:%s", path, path)
+	}
+	if o.Select != "" {
+		if err := s.set.Select(o.Select); err != nil {
+			return err
+		}
+	}
+	if o.Weigh != "" {
+		if s.pick, err = s.set.Weigh(o.Weigh, o.Seed); err != nil {
+			return err
+		}
+	}
+	if err := s.set.Check(s.model); err != nil {
+		return err
+	}
+	s.requests, err = s.set.Encode(s.model, s.form())
+	return err
+}
+
+func (s *Session) form() oip.Form {
+	return oip.Form{BinaryInputs: s.options.Binary, BinaryOutputs: s.options.Binary}
+}
+
+// aim makes the target.
+func (s *Session) aim() (err error) {
+	if d := s.options.Direct; d != nil {
+		s.target, err = d.Target(s.requests, s.options.Check > 0)
+		return err
+	}
+	header := http.Header{}
+	if s.options.Cache == Bypass {
+		header.Set("Cache-Control", "no-store")
+	}
+	s.target = &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header}
+	return nil
+}
+
+// ask gets the offline answers, one request at a time before the run.
+func (s *Session) ask(ctx context.Context) error {
+	if s.options.Check == 0 {
+		return nil
+	}
+	conn, err := s.target.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	s.answers, err = s.set.Ask(ctx, conn, s.requests, s.options.Timeout)
+	return err
+}
+
+// metricsPort is where thrum and Triton have their metrics, beside HTTP on 8000.
+const metricsPort = "8002"
+
+// findMetrics returns where the server's metrics are, empty if they are in none of the usual places.
+func (s *Session) findMetrics(ctx context.Context) string {
+	if s.options.Metrics != "" || s.options.Direct != nil {
+		return s.options.Metrics
+	}
+	places := []string{s.options.URL + "/metrics"}
+	if u, err := url.Parse(s.options.URL); err == nil && u.Port() == "8000" {
+		places = append(places, "http://"+net.JoinHostPort(u.Hostname(), metricsPort)+"/metrics")
+	}
+	for _, place := range places {
+		if f, err := facts.Scrape(ctx, place, s.options.Model); err == nil && f != (facts.Facts{}) {
+			return place
+		}
+	}
+	return ""
+}
+
+// Facts returns what the server says of itself; ok is false if it says nothing.
+func (s *Session) Facts(ctx context.Context) (f facts.Facts, ok bool) {
+	if s.metrics == "" {
+		return f, false
+	}
+	f, err := facts.Scrape(ctx, s.metrics, s.options.Model)
+	return f, err == nil
+}
+
+// Inputs says in words what is sent.
+func (s *Session) Inputs() string { return s.set.String() }
+
+// Warnings say what of the inputs could not be read.
+func (s *Session) Warnings() []string { return s.set.Warnings }
+
+// Replay returns the schedule of the captured requests, speed times as fast as they came.
+func (s *Session) Replay(speed float64) (schedule.Schedule, error) {
+	offsets, err := s.set.Offsets(speed)
+	if err != nil {
+		return schedule.Schedule{}, err
+	}
+	return schedule.Trace(offsets, 1)
+}
+
+// Load is one attack: a schedule or a closed loop.
+type Load struct {
+	Schedule    schedule.Schedule
+	Concurrency int
+	Duration    time.Duration // of a closed loop
+
+	OnWindow func(result.Window) // called after every second; may be nil
+	Stop     func() string       // asked every second; a reason ends the attack; may be nil
+}
+
+// Attack attacks once. What was measured until ctx ended is returned, too.
+func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
+	if s.options.Cache == Cold {
+		if err := s.freshen(); err != nil {
+			return nil, err
+		}
+	}
+	before, known := s.Facts(ctx)
+	run, err := attack.Run(ctx, attack.Options{
+		Target: s.target, Requests: s.requests, Pick: s.pick, Schedule: l.Schedule,
+		Concurrency: l.Concurrency, Duration: l.Duration,
+		Connections: s.options.Connections, Timeout: s.options.Timeout,
+		Check: s.check(), OnWindow: l.OnWindow, Stop: l.Stop,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if after, ok := s.Facts(context.WithoutCancel(ctx)); ok && known {
+		checked := run.Server.Checked
+		run.Server = after.Since(before)
+		run.Server.Checked = checked
+	}
+	s.sign(run)
+	return run, nil
+}
+
+func (s *Session) check() attack.Check {
+	if s.answers == nil {
+		return attack.Check{}
+	}
+	return attack.Check{Every: int(math.Round(1 / s.options.Check)), Equal: s.answers.Equal}
+}
+
+// sign notes what was asked for.
+func (s *Session) sign(run *result.Run) {
+	a := &run.Asked
+	a.Target, a.Model, a.Version = s.options.URL, s.options.Model, s.options.Version
+	if s.options.Direct != nil {
+		a.Target = "the model by itself"
+	}
+	a.Body = map[bool]string{false: "json", true: "binary"}[s.options.Binary]
+	a.Inputs, a.Seed = s.set.String(), s.options.Seed
+	a.Cache = string(s.options.Cache)
+	if s.options.Cache == Production {
+		a.Cache = "as in production"
+	}
+}
+
+// fresh names the parameter that a server does not know, and that is part of what it keeps an answer
+// by: with a new value of it, nothing is in the cache.
+const fresh = "loadtest_run"
+
+func (s *Session) freshen() (err error) {
+	value := json.RawMessage(strconv.Quote(strconv.FormatInt(time.Now().UnixNano(), 36)))
+	for i := range s.set.Cases {
+		c := &s.set.Cases[i]
+		if c.Parameters == nil {
+			c.Parameters = map[string]json.RawMessage{}
+		}
+		c.Parameters[fresh] = value
+	}
+	s.requests, err = s.set.Encode(s.model, s.form())
+	return err
+}

@@ -1,0 +1,222 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thrumserve/thrum/loadtest/report"
+	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/scenario"
+)
+
+// fake answers attacks without sending anything.
+type fake struct {
+	r       *rand.Rand
+	names   []string
+	latency func(a Attack) time.Duration // of half of the requests; the others take up to a tenth more
+	spoil   func(a Attack, r *result.Run)
+}
+
+func (f *fake) attack(_ context.Context, a Attack) (*result.Run, error) {
+	f.names = append(f.names, a.Name)
+	run := &result.Run{Asked: result.Asked{Cache: "bypass"}}
+	noise := 1 + 0.01*f.r.NormFloat64()
+	for _, p := range a.Profile.Parts {
+		h := result.NewHistogram()
+		n := int(p.Rate * p.Duration.Seconds())
+		for i := range n {
+			h.Record(time.Duration(float64(f.latency(a)) * noise * (1 + 0.1*float64(i)/float64(n))))
+		}
+		run.Took += p.Duration
+		run.Steps = append(run.Steps, result.Step{Name: p.Name, Rate: p.Rate, Duration: p.Duration, Outcomes: map[result.Outcome]*result.Latency{result.OK: {Intended: h, Sent: h}}})
+	}
+	for at := time.Duration(0); at < run.Took; at += time.Second {
+		h := result.NewHistogram()
+		h.RecordN(f.latency(a), 100)
+		run.Windows = append(run.Windows, result.Window{Begin: at, OK: h, Outcomes: map[result.Outcome]uint64{result.OK: 100}})
+	}
+	run.Server.Checked = 10
+	if f.spoil != nil {
+		f.spoil(a, run)
+	}
+	return run, nil
+}
+
+func always(d time.Duration) func(Attack) time.Duration {
+	return func(Attack) time.Duration { return d }
+}
+
+const there = `
+model: digits
+forecast: 400/s
+candidate: {url: 'http://candidate:1'}
+`
+
+func TestRun(t *testing.T) {
+	const ms = time.Millisecond
+	steps := there + "steps: {shares: [50%, 100%, 200%], length: 10s}\ngoals: {latency: p99<=20ms, goodput: 99%, errors: 0%, answers: 1%}\n"
+	beside := there + "baseline: {url: 'http://baseline:1'}\ngoals: {latency: p99<=20ms}\n"
+	spike := there + "spike: {}\ndrain: {}\ngoals: {latency: p99<=20ms}\n"
+	slower := func(share float64) func(Attack) time.Duration {
+		return func(a Attack) time.Duration {
+			if strings.Contains(a.URL, "candidate") {
+				return time.Duration(10 * float64(ms) * (1 + share))
+			}
+			return 10 * ms
+		}
+	}
+	addTo := func(name string, o result.Outcome, n uint64) func(Attack, *result.Run) {
+		return func(a Attack, r *result.Run) {
+			if a.Name == name {
+				h := result.NewHistogram()
+				h.RecordN(ms, n)
+				r.Steps[0].Outcomes[o] = &result.Latency{Intended: h, Sent: h}
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, plan string
+		fake       fake
+		want       scenario.Verdict
+		missed     string // the name of a finding that is not held
+	}{
+		{"all is well", steps, fake{latency: always(10 * ms)}, scenario.Pass, ""},
+		{"too slow", steps, fake{latency: always(30 * ms)}, scenario.Fail, "p99 at 50 %"},
+		{"an error", steps, fake{latency: always(10 * ms), spoil: addTo("100 %", result.Failed, 1)}, scenario.Fail, "errors at 100 %"},
+		{"a wrong answer", steps, fake{latency: always(10 * ms), spoil: addTo("50 %", result.Wrong, 1)}, scenario.Fail, "answers at 50 %"},
+		{"none was compared", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Server.Checked = 0 }}, scenario.Unstable, "answers at 50 %"},
+		{"turned away above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Rejected, 1000)}, scenario.Pass, ""},
+		{"turned away at the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("100 %", result.Rejected, 1000)}, scenario.Fail, "goodput at 100 %"},
+		{"broken connections above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Broken, 1)}, scenario.Fail, "overload at 200 %"},
+		{"too near the limit to tell", steps, fake{latency: always(10 * ms), spoil: addTo("50 %", result.Late, 20)}, scenario.Fail, "errors at 50 %"},
+		{"a generator that is late", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Invalid = []string{"late"} }}, scenario.Invalid, "50 %"},
+		{"stopped", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Stopped = "interrupt" }}, scenario.Invalid, "50 %"},
+		{"the same build twice", beside, fake{latency: always(10 * ms)}, scenario.Pass, ""},
+		{"a build that is 6 % slower", beside, fake{latency: slower(0.06)}, scenario.Fail, "p99 ms beside the baseline"},
+		{"a build that is 6 % faster", beside, fake{latency: slower(-0.06)}, scenario.Pass, ""},
+		{"noise above all", beside, fake{latency: func(a Attack) time.Duration { return time.Duration(5+a.Seed*7%13) * ms }}, scenario.Unstable, "p99 ms beside the baseline"},
+		{"it comes back after a spike", spike, fake{latency: always(10 * ms)}, scenario.Pass, ""},
+		{"it does not come back after a spike", spike, fake{latency: always(30 * ms)}, scenario.Fail, "after the spike"},
+	} {
+		p, err := Parse([]byte(c.plan))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.fake.r = rand.New(rand.NewPCG(1, 1))
+		d, verdict, err := Run(t.Context(), p, Options{Attack: c.fake.attack, Ready: func(context.Context, string) error { return nil }})
+		if err != nil || verdict != c.want || d.Verdict.Outcome != report.Outcome(c.want) {
+			t.Errorf("%s: %v, %v, want %v: %q", c.name, verdict, err, c.want, d.Verdict.Reasons)
+		}
+		found := c.missed == ""
+		for _, f := range d.Findings {
+			found = found || !f.Held && f.Name == c.missed
+		}
+		if !found {
+			t.Errorf("%s: findings are %+v, want that %q is missed", c.name, d.Findings, c.missed)
+		}
+	}
+}
+
+func TestRunRepeatsWhatCannotBeBelieved(t *testing.T) {
+	p, err := Parse([]byte(there + "steps: {shares: [100%], length: 10s}\ngoals: {latency: p99<=20ms}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fake{r: rand.New(rand.NewPCG(1, 1)), latency: always(time.Millisecond)}
+	f.spoil = func(_ Attack, r *result.Run) {
+		if len(f.names) <= repeats {
+			r.Invalid = []string{"late"}
+		}
+	}
+	_, verdict, err := Run(t.Context(), p, Options{Attack: f.attack, Ready: func(context.Context, string) error { return nil }})
+	if err != nil || verdict != scenario.Pass || len(f.names) != repeats+1 {
+		t.Errorf("Run = %v, %v after %d attacks, want pass after %d", verdict, err, len(f.names), repeats+1)
+	}
+}
+
+func TestRunEndsWhereAnAttackCannot(t *testing.T) {
+	p, err := Parse([]byte(there + "steps: {}\ngoals: {latency: p99<=20ms}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("unreachable")
+	d, verdict, err := Run(t.Context(), p, Options{
+		Attack: func(context.Context, Attack) (*result.Run, error) { return nil, broken },
+		Ready:  func(context.Context, string) error { return nil },
+	})
+	if !errors.Is(err, broken) || verdict != scenario.Invalid || !strings.Contains(strings.Join(d.Verdict.Reasons, ""), "unreachable") {
+		t.Errorf("Run = %v, %v, %q, want invalid for %v", verdict, err, d.Verdict.Reasons, broken)
+	}
+}
+
+func TestOrder(t *testing.T) {
+	if got, want := order(4), []int{0, 1, 1, 0, 0, 1, 1, 0}; !reflect.DeepEqual(got, want) {
+		t.Errorf("order(4) = %v, want %v", got, want)
+	}
+}
+
+func ready(context.Context, string) error { return nil }
+
+func TestServerIsStartedAndEnded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ports")
+	for _, c := range []struct {
+		name, command string
+		wrong         string // in the error of stop
+	}{
+		{"ends when asked", `sh -c 'trap "exit 0" TERM; echo ${PORT} ${ADMIN_PORT} > ` + file + `; while :; do sleep 0.01; done'`, ""},
+		{"ends with an error", `sh -c 'trap "echo lost; exit 7" TERM; : > ` + file + `; while :; do sleep 0.01; done'`, "lost"},
+		{"does not end", `sh -c 'trap "" TERM; : > ` + file + `; while :; do sleep 0.01; done'`, "did not end"},
+	} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		b := Build{Command: c.command}
+		b.complete()
+		s, err := b.start(t.Context(), func(context.Context, string) error {
+			_, err := os.Stat(file)
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if f, err := s.facts(t.Context(), ""); err != nil || f.Memory == 0 || strings.Contains(s.URL, "PORT") {
+			t.Errorf("%s: facts of %s are %+v, %v, want memory and a port", c.name, s.URL, f, err)
+		}
+		patience := 10 * time.Second
+		if c.wrong == "did not end" {
+			patience = 50 * time.Millisecond
+		}
+		if err := s.stop(patience); (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: stop = %v, want %q", c.name, err, c.wrong)
+		}
+		if s.gone() == nil {
+			t.Errorf("%s: it still runs", c.name)
+		}
+	}
+}
+
+func TestServerThatDoesNotCome(t *testing.T) {
+	b := Build{Command: "sh -c 'echo no such model; exit 3'"}
+	b.complete()
+	never := func(context.Context, string) error { return errors.New("not yet") }
+	if _, err := b.start(t.Context(), never); err == nil || !strings.Contains(err.Error(), "no such model") {
+		t.Errorf("start = %v, want its last words", err)
+	}
+	b = Build{Command: "sleep 60", Ready: 10 * time.Millisecond}
+	b.complete()
+	if _, err := b.start(t.Context(), never); err == nil || !strings.Contains(err.Error(), "not yet") {
+		t.Errorf("start = %v, want that it is not ready", err)
+	}
+	b = Build{URL: "http://a:1", Ready: time.Second}
+	s, err := b.start(t.Context(), ready)
+	if err != nil || s.URL != "http://a:1" || s.stop(0) != nil || s.gone() != nil {
+		t.Errorf("start of a server that is there = %+v, %v, want it as it is", s, err)
+	}
+}
