@@ -31,6 +31,14 @@ func (c *Capture) check() error {
 	return nil
 }
 
+// within reports whether a folder is another one or below it.
+func within(dir, other string) bool {
+	a, err1 := filepath.Abs(dir)
+	b, err2 := filepath.Abs(other)
+	below, err3 := filepath.Rel(b, a)
+	return err1 == nil && err2 == nil && err3 == nil && filepath.IsLocal(below)
+}
+
 // Folder returns where the captures of a model go.
 func (c *Capture) Folder(dir, model string) (string, error) {
 	if dir == "" {

@@ -108,6 +108,8 @@ func (s Server) Validate() error {
 		return errors.New("load_timeout, deadline and shutdown.timeout must be above zero")
 	case s.Limits.ReadTimeout <= 0 || s.Limits.WriteTimeout <= 0 || s.Limits.IdleTimeout <= 0:
 		return errors.New("limits.read_timeout, write_timeout and idle_timeout must be above zero")
+	case s.CaptureDir != "" && (within(s.CaptureDir, s.Models) || within(s.Models, s.CaptureDir)):
+		return fmt.Errorf("capture_dir %s and models %s: keep them apart, or captured requests look like changed models", s.CaptureDir, s.Models)
 	case s.Limits.MaxBody <= 0 || s.Limits.MaxConnections <= 0:
 		return errors.New("limits.max_body and limits.max_connections must be above zero")
 	}

@@ -125,6 +125,7 @@ func TestReadServerLaysTheFileOverTheDefaults(t *testing.T) {
 	if s.Models != "/m" || s.Limits.MaxBody != 1e9 || s.Control != ControlExplicit || s.HTTP != ":8000" {
 		t.Errorf("ReadServer = %+v", s)
 	}
+	s.CaptureDir = "/m-captures"
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -139,6 +140,9 @@ func TestServerValidateRefuses(t *testing.T) {
 		"no read timeout":    func(s *Server) { s.Limits.ReadTimeout = 0 },
 		"no body":            func(s *Server) { s.Limits.MaxBody = 0 },
 		"an unknown control": func(s *Server) { s.Control = "auto" },
+		"captures in models": func(s *Server) { s.CaptureDir = "./m/captures" },
+		"captures as models": func(s *Server) { s.CaptureDir = "m/" },
+		"models in captures": func(s *Server) { s.CaptureDir = "." },
 	} {
 		s := Default()
 		s.Models = "m"
