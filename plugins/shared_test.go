@@ -229,3 +229,16 @@ func TestClosingLeavesNoMemory(t *testing.T) {
 		t.Errorf("%d files, were %d; %d mappings, were %d", f, filesBefore, m, mapsBefore)
 	}
 }
+
+func TestAHeadPastItsBoundIsRefused(t *testing.T) {
+	m := load(t, start(t, command("fake"), Options{Transport: TransportShared}), 1)
+	in := rows(1)
+	in.Parameters = []backends.Parameter{{Name: "note", Value: `"` + strings.Repeat("x", maxHead) + `"`}}
+	if _, err := m.Predict(t.Context(), in); !errors.Is(err, backends.ErrTooLarge) || !strings.Contains(err.Error(), "send fewer or shorter parameters") {
+		t.Errorf("Predict = %v, want an ErrTooLarge that says what to do", err)
+	}
+	in.Parameters[0].Value = in.Parameters[0].Value[:maxHead/2]
+	if _, err := m.Predict(t.Context(), in); err != nil {
+		t.Errorf("Predict of half as much = %v", err)
+	}
+}

@@ -131,7 +131,7 @@ func (l *loader) wire(p *path) (*repository.Loaded, error) {
 		return nil, err
 	}
 	p.opened.add(batcher.Close)
-	ward := quarantine.New(batcher, quarantine.Options{})
+	ward := quarantine.New(batcher, quarantine.Options{OnGuilty: model.Excuse})
 	var chain backends.Predictor = ward
 	var store *cache.Cache
 	if cfg.Cache != nil {

@@ -38,6 +38,7 @@ func (m *Model) fly(ctx context.Context, inst *instance, f *flight, parts []back
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
+	m.answered = m.answered || f.err == nil
 	if !f.first.IsZero() && f.err == nil {
 		m.costs.observe(f.rows, now.Sub(f.first))
 	}

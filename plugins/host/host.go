@@ -97,6 +97,7 @@ type Model struct {
 	careful  time.Time     // until then instances are given one batch at a time
 	caution  time.Duration // from the last death, or from the end of an outage
 	outage   time.Time     // when the last time without any instance ended
+	answered bool          // a batch, since the last Excuse
 	closed   bool
 	restarts uint64
 	hangs    uint64
@@ -162,6 +163,21 @@ func (m *Model) PredictJoined(ctx context.Context, parts []backends.Batch) (back
 		}
 	}
 	return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "%d instances went away just before they were given this batch", mostMisses)
+}
+
+// trials is how often a request is given to an instance, with others and alone, until it is known
+// that instances end over it.
+const trials = 3
+
+// Excuse is told that a request has been found over which instances ended, and will not be given
+// to one again. It says nothing about the model that they did, if other requests were answered
+// since the last time, so they do not count for the breaker then.
+func (m *Model) Excuse() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.answered {
+		m.breaker, m.answered = m.breaker.excused(trials), false
+	}
 }
 
 // Close lets the batches under way return, ends all instances and waits for that.

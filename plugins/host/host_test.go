@@ -362,6 +362,37 @@ func TestRestartsPauseLongerAndTheBreakerOpens(t *testing.T) {
 	}
 }
 
+func TestDeathsOverABadRequestAreExcused(t *testing.T) {
+	for _, test := range []struct {
+		situation string
+		answers   bool // between the deaths
+		want      BreakerState
+	}{
+		{"while others are answered", true, BreakerClosed},
+		{"while nobody is", false, BreakerOpen},
+	} {
+		t.Run(test.situation, func(t *testing.T) {
+			bubble(t, Options{Restart: Restart{Failures: 4}}, func(t *testing.T, f *factory, m *Model) {
+				for range 3 {
+					for range trials {
+						if m.Stats().Live > 0 {
+							of(m, 0).die("signal: killed")
+						}
+						time.Sleep(500 * ms)
+					}
+					if test.answers {
+						want(t, "Predict", ask(t.Context(), m, 1), "[2]")
+					}
+					m.Excuse()
+				}
+				if s := m.Stats(); s.Breaker != test.want {
+					t.Errorf("Stats = %+v, want the breaker %v", s, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestOneInstanceIsTriedAndThenTheOthersFollow(t *testing.T) {
 	bubble(t, Options{Instances: 3, Restart: Restart{Failures: 1}}, func(t *testing.T, f *factory, m *Model) {
 		for i := range 3 {

@@ -82,6 +82,12 @@ func (b breaker) failed(r Restart, now time.Time) breaker {
 	return breaker{failures: recent}
 }
 
+// excused returns the breaker without its latest failures, n at most. What has opened stays open.
+func (b breaker) excused(n int) breaker {
+	b.failures = b.failures[:max(0, len(b.failures)-n)]
+	return b
+}
+
 // paid returns the breaker after an instance has lived long enough.
 func (b breaker) paid() breaker {
 	if b.state == BreakerHalfOpen {

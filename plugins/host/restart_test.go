@@ -91,6 +91,34 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+func TestBreakerExcuses(t *testing.T) {
+	r := Restart{Failures: 3, Window: 10 * time.Second, Open: 5 * time.Second}
+	now := time.Now()
+	for _, c := range []struct {
+		situation       string
+		before, excused int
+		after           int // failures
+		want            BreakerState
+	}{
+		{"none is left", 2, 3, 2, BreakerClosed},
+		{"one is left", 2, 1, 2, BreakerOpen},
+		{"there was none", 0, 3, 3, BreakerOpen},
+		{"what is open stays open", 3, 3, 0, BreakerOpen},
+	} {
+		var b breaker
+		for range c.before {
+			b = b.failed(r, now)
+		}
+		b = b.excused(c.excused)
+		for range c.after {
+			b = b.failed(r, now)
+		}
+		if b.public() != c.want {
+			t.Errorf("%s: %d failures, %d excused, %d more: %v, want %v", c.situation, c.before, c.excused, c.after, b.public(), c.want)
+		}
+	}
+}
+
 func TestComeback(t *testing.T) {
 	now := time.Now()
 	after := func(d time.Duration) time.Time { return now.Add(d) }

@@ -18,6 +18,9 @@ import (
 type Options struct {
 	Duration time.Duration // for which a request is refused; 5 min if 0
 	Requests int           // that are remembered at most, the latest ones; 1024 if 0
+
+	// OnGuilty, if not nil, is called when another request is taken in.
+	OnGuilty func()
 }
 
 // Quarantine is a backends.Predictor in front of another. A request that the other fails with an
@@ -58,7 +61,9 @@ func (q *Quarantine) Predict(ctx context.Context, in backends.Batch) (backends.B
 	out, err := q.next.Predict(ctx, in)
 	if errors.Is(err, backends.ErrCrashed) {
 		d := digestOf(in)
-		q.add(d, time.Now())
+		if q.add(d, time.Now()) && q.options.OnGuilty != nil {
+			q.options.OnGuilty()
+		}
 		return backends.Batch{}, fmt.Errorf("%w (request %v is refused for %v)", err, d, q.options.Duration)
 	}
 	return out, err
@@ -88,14 +93,14 @@ func (q *Quarantine) check(d digest, now time.Time) error {
 	return backends.Errorf(backends.ErrCrashed, "request %v is in quarantine for another %v", d, until.Sub(now).Round(time.Second))
 }
 
-// add takes d in. One that is inside already, because it was tried twice at the same time, stays
-// until its time is over.
-func (q *Quarantine) add(d digest, now time.Time) {
+// add takes d in and returns true. One that is inside already, because it was tried twice at the
+// same time, stays until its time is over.
+func (q *Quarantine) add(d digest, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.release(now)
 	if _, ok := q.until[d]; ok {
-		return
+		return false
 	}
 	if len(q.order) == q.options.Requests {
 		q.forgetFirst()
@@ -103,6 +108,7 @@ func (q *Quarantine) add(d digest, now time.Time) {
 	q.until[d] = now.Add(q.options.Duration)
 	q.order = append(q.order, d)
 	q.inside.Add(1)
+	return true
 }
 
 // release forgets those whose time is over.

@@ -38,7 +38,8 @@ func request(row byte) backends.Batch {
 func TestWhatCrashesIsRefusedForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &lethal{rows: []byte{66}}
-		q := New(next, Options{Duration: time.Minute})
+		guilty := 0
+		q := New(next, Options{Duration: time.Minute, OnGuilty: func() { guilty++ }})
 		name := digestOf(request(66)).String()
 		for _, step := range []struct {
 			situation string
@@ -67,6 +68,9 @@ func TestWhatCrashesIsRefusedForAWhile(t *testing.T) {
 			if next.asked != step.asked || q.Refused() != step.refused {
 				t.Errorf("%s: %d asked, %d refused, want %d, %d", step.situation, next.asked, q.Refused(), step.asked, step.refused)
 			}
+		}
+		if guilty != 2 {
+			t.Errorf("OnGuilty was called %d times, want once for each time that a request was taken in", guilty)
 		}
 		time.Sleep(time.Minute)
 		if _, err := q.Predict(t.Context(), request(1)); err != nil || q.inside.Load() != 0 || len(q.until) != 0 {
