@@ -73,8 +73,10 @@ func (p *parser) feedBody(b []byte) (rest []byte, done bool, err error) {
 	if p.size += n; p.size > maxReply {
 		return nil, false, fmt.Errorf("the reply is longer than %d bytes", maxReply)
 	}
-	if p.keep || p.status >= 300 && len(p.body) < enough {
+	if p.keep {
 		p.body = append(p.body, b[:n]...)
+	} else if room := int64(enough - len(p.body)); p.status >= 300 && room > 0 {
+		p.body = append(p.body, b[:min(n, room)]...)
 	}
 	if p.left == 0 && p.state == inChunk {
 		p.state = inChunkEnd
