@@ -89,6 +89,7 @@ func buildRun(name string, r *result.Run, goal Goal) runView {
 		TookS:     r.Took.Seconds(),
 		Invalid:   plainAll(r.Invalid),
 		Stopped:   plain(r.Stopped),
+		Causes:    []causeView{},
 		Steps:     []stepView{},
 		Total:     buildStep(total, goal),
 		Course:    buildCourse(r),
@@ -98,6 +99,11 @@ func buildRun(name string, r *result.Run, goal Goal) runView {
 	}
 	for _, s := range r.Steps {
 		v.Steps = append(v.Steps, buildStep(s, goal))
+	}
+	for _, o := range result.Outcomes {
+		if text := r.Causes[o]; text != "" {
+			v.Causes = append(v.Causes, causeView{o, plain(text)})
+		}
 	}
 	answers := total.Intended(result.OK)
 	if len(r.Steps) == 0 { // of a results file that was cut: the windows are all that there is

@@ -26,9 +26,10 @@ var figures = []figure{
 }
 
 // compare compares series step by step, each with the runs of a series counted together, and as a
-// whole.
+// whole. Only runs under the same load are compared.
 func compare(this, other Series) []comparison {
 	var all []comparison
+	this.Runs, other.Runs = alike(this.Runs, other.Runs), alike(other.Runs, this.Runs)
 	these, others := pool(this.Runs), pool(other.Runs)
 	for _, s := range these {
 		i := slices.IndexFunc(others, func(o result.Step) bool { return o.Name == s.Name })
@@ -47,6 +48,19 @@ func compare(this, other Series) []comparison {
 		}
 	}
 	return all
+}
+
+// alike returns those of runs that have their like among others.
+func alike(runs, others []*result.Run) []*result.Run {
+	var some []*result.Run
+	for _, r := range runs {
+		if slices.ContainsFunc(others, func(o *result.Run) bool {
+			return o.Asked.Profile == r.Asked.Profile && o.Asked.Closed == r.Asked.Closed
+		}) {
+			some = append(some, r)
+		}
+	}
+	return some
 }
 
 func change(c comparison) comparison {

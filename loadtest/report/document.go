@@ -14,7 +14,7 @@ type Document struct {
 	Verdict  Verdict
 	Goal     Goal
 	Findings []Finding
-	Series   []Series // the first is the one in question; others are compared with it
+	Series   []Series // the first is the one in question; its runs are compared with those of others under the same load
 }
 
 // Verdict is what a load test has come to.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/thrumserve/thrum/loadtest/result"
 )
@@ -47,6 +46,7 @@ type layout struct {
 	Goal           *goalWords
 	View           view
 	Runs           []runRows
+	Several        bool
 	Heads          bool // whether the rows of a run are headed by its name, or named by it
 	Outcomes       []result.Outcome
 	OutcomeColumns int
@@ -63,9 +63,10 @@ type layout struct {
 type goalWords struct{ P, Limit string }
 
 type runRows struct {
-	Name  string
-	Asked askedView
-	Rows  []stepRow
+	Name   string
+	Asked  askedView
+	Rows   []stepRow
+	Causes []causeView
 }
 
 type stepRow struct {
@@ -111,10 +112,11 @@ func layOut(v view) layout {
 		l.Goal = &goalWords{P: strconv.FormatFloat(100*v.Goal.Quantile, 'g', 6, 64), Limit: millis(v.Goal.LimitMS)}
 	}
 	runs := allRuns(v)
-	l.Heads = len(runs) > 1 && slices.ContainsFunc(runs, func(r runView) bool { return len(r.Steps) != 1 })
+	l.Several = len(runs) > 1
+	l.Heads = l.Several && slices.ContainsFunc(runs, func(r runView) bool { return len(r.Steps) != 1 })
 	for _, r := range runs {
 		rows := layOutRun(r)
-		if len(runs) > 1 && !l.Heads {
+		if l.Several && !l.Heads {
 			rows.Rows[0].Name = r.Name + ": " + rows.Rows[0].Name
 		}
 		l.Runs = append(l.Runs, rows)
@@ -140,16 +142,21 @@ func allRuns(v view) []runView {
 	return runs
 }
 
-// began says what was tested and when: once, of the first run.
+// began says what was tested and when. The loads of several runs are in the tables.
 func began(runs []runView) []string {
 	if len(runs) == 0 {
 		return nil
 	}
-	return []string{asked(runs[0].Asked), "Began " + runs[0].Began.UTC().Format("2006-01-02 15:04:05 UTC")}
+	first := runs[0]
+	what := asked(first.Asked)
+	if len(runs) > 1 {
+		what = fmt.Sprintf("%s at %s, %d runs", modelWords(first.Asked), first.Asked.Target, len(runs))
+	}
+	return []string{what, "Began " + first.Began.UTC().Format("2006-01-02 15:04:05 UTC")}
 }
 
 func layOutRun(r runView) runRows {
-	rows := runRows{Name: r.Name, Asked: r.Asked}
+	rows := runRows{Name: r.Name, Asked: r.Asked, Causes: r.Causes}
 	for _, s := range r.Steps {
 		rows.Rows = append(rows.Rows, layOutStep(s, false))
 	}
@@ -194,7 +201,7 @@ func facts(runs []runView) []fact {
 		f.Same = len(slices.Compact(slices.Clone(f.Values))) == 1
 		all = append(all, f)
 	}
-	add("model", func(r runView) string { return strings.TrimSpace(r.Asked.Model + " " + r.Asked.Version) })
+	add("model", func(r runView) string { return modelWords(r.Asked) })
 	add("target", func(r runView) string { return r.Asked.Target })
 	add("load", func(r runView) string { return r.Asked.Profile + loop(r.Asked) })
 	add("seed", func(r runView) string { return fmt.Sprint(r.Asked.Seed) })

@@ -10,5 +10,6 @@ import (
 func JSON(w io.Writer, d Document) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	return e.Encode(build(d))
 }

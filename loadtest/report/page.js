@@ -102,9 +102,10 @@
 
   // Runs of a comparison are points in the order in which they began, so that drift shows too.
   function repeats() {
-    const order = [...runs].sort((a, b) => a.began < b.began ? -1 : a.began > b.began ? 1 : 0);
+    const profiles = report.series.map(s => new Set(s.runs.map(r => r.asked.profile)));
+    const order = runs.filter(r => profiles.every(p => p.has(r.asked.profile))).sort((a, b) => a.began < b.began ? -1 : a.began > b.began ? 1 : 0);
     const of = s => order.map((r, i) => [i + 1, s.runs.includes(r) ? positive(r.total.intended.p99_ms) : null]);
-    if (report.series.length < 2 || runs.length < 3) { draw("repeats", null); return; }
+    if (report.series.length < 2 || order.length < 3) { draw("repeats", null); return; }
     draw("repeats", merge(report.series.map(of)), () => ({
       scales: { x: { time: false, range: (u, min, max) => [min - 0.5, max + 0.5] } },
       axes: [axis({ values: (u, s) => s.map(v => Number.isInteger(v) ? String(v) : ""), label: "run, in the order of time", labelSize: 18 }), left(duration)],

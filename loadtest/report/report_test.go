@@ -35,8 +35,15 @@ func golden(t *testing.T, name string, got []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs; look at it, then run with -update:\n%s\nwant\n%s", name, got, want)
+	if bytes.Equal(got, want) {
+		return
+	}
+	gots, wants := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(gots), len(wants)) {
+		if i >= len(gots) || i >= len(wants) || gots[i] != wants[i] {
+			t.Fatalf("%s differs from line %d on; look at it, then run with -update:\n%s\nwant\n%s", name, i+1,
+				strings.Join(gots[min(i, len(gots)):min(i+5, len(gots))], "\n"), strings.Join(wants[min(i, len(wants)):min(i+5, len(wants))], "\n"))
+		}
 	}
 }
 
@@ -101,7 +108,7 @@ func TestJSONOfNothingHasItsLists(t *testing.T) {
 	if strings.Contains(b.String(), `": null,`) && !strings.Contains(b.String(), `"cache_hit_ratio": null`) {
 		t.Errorf("JSON() has null for a list: %s", b.String())
 	}
-	for _, list := range []string{"reasons", "findings", "comparison", "steps", "course", "curve", "curve_sent", "bars", "invalid"} {
+	for _, list := range []string{"reasons", "findings", "comparison", "steps", "course", "curve", "curve_sent", "bars", "invalid", "causes"} {
 		if !strings.Contains(b.String(), `"`+list+`": []`) {
 			t.Errorf("JSON() has no empty list %q", list)
 		}
@@ -149,6 +156,24 @@ func TestVerdict(t *testing.T) {
 	} {
 		if got := decide(c.give); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: decide() = %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestComparisonIsOfRunsUnderTheSameLoad(t *testing.T) {
+	a, b, c := made(1, 2, 1, 100), made(2, 2, 1, 100), made(3, 2, 1, 500)
+	for _, d := range []struct {
+		name        string
+		this, other []*result.Run
+		want        int
+	}{
+		{"the same", []*result.Run{a}, []*result.Run{b}, len(figures) + len(wholeFigures)},
+		{"another load", []*result.Run{a}, []*result.Run{c}, 0},
+		{"nothing", nil, []*result.Run{c}, 0},
+		{"another load besides", []*result.Run{c, a}, []*result.Run{b}, len(figures) + len(wholeFigures)},
+	} {
+		if got := compare(Series{"this", d.this}, Series{"other", d.other}); len(got) != d.want {
+			t.Errorf("%s: compare() = %v, want %d figures", d.name, got, d.want)
 		}
 	}
 }
@@ -282,6 +307,11 @@ func TestHTMLHasEveryFigure(t *testing.T) {
 				}
 				for _, n := range s.Outcomes {
 					want[count(n)] = true
+				}
+			}
+			for _, c := range r.Causes {
+				if len(v.Series) == 1 && len(v.Series[0].Runs) == 1 {
+					want[fmt.Sprintf("the first that was %s: %s", c.Outcome, c.Text)] = true
 				}
 			}
 			want[cacheWords(r.Server)], want[serverWords(r.Server)], want[count(r.Generator.Sent)] = true, true, true

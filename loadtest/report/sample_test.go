@@ -42,6 +42,8 @@ func documents() map[string]Document {
 }
 
 func oneRun() Document {
+	r := made(1, 60, 1, 100, 250, 500, 750, 1000, 1250, 1500, 2000)
+	r.Causes = map[result.Outcome]string{result.Rejected: "429: 212 calls wait, at most 200: try again in 1 s"}
 	return Document{
 		Title:   "Staging of demo",
 		Verdict: Verdict{Outcome: Fail, Reasons: []string{"p99 at 150 % is 31.8 ms, want at most 20 ms"}},
@@ -50,7 +52,7 @@ func oneRun() Document {
 			{"p99 at 100 %", "<= 20 ms", "12.4 ms", true},
 			{"p99 at 150 %", "<= 20 ms", "31.8 ms", false},
 		},
-		Series: []Series{{Runs: []*result.Run{made(1, 60, 1, 100, 250, 500, 750, 1000, 1250, 1500, 2000)}}},
+		Series: []Series{{Runs: []*result.Run{r}}},
 	}
 }
 

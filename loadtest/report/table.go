@@ -81,6 +81,9 @@ func (t *table) run(r runView, goal *goalView) {
 	t.columns(sentRows(steps), true)
 	t.line("\nwhat became of requests")
 	t.columns(outcomeRows(steps), true)
+	for _, c := range r.Causes {
+		t.line("  the first that was %s: %s", c.Outcome, c.Text)
+	}
 	t.line("")
 	t.health(r)
 }

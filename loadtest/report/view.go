@@ -42,6 +42,7 @@ type runView struct {
 	TookS     float64       `json:"took_s"`
 	Invalid   []string      `json:"invalid"`
 	Stopped   string        `json:"stopped"`
+	Causes    []causeView   `json:"causes"`
 	Steps     []stepView    `json:"steps"`
 	Total     stepView      `json:"total"`
 	Course    []courseView  `json:"course"`
@@ -51,6 +52,12 @@ type runView struct {
 	Generator generatorView `json:"generator"`
 	Server    serverView    `json:"server"`
 	Stages    *stagesView   `json:"stages,omitempty"`
+}
+
+// causeView is what was said of the first request with an outcome.
+type causeView struct {
+	Outcome result.Outcome `json:"outcome"`
+	Text    string         `json:"text"`
 }
 
 type askedView struct {

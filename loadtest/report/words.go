@@ -112,16 +112,19 @@ func plainAll(all []string) []string {
 
 // asked says in a line what a run was.
 func asked(a askedView) string {
-	words := []string{a.Model}
-	if a.Version != "" {
-		words[0] += " version " + a.Version
-	}
-	words = append(words, "at "+a.Target, a.Body, a.Profile)
+	words := []string{modelWords(a) + " at " + a.Target, a.Body, a.Profile}
 	if a.ClosedLoop {
 		words = append(words, "CLOSED LOOP: a request waits for the one before, so that stalls of the server hide")
 	}
 	words = append(words, fmt.Sprintf("seed %d", a.Seed), "inputs: "+a.Inputs, "cache: "+a.Cache)
 	return strings.Join(words, ", ")
+}
+
+func modelWords(a askedView) string {
+	if a.Version == "" {
+		return a.Model
+	}
+	return a.Model + " version " + a.Version
 }
 
 // verdictWord is the verdict in a word, and what it means.
