@@ -105,14 +105,15 @@ func TestWhoKnowsWhom(t *testing.T) {
 
 // owners are the only packages that may import a library.
 var owners = map[string][]string{
-	"github.com/dgraph-io/ristretto/v2":   {"cache"},
-	"github.com/prometheus/client_golang": {"server/metrics"},
-	"github.com/hashicorp/go-plugin":      {"plugins"},
-	"github.com/valyala/fasthttp":         {"server/rest", "bench", "examples/demo"},
-	"go.yaml.in/yaml/v3":                  {"server/config", "loadtest/stage"},
-	"github.com/expr-lang/expr":           {"loadtest/input"},
-	"github.com/klauspost/cpuid/v2":       {"backends/cpu", "backends/cpu/kernels"},
-	"github.com/spf13/cobra":              {""},
+	"github.com/dgraph-io/ristretto/v2":       {"cache"},
+	"github.com/prometheus/client_golang":     {"server/metrics"},
+	"github.com/hashicorp/go-plugin":          {"plugins"},
+	"github.com/valyala/fasthttp":             {"server/rest", "bench", "examples/demo"},
+	"go.yaml.in/yaml/v3":                      {"server/config", "loadtest/stage"},
+	"github.com/expr-lang/expr":               {"loadtest/input"},
+	"github.com/klauspost/cpuid/v2":           {"backends/cpu", "backends/cpu/kernels"},
+	"github.com/HdrHistogram/hdrhistogram-go": {"loadtest/result"},
+	"github.com/spf13/cobra":                  {""},
 }
 
 func checkOwner(t *testing.T, from string, imports []string) {
