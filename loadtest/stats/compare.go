@@ -54,7 +54,9 @@ type Comparison struct {
 
 // Compare compares runs of two builds by a figure that is positive, such as the p99 of each run.
 // The sign of floor is the direction of what is feared: 0.05 for a latency, -0.03 for a rate. The
-// verdict is Changed only if Mann-Whitney finds the difference at Alpha.
+// verdict is Changed only if Mann-Whitney finds the difference at Alpha, and Same only if the floor is
+// excluded with Confidence: a regression that is just as large as the floor would else pass one
+// time in forty.
 //
 // Changes are measured on the logarithms, so that they are shares: Hodges-Lehmann's estimate is
 // the median of the logarithms of all candidate / baseline, its interval is Mann-Whitney's test
@@ -69,18 +71,29 @@ func Compare(baseline, candidate []float64, floor float64) Comparison {
 		Verdict:    CannotTell,
 	}
 	a, b := logs(baseline), logs(candidate)
-	change, ok := shift(a, b)
-	c.Change = Interval{math.Expm1(change.Low), math.Expm1(change.Estimate), math.Expm1(change.High)}
+	change, ok := shift(a, b, Alpha)
+	c.Change = change.share()
 	if !ok {
 		return c
 	}
 	c.Detectable = math.Expm1(detectable(a, b))
-	c.Verdict = c.Change.Judge(floor)
-	if c.Verdict == Changed && c.P > Alpha {
-		c.Verdict = CannotTell
+	wide, _ := shift(a, b, 1-Confidence)
+	switch {
+	case wide.share().Judge(floor) == Same:
+		c.Verdict = Same
+	case c.P <= Alpha && c.Change.worse(floor):
+		c.Verdict = Changed
 	}
 	return c
 }
+
+// share makes shares of logarithms.
+func (i Interval) share() Interval {
+	return Interval{math.Expm1(i.Low), math.Expm1(i.Estimate), math.Expm1(i.High)}
+}
+
+// worse reports whether there surely is a change in the direction of floor.
+func (i Interval) worse(floor float64) bool { return floor > 0 && i.Low > 0 || floor < 0 && i.High < 0 }
 
 func logs(values []float64) []float64 {
 	out := make([]float64, len(values))
@@ -90,9 +103,9 @@ func logs(values []float64) []float64 {
 	return out
 }
 
-// shift is Hodges-Lehmann's estimate of b - a. It is not ok where there are too few to say
-// anything at Alpha, or where something is not a number.
-func shift(a, b []float64) (Interval, bool) {
+// shift is Hodges-Lehmann's estimate of b - a, in an interval that misses the truth with probability
+// alpha. It is not ok where there are too few for one, or where something is not a number.
+func shift(a, b []float64, alpha float64) (Interval, bool) {
 	var all []float64
 	for _, x := range a {
 		for _, y := range b {
@@ -103,7 +116,7 @@ func shift(a, b []float64) (Interval, bool) {
 		return Interval{math.NaN(), math.NaN(), math.NaN()}, false
 	}
 	slices.Sort(all)
-	skip := skipped(len(a), len(b))
+	skip := skipped(len(a), len(b), alpha)
 	if skip < 1 {
 		return Interval{math.Inf(-1), Median(all), math.Inf(1)}, false
 	}
@@ -111,16 +124,16 @@ func shift(a, b []float64) (Interval, bool) {
 }
 
 // skipped returns how many of the sorted differences lie outside the interval on either side, plus
-// one: the largest k with P[U <= k-1] <= Alpha/2, 0 if there is none.
-func skipped(m, n int) int {
+// one: the largest k with P[U <= k-1] <= alpha/2, 0 if there is none.
+func skipped(m, n int, alpha float64) int {
 	if max(m, n) > mostExact {
 		mean := float64(m*n) / 2
 		sd := math.Sqrt(float64(m*n*(m+n+1)) / 12)
-		return max(int(mean-distuv.UnitNormal.Quantile(1-Alpha/2)*sd), 0)
+		return max(int(mean-distuv.UnitNormal.Quantile(1-alpha/2)*sd), 0)
 	}
 	k, below := 0, 0.0
 	for u, p := range distribution(m, n) {
-		if below += p; below > Alpha/2 {
+		if below += p; below > alpha/2 {
 			break
 		}
 		k = u + 1

@@ -42,11 +42,11 @@ func TestMannWhitney(t *testing.T) {
 // The critical values of two-sided tests at 0.05 in every textbook's table: U = 2, 8, 23, 127.
 func TestSkippedIsTheCriticalValue(t *testing.T) {
 	for n, want := range map[int]int{3: 0, 5: 3, 7: 9, 10: 24, 20: 128} {
-		if got := skipped(n, n); got != want {
+		if got := skipped(n, n, Alpha); got != want {
 			t.Errorf("skipped(%d, %d) = %d, want %d", n, n, got, want)
 		}
 	}
-	if got := skipped(30, 30); got < 310 || got > 325 { // 317 in tables
+	if got := skipped(30, 30, Alpha); got < 310 || got > 325 { // 317 in tables
 		t.Errorf("skipped(30, 30) = %d, want about 318", got)
 	}
 }
