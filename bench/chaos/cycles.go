@@ -136,24 +136,31 @@ func leakInHost(ctx context.Context, l *lab) ([]finding, error) {
 	return []finding{{fmt.Sprintf("the same with a host that leaks, %d ×", cycles), text, "caught", allGrow}}, nil
 }
 
-// leakInPlugin asks a plugin for answers that leak.
+// leakInPlugin asks a plugin for answers that do not leak, and then for some that do.
 func leakInPlugin(ctx context.Context, l *lab) ([]finding, error) {
 	s, err := l.serve(ctx, "options: {takes: 0s}\n")
 	if err != nil {
 		return nil, err
 	}
 	defer s.stop()
-	memory, err := ask(ctx, s, orders.Leak)
+	healthy, err := ask(ctx, s, orders.Answer, 10*l.asks)
 	if err != nil {
 		return nil, err
 	}
-	grows := slopeOf(memory, 1)
-	return []finding{{"the same of a plugin that leaks 1 MiB each time", "KiB " + grows.String(), "caught", !grows.flat()}}, nil
+	leaking, err := ask(ctx, s, orders.Leak, l.asks)
+	if err != nil {
+		return nil, err
+	}
+	flat, grows := slopeOf(healthy, 1), slopeOf(leaking, 1)
+	return []finding{
+		{"growth of a plugin per request in the midst of good ones", "KiB " + flat.String(), "the 95 % interval holds 0", flat.flat()},
+		{"the same where each leaks 1 MiB", "KiB " + grows.String(), "caught", !grows.flat()},
+	}, nil
 }
 
-// ask returns the memory of the only instance in the midst of good requests, and after each of a
-// hundred with an order.
-func ask(ctx context.Context, s *server, order orders.Order) ([]float64, error) {
+// ask returns the memory of the only instance in the midst of good requests, and after each of n
+// with an order.
+func ask(ctx context.Context, s *server, order orders.Order, n int) ([]float64, error) {
 	var memory []float64
 	c := newClient(s)
 	pids := s.instances()
@@ -162,7 +169,7 @@ func ask(ctx context.Context, s *server, order orders.Order) ([]float64, error) 
 	}
 	load := c.pace(2000)
 	defer load.stop()
-	for range 100 {
+	for range n {
 		if o := c.ask(ctx, order); !o.ok() {
 			return nil, fmt.Errorf("%v", o)
 		}

@@ -32,12 +32,13 @@ type settings struct {
 	kills      int           // of an instance of two
 	lonelyKill int           // of the only instance
 	cycles     int           // of load and unload
+	asks       int           // of a plugin that leaks
 	goal       time.Duration // for the p99 of good requests
 	log        bool          // print the servers' logs
 }
 
 func main() {
-	s := settings{kills: 200, lonelyKill: 30, cycles: 500}
+	s := settings{kills: 200, lonelyKill: 30, cycles: 500, asks: 100}
 	flag.StringVar(&s.thrum, "thrum", "./thrum", "the server's binary")
 	flag.DurationVar(&s.goal, "goal", 100*time.Millisecond, "the p99 that counts as recovered")
 	flag.BoolVar(&s.log, "log", false, "print the servers' logs")
