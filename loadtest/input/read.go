@@ -118,6 +118,10 @@ func goldenIn(folder string) (string, error) {
 	case len(versions) > 0:
 		return filepath.Join(folder, strconv.Itoa(slices.Max(versions)), goldenFile), nil
 	}
+	inside, err := filepath.Glob(filepath.Join(escape(folder), "*", "*"+captureSuffix))
+	if err == nil && len(inside) > 0 {
+		return "", fmt.Errorf("inputs: %s holds folders of captured requests: take one of them, such as %s", folder, filepath.Dir(inside[0]))
+	}
 	return "", fmt.Errorf("inputs: %s holds no *%s and no golden set (%s)", folder, captureSuffix, goldenFile)
 }
 

@@ -224,6 +224,12 @@ func TestCapturesOfAFolderAreOne(t *testing.T) {
 	if got, err := s.Offsets(2); err != nil || !slices.Equal(got, want) {
 		t.Errorf("Offsets(2) = %v, %v, want %v", got, err, want)
 	}
+	if text := s.String(); text != folder+": 4 requests of 1 bytes, captured at a rate of 0.5" {
+		t.Errorf("String = %q", text)
+	}
+	if _, err := Read(filepath.Dir(folder), 0); err == nil || !strings.Contains(err.Error(), "take one of them, such as "+folder) {
+		t.Errorf("Read of the folder above = %v", err)
+	}
 	for _, speed := range []float64{0, -1, 1e9} {
 		if _, err := s.Offsets(speed); err == nil {
 			t.Errorf("Offsets(%v) = nil", speed)

@@ -34,16 +34,25 @@ type Case struct {
 // tolerance is that of sets that bring none: batches of other sizes sum in another order.
 var tolerance = oip.Tolerance{Abs: 1e-4, Rel: 1e-3}
 
-// String returns the source, how many requests there are, and their sizes.
+// String returns the source, how many requests there are, their sizes, and of captured ones what
+// share of all they are.
 func (s *Set) String() string {
+	text := s.Source + ": " + s.sizes()
+	if s.Captured > 0 && s.Captured < 1 {
+		text += fmt.Sprintf(", captured at a rate of %v", s.Captured)
+	}
+	return text
+}
+
+func (s *Set) sizes() string {
 	least, most := s.Cases[0].Bytes(), s.Cases[0].Bytes()
 	for _, c := range s.Cases {
 		least, most = min(least, c.Bytes()), max(most, c.Bytes())
 	}
 	if least == most {
-		return fmt.Sprintf("%s: %d requests of %d bytes", s.Source, len(s.Cases), most)
+		return fmt.Sprintf("%d requests of %d bytes", len(s.Cases), most)
 	}
-	return fmt.Sprintf("%s: %d requests of %d to %d bytes", s.Source, len(s.Cases), least, most)
+	return fmt.Sprintf("%d requests of %d to %d bytes", len(s.Cases), least, most)
 }
 
 // Check reports the first request that does not fit what the server says of the model.
