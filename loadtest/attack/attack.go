@@ -49,7 +49,7 @@ type Options struct {
 	Concurrency int           // a closed loop
 	Duration    time.Duration // of a closed loop
 	Connections int           // at most; 0 for as many as are needed, up to 1024
-	Timeout     time.Duration // of a request
+	Timeout     time.Duration // of a request from its send, and of a start without a connection; 0 for 10 s
 	Check       Check         // may be nil
 
 	OnWindow func(result.Window) // called after every second; may be nil

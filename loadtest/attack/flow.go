@@ -49,7 +49,8 @@ func newFlow(o Options) flow {
 
 func (f *flow) closed() bool { return f.concurrency > 0 }
 
-// advance finds the starts that have come due, and drops those that waited too long or are too many.
+// advance finds the starts that have come due, and drops those that have waited as long as a request
+// may take, or that are too many.
 func (f *flow) advance(now time.Duration) {
 	for f.due < len(f.starts) && f.starts[f.due] <= now {
 		f.due++
@@ -112,19 +113,27 @@ func (f *flow) over(now time.Duration) bool {
 	return f.ended || f.gone == len(f.starts)
 }
 
-// startsBefore counts the starts before a time that advance has reached.
+// begun is how many requests were meant to start until now.
+func (f *flow) begun() int {
+	if f.closed() {
+		return int(f.number)
+	}
+	return f.due
+}
+
+// startsBefore is how many of them were before a time that is not long ago.
 func (f *flow) startsBefore(end time.Duration) int {
-	n := f.due
-	for n > 0 && f.starts[n-1] >= end {
+	n := f.begun()
+	for !f.closed() && n > 0 && f.starts[n-1] >= end {
 		n--
 	}
 	return n
 }
 
-// held is how many starts wait to be sent.
-func (f *flow) held() int {
-	if f.ended {
-		return 0
+// inflight is how many of the first so many starts are under way or wait to be.
+func (f *flow) inflight(starts int) int {
+	if f.closed() || f.ended {
+		return f.underWay
 	}
-	return f.due - f.gone
+	return f.underWay + max(starts-f.gone, 0)
 }

@@ -59,12 +59,12 @@ func TestFlowGivesOutWhatIsDueInOrder(t *testing.T) {
 func TestFlowDropsWhatWaitsTooLong(t *testing.T) {
 	f := newTestFlow(100*ms, 0, 10*ms, 20*ms)
 	f.advance(99 * ms)
-	if f.dropped != 0 || f.held() != 3 {
-		t.Errorf("after 99 ms: %d dropped, %d held", f.dropped, f.held())
+	if f.dropped != 0 || f.inflight(3) != 3 {
+		t.Errorf("after 99 ms: %d dropped, %d waiting", f.dropped, f.inflight(3))
 	}
 	f.advance(110 * ms)
-	if f.dropped != 2 || f.held() != 1 {
-		t.Errorf("after 110 ms: %d dropped, %d held, want 2 and 1", f.dropped, f.held())
+	if f.dropped != 2 || f.inflight(3) != 1 {
+		t.Errorf("after 110 ms: %d dropped, %d waiting, want 2 and 1", f.dropped, f.inflight(3))
 	}
 	if got := f.take(110 * ms); got.intended != 20*ms || got.number != 0 {
 		t.Errorf("take() = %+v, want the start of 20ms as number 0", got)
@@ -139,7 +139,7 @@ func TestFlowSendsNothingAfterItsEnd(t *testing.T) {
 	for _, f := range []*flow{newTestFlow(time.Second, 0, 1), {concurrency: 1, duration: time.Second}} {
 		f.advance(5)
 		f.ended = true
-		if _, more := f.next(); f.ready(5) || more || !f.over(5) || f.held() != 0 {
+		if _, more := f.next(); f.ready(5) || more || !f.over(5) || f.inflight(2) != 0 {
 			t.Errorf("%+v goes on", f)
 		}
 	}

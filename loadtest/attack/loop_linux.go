@@ -29,7 +29,7 @@ type loop struct {
 	open   int   // connections
 	unused []int // places of conns
 	idle   []int // connections without a request; that which was used last is last
-	first  int   // of the connections with a request, in the order of their intended starts
+	first  int   // of the connections with a request, in the order of their sends
 	last   int
 	in     []byte
 }
@@ -156,7 +156,7 @@ func (l *loop) wait() (int, error) {
 }
 
 func (l *loop) deadline(place int) time.Duration {
-	return l.conns[place].ticket.intended + l.timeout
+	return l.conns[place].sent + l.timeout
 }
 
 // expire gives up those that had no answer in time.

@@ -63,6 +63,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%d requests at a time need as many connections, not %d", o.Concurrency, o.Connections)
 	case o.Concurrency == 0 && len(o.Schedule.Steps) == 0:
 		return errors.New("a schedule needs at least one step")
+	case o.Check.Every < 0 || o.Check.Every > 0 && o.Check.Equal == nil:
+		return fmt.Errorf("to check every %d. answer, it has to be known what is equal", o.Check.Every)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -110,13 +112,7 @@ func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 	if reason := s.reason.Load(); reason != nil {
 		s.halt(*reason, now)
 	}
-	for now >= s.nextEnd {
-		s.endWindow(s.nextEnd)
-		s.nextEnd += window
-		if reason := s.hopeless(now); reason != "" {
-			s.halt(reason, now)
-		}
-	}
+	s.pass(now)
 	if ctx.Err() != nil {
 		s.halt(context.Cause(ctx).Error(), now)
 		return false
@@ -124,12 +120,16 @@ func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 	return !s.over(now) || s.underWay > 0
 }
 
-func (s *session) endWindow(end time.Duration) {
-	starts := int(s.number)
-	if !s.closed() {
-		starts = s.startsBefore(end)
+// pass ends the windows that are over. It comes before whatever belongs to the next one.
+func (s *session) pass(now time.Duration) {
+	for now >= s.nextEnd {
+		starts := s.startsBefore(s.nextEnd)
+		s.windows <- s.roll(s.nextEnd, starts, s.inflight(starts))
+		s.nextEnd += window
+		if reason := s.hopeless(now); reason != "" {
+			s.halt(reason, now)
+		}
 	}
-	s.windows <- s.roll(end, starts, s.underWay+s.held())
 }
 
 func (s *session) halt(reason string, now time.Duration) {
@@ -149,6 +149,7 @@ func (s *session) hopeless(now time.Duration) string {
 // draw takes the next ticket, which is sent now.
 func (s *session) draw() (ticket, time.Duration) {
 	now := s.now()
+	s.pass(now)
 	t := s.take(now)
 	t.request = s.Pick(t.number)
 	s.send(t, now)
@@ -157,8 +158,10 @@ func (s *session) draw() (ticket, time.Duration) {
 
 // settle counts what became of a request.
 func (s *session) settle(t ticket, sent time.Duration, o outcome) {
+	now := s.now()
+	s.pass(now)
 	s.back()
-	s.answer(t, sent, s.now(), o, s.Requests[t.request].Rows)
+	s.answer(t, sent, now, o, s.Requests[t.request].Rows)
 }
 
 // judge says what an answer is worth.
@@ -178,17 +181,18 @@ func (s *session) judge(t ticket, r Reply) outcome {
 }
 
 func (s *session) sampled(number uint64) bool {
-	return s.Check.Every > 0 && s.Check.Equal != nil && number%uint64(s.Check.Every) == 0
+	return s.Check.Every > 0 && number%uint64(s.Check.Every) == 0
 }
 
 // finish makes the run, once nothing is under way.
 func (s *session) finish(now time.Duration, use float64) *result.Run {
+	s.pass(now)
 	if now > s.nextEnd-window {
-		s.endWindow(now)
+		s.windows <- s.roll(now, s.begun(), s.inflight(s.begun()))
 	}
 	close(s.windows)
 	<-s.watched
-	end := now
+	end := s.steps[len(s.steps)-1].End
 	if s.stopped != "" {
 		end = s.stopAt
 	}

@@ -145,7 +145,7 @@ func (c *crew) work(w *worker) {
 
 // serve gets the answer to a job and returns the next one, if one waits.
 func (c *crew) serve(w *worker, j job) (next job, more bool) {
-	reply, err := c.do(w, &c.Requests[j.request], j.intended+c.timeout)
+	reply, err := c.do(w, &c.Requests[j.request], j.sent+c.timeout)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,7 +154,7 @@ func (c *crew) serve(w *worker, j job) (next job, more bool) {
 		c.settle(j.ticket, j.sent, c.judge(j.ticket, reply))
 	case c.ctx.Err() != nil:
 		c.back() // nobody knows what would have become of it
-	case w.conn != nil && now >= j.intended+c.timeout:
+	case w.conn != nil && now >= j.sent+c.timeout:
 		c.cause(tooLate, fmt.Sprintf("no answer within %v", c.timeout))
 		c.settle(j.ticket, j.sent, tooLate)
 	default:
