@@ -89,7 +89,7 @@ func (l *Live) progress(at time.Duration) string {
 		return clock(at)
 	}
 	const bar = 40
-	share := min(1, at.Seconds()/l.o.Duration.Seconds())
+	share := max(0, min(1, at.Seconds()/l.o.Duration.Seconds()))
 	done := int(share * bar)
 	return fmt.Sprintf("[%s%s] %3.0f %%  %s of %s", strings.Repeat("#", done), strings.Repeat(".", bar-done), 100*share, clock(at), clock(l.o.Duration))
 }

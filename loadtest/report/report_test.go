@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -174,6 +175,32 @@ func TestComparisonIsOfRunsUnderTheSameLoad(t *testing.T) {
 	} {
 		if got := compare(Series{"this", d.this}, Series{"other", d.other}); len(got) != d.want {
 			t.Errorf("%s: compare() = %v, want %d figures", d.name, got, d.want)
+		}
+	}
+}
+
+// A results file that somebody has made may hold any of these.
+func TestReportsOfAbsurdRuns(t *testing.T) {
+	h := result.NewHistogram()
+	h.RecordN(time.Hour, 1<<50)
+	both := &result.Latency{Intended: h}
+	for name, r := range map[string]*result.Run{
+		"nothing":        {},
+		"no time":        {Steps: []result.Step{{Rate: 1e9, Outcomes: map[result.Outcome]*result.Latency{result.OK: both}}}, Windows: []result.Window{{OK: h}}},
+		"all of time":    {Took: math.MaxInt64, Steps: []result.Step{{Rate: 1e9, Duration: math.MaxInt64}, {Rate: 1e9, Duration: math.MaxInt64}}, Windows: []result.Window{{Begin: math.MaxInt64}}},
+		"no latency":     {Steps: []result.Step{{Outcomes: map[result.Outcome]*result.Latency{result.OK: nil, result.Late: {}}}}},
+		"huge counts":    {Windows: []result.Window{{Offered: math.MaxUint64, Inflight: math.MinInt, Late: math.MaxUint64, Outcomes: map[result.Outcome]uint64{result.OK: math.MaxUint64, result.Late: 1}}}},
+		"absurd servers": {Server: result.Server{CPU: math.MinInt64, Hits: math.MaxUint64, Lookups: 1, Batches: 1, BatchRows: math.MaxUint64, Queue: -1, Compute: math.MaxInt64, Memory: math.MaxUint64}, Steps: []result.Step{{Duration: 1, Outcomes: map[result.Outcome]*result.Latency{result.OK: both}}}},
+	} {
+		d := Document{Goal: Goal{0.99, time.Second}, Series: []Series{{"a", []*result.Run{r}}, {"b", []*result.Run{r, r}}}}
+		for form, write := range map[string]func(io.Writer, Document) error{"JSON": JSON, "HTML": HTML, "Table": Table} {
+			if err := write(io.Discard, d); err != nil {
+				t.Errorf("%s: %s() = %v", name, form, err)
+			}
+		}
+		l := NewLive(io.Discard, LiveOptions{Terminal: true, Duration: 1})
+		for _, w := range r.Windows {
+			l.Window(w)
 		}
 	}
 }

@@ -29,6 +29,7 @@ const (
 	maxRecord  = 8 << 20
 	maxWindows = 1 << 18 // three days
 	maxSteps   = 1 << 12
+	maxRate    = 1e9     // requests per second
 	maxMemory  = 1 << 30 // of all histograms
 )
 
@@ -279,6 +280,8 @@ func (r *reader) take(rec record) error {
 		return r.takeWindow(*rec.Window)
 	case rec.Step != nil:
 		return r.takeStep(*rec.Step)
+	case rec.Footer != nil && rec.Footer.Took < 0:
+		return fmt.Errorf("a run of %v", rec.Footer.Took)
 	case rec.Footer != nil:
 		steps, windows := r.run.Steps, r.run.Windows
 		*r.run = *rec.Footer
@@ -305,6 +308,9 @@ func (r *reader) takeWindow(w Window) error {
 func (r *reader) takeStep(s Step) error {
 	if len(r.run.Steps) == maxSteps {
 		return fmt.Errorf("more than %d steps", maxSteps)
+	}
+	if s.Rate < 0 || s.Rate > maxRate || s.Duration < 0 {
+		return fmt.Errorf("a step of %v requests per second for %v", s.Rate, s.Duration)
 	}
 	for _, l := range s.Outcomes {
 		if l == nil {
