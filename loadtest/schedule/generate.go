@@ -89,7 +89,7 @@ func (p piece) where(y float64) time.Duration {
 
 func (p Part) pieces() []piece {
 	if p.Period == 0 {
-		return []piece{{0, p.Duration, p.Rate, p.To}}
+		return []piece{{0, p.Duration, p.Rate, p.end()}}
 	}
 	var pieces []piece
 	for i := 0; ; i++ {

@@ -141,9 +141,9 @@ func TestStartsFollowTheRate(t *testing.T) {
 	for _, a := range []Arrivals{Even, Independent} {
 		for _, part := range []Part{
 			{Rate: 100, To: 2000, Duration: 20 * time.Second},
-			{Rate: 2000, To: 0, Duration: 20 * time.Second},
+			{Rate: 2000, To: nothing, Duration: 20 * time.Second},
 			{Rate: 100, To: 2000, Period: 5 * time.Second, Duration: 20 * time.Second},
-			{Rate: 700, To: 700, Duration: 20 * time.Second},
+			{Rate: 700, Duration: 20 * time.Second},
 		} {
 			s := made(t, Profile{a, []Part{part}}, 3)
 			mean, deviation := part.Mean()*20, 5*math.Sqrt(part.Mean()*20)
@@ -165,11 +165,11 @@ func TestStartsFollowTheRate(t *testing.T) {
 
 func TestStepsAreNamedAndCounted(t *testing.T) {
 	s := made(t, Profile{Even, []Part{
-		{Rate: 10, To: 10, Duration: time.Second, Warmup: true},
-		{Rate: 10, To: 10, Duration: time.Second},
+		{Rate: 10, Duration: time.Second, Warmup: true},
+		{Rate: 10, Duration: time.Second},
 		{Rate: 10, To: 30, Duration: time.Second},
-		{Rate: 10, To: 10, Duration: time.Second},
-		{Name: "last", Rate: 0.5, To: 0.5, Duration: 2 * time.Second},
+		{Rate: 10, Duration: time.Second},
+		{Name: "last", Rate: 0.5, Duration: 2 * time.Second},
 	}}, 0)
 	want := []Step{
 		{"warm-up", 0, 1e9, 10, true}, {"10/s", 1e9, 2e9, 10, false}, {"10/s to 30/s", 2e9, 3e9, 20, false},
@@ -235,7 +235,7 @@ func TestProfileRefuses(t *testing.T) {
 		{"too many starts", Poisson(MaxRate, 51*time.Second), "50000000"},
 		{"too short a period", Sine(1, 2, time.Millisecond, 1e9), "period"},
 		{"a period longer than its part", Sine(1, 2, 2e9, 1e9), "period"},
-		{"nothing but warm-up", Profile{Even, []Part{{Rate: 1, To: 1, Duration: 1e9, Warmup: true}}}, "warm-up"},
+		{"nothing but warm-up", Profile{Even, []Part{{Rate: 1, Duration: 1e9, Warmup: true}}}, "warm-up"},
 		{"no start by chance", Poisson(0.001, time.Millisecond), "no start"},
 	} {
 		if _, err := c.p.Schedule(1); err == nil || !strings.Contains(err.Error(), c.want) {

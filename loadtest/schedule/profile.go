@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ const (
 	MaxDuration = 24 * time.Hour
 	MaxParts    = 1000
 	minPeriod   = 100 * time.Millisecond
+	nothing     = 1e-6 // per second: where a rate that falls to 0 ends
 )
 
 // Arrivals is how starts are spread about the rate.
@@ -41,7 +43,7 @@ type Part struct {
 	Name     string // made from its rate if empty
 	Duration time.Duration
 	Rate     float64       // starts per second, at its beginning
-	To       float64       // the rate at its end, or, with a Period, the rate that it swings to
+	To       float64       // at its end or, with a Period, what the rate swings to; 0 for Rate throughout
 	Period   time.Duration // of a sine that goes from Rate to To and back; 0 for a straight line
 	Warmup   bool          // answers are not counted
 }
@@ -56,24 +58,24 @@ func Poisson(rate float64, d time.Duration) Profile { return level(Independent, 
 func Bursty(rate float64, d time.Duration) Profile { return level(Clustered, rate, d) }
 
 func level(a Arrivals, rate float64, d time.Duration) Profile {
-	return Profile{a, []Part{{Rate: rate, To: rate, Duration: d}}}
+	return Profile{a, []Part{{Rate: rate, Duration: d}}}
 }
 
 // Ramp goes from one rate to another by a straight line, with independent starts.
 func Ramp(from, to float64, d time.Duration) Profile {
-	return Profile{Independent, []Part{{Rate: from, To: to, Duration: d}}}
+	return Profile{Independent, []Part{{Rate: from, To: cmp.Or(to, nothing), Duration: d}}}
 }
 
 // Sine goes from one rate to another and back in each period, with independent starts.
 func Sine(low, high float64, period, d time.Duration) Profile {
-	return Profile{Independent, []Part{{Rate: low, To: high, Period: period, Duration: d}}}
+	return Profile{Independent, []Part{{Rate: low, To: cmp.Or(high, nothing), Period: period, Duration: d}}}
 }
 
 // Steps holds each of the rates for d.
 func Steps(a Arrivals, d time.Duration, rates ...float64) Profile {
 	p := Profile{Arrivals: a}
 	for _, rate := range rates {
-		p.Parts = append(p.Parts, Part{Rate: rate, To: rate, Duration: d})
+		p.Parts = append(p.Parts, Part{Rate: rate, Duration: d})
 	}
 	return p
 }
@@ -82,28 +84,31 @@ func Steps(a Arrivals, d time.Duration, rates ...float64) Profile {
 // before it and after it.
 func Spike(rate, peak float64, d, around time.Duration) Profile {
 	return Profile{Independent, []Part{
-		{Name: "before", Rate: rate, To: rate, Duration: around},
-		{Name: "spike", Rate: peak, To: peak, Duration: d},
-		{Name: "after", Rate: rate, To: rate, Duration: around},
+		{Name: "before", Rate: rate, Duration: around},
+		{Name: "spike", Rate: peak, Duration: d},
+		{Name: "after", Rate: rate, Duration: around},
 	}}
 }
+
+// end is the rate at the end of p or, with a period, at the other end of its swing.
+func (p Part) end() float64 { return cmp.Or(p.To, p.Rate) }
 
 // Mean is the average number of starts per second.
 func (p Part) Mean() float64 {
 	if p.Period == 0 || p.Duration <= 0 {
-		return (p.Rate + p.To) / 2
+		return (p.Rate + p.end()) / 2
 	}
 	// The rate is m − a·cos(2πt/period), with m the middle and a how far it swings to either side.
 	turn := 2 * math.Pi * p.Duration.Seconds() / p.Period.Seconds()
-	return (p.Rate+p.To)/2 - (p.To-p.Rate)/2*math.Sin(turn)/turn
+	return (p.Rate+p.end())/2 - (p.end()-p.Rate)/2*math.Sin(turn)/turn
 }
 
 // at is the rate at a time of the part.
 func (p Part) at(t time.Duration) float64 {
 	if p.Period == 0 {
-		return p.Rate + (p.To-p.Rate)*t.Seconds()/p.Duration.Seconds()
+		return p.Rate + (p.end()-p.Rate)*t.Seconds()/p.Duration.Seconds()
 	}
-	return (p.Rate+p.To)/2 - (p.To-p.Rate)/2*math.Cos(2*math.Pi*t.Seconds()/p.Period.Seconds())
+	return (p.Rate+p.end())/2 - (p.end()-p.Rate)/2*math.Cos(2*math.Pi*t.Seconds()/p.Period.Seconds())
 }
 
 // Check says what is wrong with a profile.

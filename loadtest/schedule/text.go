@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -82,16 +83,19 @@ func parsePart(words []string) (part Part, err error) {
 	if part.Rate, err = parseRate(next()); err != nil {
 		return Part{}, err
 	}
-	part.To = part.Rate
 	if follows("to") {
 		if part.To, err = parseRate(next()); err != nil {
 			return Part{}, err
 		}
+		part.To = cmp.Or(part.To, nothing)
 		if follows("every") {
 			if part.Period, err = parseDuration(next()); err != nil {
 				return Part{}, err
 			}
 		}
+	}
+	if part.Period == 0 && part.To == part.Rate {
+		part.To = 0
 	}
 	if word := next(); word != "for" {
 		return Part{}, fmt.Errorf("%q is where \"for\" and a duration go, such as 500/s for 30s", word)
@@ -142,8 +146,8 @@ func (p Part) String() string {
 
 func (p Part) rates() string {
 	text := perSecond(p.Rate)
-	if p.Period != 0 || p.To != p.Rate {
-		text += " to " + perSecond(p.To)
+	if p.Period != 0 || p.end() != p.Rate {
+		text += " to " + perSecond(p.end())
 	}
 	if p.Period != 0 {
 		text += " every " + short(p.Period)

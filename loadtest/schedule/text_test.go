@@ -16,7 +16,7 @@ func TestParse(t *testing.T) {
 		"100/s to 500/s for 1m":                               Ramp(100, 500, time.Minute),
 		"poisson 100/s to 500/s every 20s for 2m":             Sine(100, 500, 20*time.Second, 2*time.Minute),
 		"constant 1/s for 1s, 2/s for 1s,3/s for 1s":          Steps(Even, time.Second, 1, 2, 3),
-		"poisson warm-up 100/s for 5s, 100/s to 0/s for 10ms": {Independent, []Part{{Rate: 100, To: 100, Duration: 5e9, Warmup: true}, {Rate: 100, Duration: 1e7}}},
+		"poisson warm-up 100/s for 5s, 100/s to 0/s for 10ms": {Independent, []Part{{Rate: 100, Duration: 5e9, Warmup: true}, {Rate: 100, To: nothing, Duration: 1e7}}},
 	} {
 		got, err := Parse(text)
 		if err != nil || !reflect.DeepEqual(got, want) {
