@@ -78,6 +78,7 @@ func TestReadModelRefuses(t *testing.T) {
 		{"a capture of more than all", "capture: {rate: 2}", "capture.rate 2: use a share"},
 		{"a capture elsewhere", "capture: {rate: 1, path: ../etc}", "must stay below the server's capture_dir"},
 		{"a capture in no room", "capture: {rate: 1, max_bytes: 1KiB}", "capture.max_bytes 1KiB: at least 64KiB"},
+		{"a backend named like no value", "backend: null", `line 1: backend: null is no value in YAML: put it in quotes`},
 		{"two documents", "backend: cpu\n---\nbackend: cpu", "more than one YAML document"},
 		{"a key twice", "backend: cpu\nbackend: cpu", "already defined"},
 		{"not YAML", "a: [", "model.yaml"},

@@ -72,6 +72,9 @@ func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
 		if !ok {
 			return fmt.Errorf("line %d: unknown key %q%s: %s", key.Line, key.Value, inside(path), suggest(key.Value, fields))
 		}
+		if value.Kind == yaml.ScalarNode && value.Tag == "!!null" && value.Value != "" { // such as the backend of that name
+			return fmt.Errorf("line %d: %s: %s is no value in YAML: put it in quotes if it is a word, or leave the key out", value.Line, join(path, key.Value), value.Value)
+		}
 		if err := checkKeys(value, field, join(path, key.Value)); err != nil {
 			return err
 		}
