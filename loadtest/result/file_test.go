@@ -55,6 +55,22 @@ func TestFileRoundTrip(t *testing.T) {
 	}
 }
 
+func TestFileHasEverythingOnce(t *testing.T) {
+	data, _ := file(t, 3)
+	if n := bytes.Count(data, []byte("\n")); n != 7 || bytes.Contains(data, []byte(`"windows"`)) || bytes.Contains(data, []byte(`"steps"`)) {
+		t.Errorf("a file of %d lines, want a header, three windows, two steps and a footer without them", n)
+	}
+}
+
+func TestFileWithMoreAfterTheFooter(t *testing.T) {
+	data, _ := file(t, 1)
+	_, err := Read(bytes.NewReader(append(bytes.Clone(data), "xyz"...)))
+	var d *Damage
+	if !errors.As(err, &d) || d.Offset != int64(len(data)) || d.Bytes != 3 {
+		t.Errorf("Read() = %v, want 3 bytes from %d on", err, len(data))
+	}
+}
+
 func TestFileIsNotOverwritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run.results")
 	if err := Save(path, run(2)); err != nil {

@@ -36,22 +36,20 @@ func Merge(runs ...*Run) (*Run, error) {
 
 // same says what keeps two runs from being merged.
 func same(a, b *Run) error {
-	asked := b.Asked
-	asked.Seed = a.Asked.Seed
 	for _, f := range []struct {
 		name string
 		a, b any
 	}{
-		{"target", a.Asked.Target, asked.Target},
-		{"model", a.Asked.Model, asked.Model},
-		{"version", a.Asked.Version, asked.Version},
-		{"body", a.Asked.Body, asked.Body},
-		{"profile", a.Asked.Profile, asked.Profile},
-		{"closed loop", a.Asked.Closed, asked.Closed},
-		{"connections", a.Asked.Connections, asked.Connections},
-		{"time limit", a.Asked.Timeout, asked.Timeout},
-		{"inputs", a.Asked.Inputs, asked.Inputs},
-		{"cache", a.Asked.Cache, asked.Cache},
+		{"target", a.Asked.Target, b.Asked.Target},
+		{"model", a.Asked.Model, b.Asked.Model},
+		{"version", a.Asked.Version, b.Asked.Version},
+		{"body", a.Asked.Body, b.Asked.Body},
+		{"profile", a.Asked.Profile, b.Asked.Profile},
+		{"closed loop", a.Asked.Closed, b.Asked.Closed},
+		{"connections", a.Asked.Connections, b.Asked.Connections},
+		{"time limit", a.Asked.Timeout, b.Asked.Timeout},
+		{"inputs", a.Asked.Inputs, b.Asked.Inputs},
+		{"cache", a.Asked.Cache, b.Asked.Cache},
 	} {
 		if f.a != f.b {
 			return fmt.Errorf("%s %v, want %v", f.name, show(f.b), show(f.a))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // run is a run of n windows and two steps.
@@ -69,6 +71,9 @@ func TestHistogramQuantiles(t *testing.T) {
 	t.Run("packed", check)
 	h.Merge(nil)
 	t.Run("after a merge of nothing", check)
+	if h.Record(time.Hour); h.Count() != 1001 || h.Within(250*time.Millisecond) != 250 {
+		t.Errorf("recording in a packed histogram leaves %d durations, want 1001", h.Count())
+	}
 }
 
 func TestHistogramRange(t *testing.T) {
@@ -178,12 +183,17 @@ func TestHistogramUnmarshalRefuses(t *testing.T) {
 	tooMany := NewHistogram()
 	tooMany.RecordN(time.Second, 1<<53+1)
 	good := text(t, NewHistogram())
+	coarse, err := hdrhistogram.New(int64(shortest), int64(longest), 2).Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, give := range map[string]string{
 		"nothing":            "",
 		"no base64":          "?" + good[1:],
 		"half of one":        good[:len(good)/2],
 		"a flipped letter":   good[:20] + "A" + good[21:],
 		"another range":      "HISTFAAAABx4nJNpmSzMwMDAxAABzFCaEURcm7yEwf4DRGB+HwMAnvQGrw==",
+		"fewer digits":       string(coarse),
 		"too many durations": text(t, tooMany),
 	} {
 		if err := new(Histogram).UnmarshalText([]byte(give)); err == nil || !strings.HasPrefix(err.Error(), "histogram: ") {
@@ -246,7 +256,7 @@ func TestMergeRepetitions(t *testing.T) {
 	if len(m.Windows) != 5 || m.Windows[3].Begin != 2500*time.Millisecond || m.Length(2) != 500*time.Millisecond || m.Length(4) != 500*time.Millisecond {
 		t.Errorf("windows of the merged run do not follow one another: %+v", m.Windows)
 	}
-	if m.Took != 4*time.Second || !m.Began.Equal(b.Began) || m.Generator.Sent != 2000 || m.Generator.Delay.Count() != 20 || m.Server.Lookups != 8 {
+	if m.Took != 4*time.Second || !m.Began.Equal(b.Began) || m.Generator.Sent != 2000 || m.Generator.Delay.Count() != 20 || m.Server.Lookups != 8 || m.Server.Memory != 1<<20 {
 		t.Errorf("merged run = %+v", m)
 	}
 	if m.Stopped != "run 2: p99 over 1s" || !reflect.DeepEqual(m.Invalid, []string{"run 2: 2 sends dropped"}) {
@@ -254,6 +264,23 @@ func TestMergeRepetitions(t *testing.T) {
 	}
 	if a.Steps[0].Count(OK) != 100 {
 		t.Error("a merge changed its first run")
+	}
+}
+
+func TestMergeKeepsStepsOfOtherRatesApart(t *testing.T) {
+	a, b := run(1), run(1)
+	b.Steps[0].Rate = 51
+	if m, err := Merge(a, b); err != nil || len(m.Steps) != 3 {
+		t.Errorf("Merge() = %+v, %v, want three steps", m, err)
+	}
+}
+
+func TestRunLengthOfWindows(t *testing.T) {
+	r := &Run{Took: 9 * time.Second, Windows: []Window{{}, {Begin: 900 * time.Millisecond}, {Begin: 2 * time.Second}}}
+	for i, want := range []time.Duration{900 * time.Millisecond, 1100 * time.Millisecond, time.Second} {
+		if got := r.Length(i); got != want {
+			t.Errorf("Length(%d) = %v, want %v", i, got, want)
+		}
 	}
 }
 
