@@ -94,8 +94,19 @@ func (w *Writer) Step(s Step) error {
 }
 
 // Close writes what is left of r, its windows and steps beyond as many as have been written, and
-// the footer, and closes the file.
+// the footer, and closes the file. Of a run that came to nothing r is nil: the file stays cut.
 func (w *Writer) Close(r *Run) error {
+	err := w.finish(r)
+	if f, ok := w.to.(*os.File); ok {
+		return errors.Join(err, f.Sync(), f.Close())
+	}
+	return err
+}
+
+func (w *Writer) finish(r *Run) error {
+	if r == nil {
+		return nil
+	}
 	for _, v := range r.Windows[min(w.windows, len(r.Windows)):] {
 		if err := w.Window(v); err != nil {
 			return err
@@ -108,11 +119,7 @@ func (w *Writer) Close(r *Run) error {
 	}
 	footer := *r
 	footer.Windows, footer.Steps = nil, nil
-	err := w.write(record{Footer: &footer})
-	if f, ok := w.to.(*os.File); ok {
-		return errors.Join(err, f.Sync(), f.Close())
-	}
-	return err
+	return w.write(record{Footer: &footer})
 }
 
 func (w *Writer) write(r record) error {

@@ -71,6 +71,20 @@ func TestFileWithMoreAfterTheFooter(t *testing.T) {
 	}
 }
 
+func TestFileOfARunThatCameToNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run.results")
+	w, err := Create(path, run(1).Asked, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Window(run(1).Windows[0]), w.Close(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Load(path); err == nil || r == nil || len(r.Windows) != 1 {
+		t.Errorf("Load() = %+v, %v, want a window and the damage", r, err)
+	}
+}
+
 func TestFileIsNotOverwritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run.results")
 	if err := Save(path, run(2)); err != nil {
