@@ -53,7 +53,7 @@ var allowed = map[string][]string{
 	"bench/chaos":       {"bench/chaos/orders", "plugins", "server", "server/config"},
 	"bench/chaos/fault": {"backends", "bench/chaos/orders", "plugins"},
 
-	"bench/loadtest": {"loadtest/attack", "loadtest/result", "loadtest/schedule"},
+	"bench/loadtest": {"loadtest/attack", "loadtest/facts", "loadtest/result", "loadtest/scenario", "loadtest/schedule", "loadtest/stage", "loadtest/stats"},
 
 	"server": {"backends", "batching", "cache", "plugins", "plugins/discover", "plugins/host", "server/capture", "server/catalog", "server/config",
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},

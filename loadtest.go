@@ -101,8 +101,10 @@ func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
 		return nil, done, err
 	}
 	if l.modelOnly != "" {
-		if c.Flags().Changed("url") || c.Flags().Changed("metrics") {
-			return nil, done, errors.New("--model-only and --url contradict each other: with --model-only there is no server")
+		for _, name := range []string{"url", "metrics", "cache", "model"} {
+			if c.Flags().Changed(name) {
+				return nil, done, fmt.Errorf("--model-only and --%s contradict each other: with --model-only there is no server", name)
+			}
 		}
 		d, err := openDirect(c.Context(), l.modelOnly, l.Version)
 		if err != nil {
@@ -204,13 +206,27 @@ func (l *loadFlags) verdict(r *result.Run) report.Verdict {
 
 // finish prints the document, writes the report, and returns what the program ends with.
 func (l *loadFlags) finish(c *cobra.Command, d report.Document) error {
-	if err := report.Table(c.OutOrStdout(), d); err != nil {
+	shown := d
+	if runs(d) > mostShown {
+		shown.Series = nil // the report has them
+	}
+	if err := report.Table(c.OutOrStdout(), shown); err != nil {
 		return err
 	}
 	if err := l.write(c, d); err != nil {
 		return err
 	}
 	return exitWith(d)
+}
+
+// mostShown is how many runs are shown in the terminal.
+const mostShown = 3
+
+func runs(d report.Document) (n int) {
+	for _, s := range d.Series {
+		n += len(s.Runs)
+	}
+	return n
 }
 
 // exitWith is the error with the code of a document's verdict, nil if it passes.

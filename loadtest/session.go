@@ -303,7 +303,7 @@ func (s *Session) sign(run *result.Run) {
 		a.Target = "the model by itself"
 	}
 	a.Body = map[bool]string{false: "json", true: "binary"}[s.options.Binary]
-	a.Inputs, a.Seed = s.set.String(), s.options.Seed
+	a.Inputs = s.set.String()
 	a.Cache = string(s.options.Cache)
 	if s.options.Cache == Production {
 		a.Cache = "as in production"

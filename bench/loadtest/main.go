@@ -33,6 +33,8 @@ type row struct {
 var rows = []row{
 	{"stall", "percentiles on a server with an injected 1.4 s stall, against the arithmetic truth", "p99 within 5 %", stallRow},
 	{"wrk", "requests/s scheduled on one core with < 0.1 % late, small binary body, against wrk on the same core", "≥ 0.60", wrkRow},
+	{"gate", "the gate on a build with an injected 5 % p99 regression, 20 trials; without one, 20 trials", "caught ≥ 19; false alarms ≤ 1", gateRow},
+	{"soak", "soak of 10 minutes on a server made to leak 1 MB/min; on the healthy one", "caught; not accused", soakRow},
 }
 
 // roleKey makes this program one of the processes that it measures.
@@ -42,6 +44,12 @@ var roles = map[string]func(ctx context.Context) error{
 	"stall server": serveStall,
 	"fast server":  serveFast,
 	"generator":    generate,
+
+	"baseline build":      serveBaseline,
+	"regressed build":     serveRegressed,
+	"healthy server":      serveHealthy,
+	"leaking server":      serveLeaky,
+	"very leaking server": serveVeryLeaky,
 }
 
 func main() {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/stats"
@@ -62,6 +63,9 @@ func (g Growth) String() string {
 	unit, scale := "", 1.0
 	if g.Name == "memory" {
 		unit, scale = "MiB", 1<<20
+	}
+	if math.IsNaN(g.Slope.Estimate) {
+		return g.Name + ": too short to tell"
 	}
 	word := map[stats.Verdict]string{stats.Same: "steady", stats.Changed: "LEAKING", stats.CannotTell: "cannot tell"}[g.Verdict]
 	return fmt.Sprintf("%s: %+.3g %s/min (95 %%: %+.3g to %+.3g), %s", g.Name, g.Slope.Estimate/scale, unit, g.Slope.Low/scale, g.Slope.High/scale, word)

@@ -41,7 +41,7 @@ func TestSoak(t *testing.T) {
 		{"goroutines leak", soaked(0, 3, 0), Fail, "goroutines: +"},
 		{"files leak", soaked(0, 0, 2), Fail, "files: +"},
 		{"only memory is known", unknown, Pass, "steady"},
-		{"too short", soaked(0, 0, 0)[:50], Unstable, "cannot tell"},
+		{"too short", soaked(0, 0, 0)[:50], Unstable, "too short to tell"},
 		{"nothing known", make([]Sample, 600), Unstable, ""},
 	} {
 		growths := Soak(c.samples)

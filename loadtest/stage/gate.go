@@ -13,7 +13,7 @@ import (
 // gate collects what was found.
 type gate struct {
 	verdict  scenario.Verdict
-	reasons  []string
+	broken   []string // what kept the plan from its end
 	findings []report.Finding
 }
 
@@ -21,9 +21,18 @@ type gate struct {
 func (g *gate) find(v scenario.Verdict, name, want, got string) {
 	g.verdict = scenario.Worst(g.verdict, v)
 	g.findings = append(g.findings, report.Finding{Name: name, Want: want, Got: got, Held: v == scenario.Pass})
-	if v != scenario.Pass {
-		g.reasons = append(g.reasons, fmt.Sprintf("%s: %s, want %s", name, got, want))
+}
+
+// reasons say the verdict in words, with the errors that kept the plan from its end.
+func (g *gate) reasons() []string {
+	missed := 0
+	for _, f := range g.findings {
+		if !f.Held {
+			missed++
+		}
 	}
+	said := []string{fmt.Sprintf("%d of %d checks are held", len(g.findings)-missed, len(g.findings))}
+	return append(said, g.broken...)
 }
 
 // whether is Pass if held and else Fail.

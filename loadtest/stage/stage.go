@@ -38,7 +38,7 @@ func Run(ctx context.Context, p Plan, o Options) (report.Document, scenario.Verd
 	err := s.run(ctx)
 	if err != nil {
 		s.verdict = scenario.Worst(s.verdict, scenario.Invalid)
-		s.reasons = append(s.reasons, err.Error())
+		s.broken = append(s.broken, err.Error())
 	}
 	return s.document(), s.verdict, err
 }
@@ -314,11 +314,11 @@ func (s *stage) block(ctx context.Context, turns []int) (err error) {
 		}
 		defer func() { err = errors.Join(err, servers[i].stop(patience)) }()
 	}
-	for _, arm := range turns {
+	for _, arm := range turns { // all with the same starts, so that those do not differ, too
 		n := len(s.arms[arm])
 		name := fmt.Sprintf("%s, run %d of %d", [2]string{"baseline", "candidate"}[arm], n+1, s.Compare.Runs)
 		part := schedule.Part{Name: "beside the baseline", Rate: s.rate(s.Compare.Share), Duration: s.Compare.Length}
-		r, err := s.attack(ctx, servers[arm], Attack{Name: name, Seed: s.Seed + uint64(n), Profile: s.profile(part)}, false)
+		r, err := s.attack(ctx, servers[arm], Attack{Name: name, Seed: s.Seed, Profile: s.profile(part)}, false)
 		if err != nil {
 			return err
 		}
@@ -333,7 +333,7 @@ func (s *stage) block(ctx context.Context, turns []int) (err error) {
 func (s *stage) document() report.Document {
 	d := report.Document{
 		Title:    "staging of " + s.Model,
-		Verdict:  report.Verdict{Outcome: report.Outcome(s.verdict), Reasons: s.reasons},
+		Verdict:  report.Verdict{Outcome: report.Outcome(s.verdict), Reasons: s.reasons()},
 		Goal:     report.Goal{Quantile: s.Goals.Latency.Percentile, Limit: s.Goals.Latency.Limit},
 		Findings: s.findings,
 	}
