@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// end runs the program and returns its exit code and all that it printed.
+func end(t *testing.T, args ...string) (code int, text string) {
+	t.Helper()
+	out, err := thrum(args...).CombinedOutput()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	if failed != nil {
+		code = failed.ExitCode()
+	}
+	return code, string(out)
+}
+
+// The machine may be too busy for figures to be believed, which ends with 2, but not for a report.
+func believable(code int) bool { return code == 0 || code == 2 }
+
+func TestLoadtestMeasuresAServer(t *testing.T) {
+	p := startServer(t, "examples/models")
+	url, metrics := p.http, p.admin+"/metrics"
+	dir := t.TempDir()
+	html := filepath.Join(dir, "a.html")
+	code, text := end(t, "loadtest", "--url", url, "--metrics", metrics, "--model", "digits", "--rate", "50", "--duration", "2s",
+		"--binary", "--input", "golden:examples/models/digits", "--check", "0.5", "--report", html)
+	if !believable(code) || !strings.Contains(text, "cache hits") || !strings.Contains(text, "answers") {
+		t.Fatalf("loadtest ends with %d:\n%s", code, text)
+	}
+	for _, suffix := range []string{"a.html", "a.json", "a.runs"} {
+		if info, err := os.Stat(filepath.Join(dir, suffix)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v, want a file", suffix, err)
+		}
+	}
+	if code, text := end(t, "loadtest", "report", filepath.Join(dir, "a.runs"), "--report", filepath.Join(dir, "b.html")); !believable(code) {
+		t.Errorf("report ends with %d:\n%s", code, text)
+	}
+	merged := filepath.Join(dir, "m.runs")
+	if code, text := end(t, "loadtest", "merge", filepath.Join(dir, "a.runs"), filepath.Join(dir, "a.runs"), "--into", merged); code != 0 {
+		t.Errorf("merge ends with %d:\n%s", code, text)
+	}
+	if code, text := end(t, "loadtest", "--url", url, "--model", "digts", "--rate", "5"); code != 2 || !strings.Contains(text, "digits") {
+		t.Errorf("an unknown model ends with %d, want 2 and the models that there are:\n%s", code, text)
+	}
+	if code, text := end(t, "loadtest", "--url", url, "--model", "digits", "--rate", "5", "--input", "golden:examples/models/tumor"); code != 2 || !strings.Contains(text, "expects") && !strings.Contains(text, "no input") {
+		t.Errorf("inputs of another model end with %d, want 2 and what it takes:\n%s", code, text)
+	}
+}
+
+func TestLoadtestMeasuresAModelByItself(t *testing.T) {
+	code, text := end(t, "loadtest", "--model-only", "examples/models/digits", "--rate", "50", "--duration", "1s", "--check", "1", "--input", "golden:examples/models/digits")
+	if !believable(code) || !strings.Contains(text, "the model by itself") || strings.Contains(text, "are wrong") {
+		t.Errorf("loadtest --model-only ends with %d:\n%s", code, text)
+	}
+}
+
+func TestLoadtestReportsWhatWasMeasuredUntilCtrlC(t *testing.T) {
+	p := startServer(t, "examples/models")
+	cmd := thrum("loadtest", "--url", p.http, "--model", "digits", "--rate", "50", "--duration", "10m")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	live, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := live.Read(make([]byte, 1)); err != nil { // the first window
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, live)
+	_ = cmd.Wait()
+	if text := out.String(); !strings.Contains(text, "stopped early") || !strings.Contains(text, "what became of requests") || !believable(cmd.ProcessState.ExitCode()) {
+		t.Errorf("ends with %d:\n%s", cmd.ProcessState.ExitCode(), text)
+	}
+}
+
+func TestLoadtestRefuses(t *testing.T) {
+	dir := t.TempDir()
+	plan := filepath.Join(dir, "plan.yaml")
+	if err := os.WriteFile(plan, []byte("model: digits\nforcast: 3/s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nowhere := "http://127.0.0.1:1"
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"nothing to send", []string{"--model", "a"}, []string{"--rate"}},
+		{"two loads", []string{"--model", "a", "--rate", "5", "--concurrency", "3"}, []string{"--rate and --concurrency"}},
+		{"two lengths", []string{"--model", "a", "--profile", "poisson 5/s for 1s", "--duration", "3s"}, []string{"--duration and --profile"}},
+		{"arrivals of a closed loop", []string{"--model", "a", "--concurrency", "5", "--arrivals", "bursty"}, []string{"--arrivals", "--concurrency"}},
+		{"two forms", []string{"--model", "a", "--rate", "5", "--json", "--binary"}, []string{"--json and --binary"}},
+		{"a gate without a goal", []string{"--model", "a", "--rate", "5", "--stop-rule", "gate"}, []string{"--slo"}},
+		{"too short to publish", []string{"--model", "a", "--rate", "5", "--stop-rule", "publish", "--slo", "p99<=5ms", "--duration", "1s"}, []string{"--stop-rule publish and --duration"}},
+		{"an unknown flag", []string{"--rat", "5"}, []string{"--rat", "--help"}},
+		{"not a goal", []string{"--slo", "5ms"}, []string{"p99<=5ms"}},
+		{"no model", []string{"--rate", "5"}, []string{"--model"}},
+		{"nobody there", []string{"--url", nowhere, "--model", "a", "--rate", "5"}, []string{nowhere, "curl"}},
+		{"no address", []string{"--url", "ftp://a", "--model", "a", "--rate", "5"}, []string{"http://127.0.0.1:8000"}},
+		{"a report that is none", []string{"--model", "a", "--rate", "5", "--report", "a.pdf"}, []string{".html"}},
+		{"a report nowhere", []string{"--model", "a", "--rate", "5", "--report", "/no/such/a.html"}, []string{"mkdir -p /no/such"}},
+		{"a model that is not there", []string{"--model-only", "/no/such", "--rate", "5"}, []string{"/no/such"}},
+		{"a model by itself and a server", []string{"--model-only", "examples/models/digits", "--url", nowhere, "--rate", "5"}, []string{"--model-only and --url"}},
+		{"a peak without a goal", []string{"peak", "--model-only", "examples/models/digits"}, []string{"--slo"}},
+		{"a soak of nothing known", []string{"soak", "--model-only", "examples/models/digits", "--rate", "5"}, []string{"--metrics", "--pid"}},
+		{"a spike without a rate", []string{"spike", "--model-only", "examples/models/digits", "--slo", "p99<=5ms"}, []string{"--rate"}},
+		{"a plan with an unknown key", []string{"stage", plan}, []string{"forcast", "line 2"}},
+		{"a plan that is not there", []string{"stage", "/no/such.yaml"}, []string{"/no/such.yaml"}},
+		{"results that are none", []string{"report", plan}, []string{plan, "none that"}},
+		{"a merge to nowhere", []string{"merge", plan, plan}, []string{"--into"}},
+	} {
+		code, text := end(t, append([]string{"loadtest"}, c.args...)...)
+		if code != 2 {
+			t.Errorf("%s: ends with %d, want 2:\n%s", c.name, code, text)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q, want %q in it", c.name, text, want)
+			}
+		}
+	}
+}
+
+func TestLoadtestHelpHasExamples(t *testing.T) {
+	seen := 0
+	c := loadtestCommand()
+	all := append(c.Commands(), c)
+	for i := 0; i < len(all); i++ {
+		if all[i] != c {
+			all = append(all, all[i].Commands()...)
+		}
+		if !strings.Contains(all[i].Example, "thrum loadtest") {
+			t.Errorf("%s has no example", all[i].CommandPath())
+		}
+		seen++
+	}
+	if seen < 12 {
+		t.Errorf("%d commands, want peak, scenario and its four, soak, spike, stage, report, merge and loadtest", seen)
+	}
+}
