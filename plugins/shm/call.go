@@ -3,6 +3,7 @@ package shm
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,49 +11,49 @@ import (
 // for its end, so what that takes, a channel and a timer, is made only when they do; then the call
 // is not used again.
 type call struct {
-	clock clock
-
-	mu         sync.Mutex // protects the fields below
 	where      place
 	generation uint64
+	clock      clock
 	deadline   int64 // 0 for none
-	cancelled  bool
-	inner      context.Context // nil until somebody wants to wait
-	stop       context.CancelFunc
+	cancelled  atomic.Bool
+
+	mu    sync.Mutex              // held while inner is made
+	inner atomic.Pointer[waiting] // nil until somebody wants to wait
+}
+
+// waiting is a context that can be waited for.
+type waiting struct {
+	context.Context
+	stop context.CancelFunc
 }
 
 // next returns the context of the next call: c itself, unless it is nil or somebody has wanted to
 // wait for its end, who may do so still.
 func (c *call) next(k clock, d descriptor) *call {
-	if c == nil {
-		c = &call{clock: k}
+	if c == nil || c.inner.Load() != nil {
+		return &call{where: place{d.arena, d.slot}, generation: d.generation, clock: k, deadline: d.deadline}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner != nil {
-		c = &call{clock: k}
+	c.where, c.generation, c.deadline = place{d.arena, d.slot}, d.generation, d.deadline
+	if c.cancelled.Load() {
+		c.cancelled.Store(false)
 	}
-	c.where, c.generation, c.deadline, c.cancelled = place{d.arena, d.slot}, d.generation, d.deadline, false
 	return c
 }
 
 func (c *call) cancel() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cancelled = true
-	if c.stop != nil {
-		c.stop()
+	c.cancelled.Store(true)
+	c.end()
+}
+
+// end ends the wait of whoever waits.
+func (c *call) end() {
+	if w := c.inner.Load(); w != nil {
+		w.stop()
 	}
 }
 
 // Deadline implements context.Context.
 func (c *call) Deadline() (time.Time, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.until()
-}
-
-func (c *call) until() (time.Time, bool) {
 	if c.deadline == 0 {
 		return time.Time{}, false
 	}
@@ -63,18 +64,20 @@ func (c *call) until() (time.Time, bool) {
 func (c *call) full() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inner != nil {
-		return c.inner
+	if w := c.inner.Load(); w != nil {
+		return w
 	}
-	if deadline, ok := c.until(); ok {
-		c.inner, c.stop = context.WithDeadline(context.Background(), deadline)
+	w := &waiting{}
+	if deadline, ok := c.Deadline(); ok {
+		w.Context, w.stop = context.WithDeadline(context.Background(), deadline)
 	} else {
-		c.inner, c.stop = context.WithCancel(context.Background())
+		w.Context, w.stop = context.WithCancel(context.Background())
 	}
-	if c.cancelled {
-		c.stop()
+	c.inner.Store(w)
+	if c.cancelled.Load() { // before it could be told
+		w.stop()
 	}
-	return c.inner
+	return w
 }
 
 // Done implements context.Context.
@@ -82,15 +85,12 @@ func (c *call) Done() <-chan struct{} { return c.full().Done() }
 
 // Err implements context.Context.
 func (c *call) Err() error {
-	c.mu.Lock()
-	inner, cancelled := c.inner, c.cancelled
-	c.mu.Unlock()
 	switch deadline, ok := c.Deadline(); {
-	case inner != nil:
-		return inner.Err()
+	case c.inner.Load() != nil:
+		return c.inner.Load().Err()
 	case ok && !time.Now().Before(deadline):
 		return context.DeadlineExceeded
-	case cancelled:
+	case c.cancelled.Load():
 		return context.Canceled
 	}
 	return nil

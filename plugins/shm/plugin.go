@@ -23,12 +23,12 @@ type Plugin struct {
 	socket  *net.UnixConn
 	clock   clock
 
-	receive  sync.Mutex // held by the worker that waits for requests, and
-	requests ring       // reads them
+	receive  turns // of the worker that waits for requests, and
+	requests ring  // reads them
 	spin     spinner
 
-	send    sync.Mutex // held by a worker that
-	replies ring       // writes a reply
+	send    turns // of a worker that
+	replies ring  // writes a reply
 
 	closed atomic.Bool
 
@@ -44,6 +44,24 @@ type mapping struct {
 	region    region
 	slots     uint32
 	slotBytes uint64
+}
+
+// turns is a mutex among workers, which costs nothing where there is only one.
+type turns struct {
+	sync.Mutex
+	alone bool
+}
+
+func (t *turns) begin() {
+	if !t.alone {
+		t.Lock()
+	}
+}
+
+func (t *turns) end() {
+	if !t.alone {
+		t.Unlock()
+	}
 }
 
 type place struct{ arena, slot uint32 }
@@ -102,6 +120,7 @@ type Handler func(ctx context.Context, r Request) Answer
 // that has received it, until Close. An error is what the host has done that no host may do.
 func (p *Plugin) Serve(workers int, handle Handler) error {
 	p.running = make([]*call, workers)
+	p.receive.alone, p.send.alone = workers == 1, workers == 1
 	var all sync.WaitGroup
 	all.Go(func() {
 		if err := p.listen(); err != nil {
@@ -164,17 +183,17 @@ func (p *Plugin) work(worker int, handle Handler) error {
 		}
 		d.code, d.tag, d.deadline = a.Code, a.Tag, 0
 		d.offset, d.length = r.at, uint64(a.Length)
-		p.send.Lock()
+		p.send.begin()
 		p.replies.write(d)
-		p.send.Unlock()
+		p.send.end()
 		roused = p.replies.wake()
 	}
 }
 
 // next returns the next request, or false after Close.
 func (p *Plugin) next(roused bool) (descriptor, bool) {
-	p.receive.Lock()
-	defer p.receive.Unlock()
+	p.receive.begin()
+	defer p.receive.end()
 	for {
 		if d, ok := p.requests.read(); ok {
 			return d, true
@@ -219,7 +238,7 @@ func (p *Plugin) end(worker int, c *call) {
 	p.mu.Lock()
 	p.running[worker] = nil
 	p.mu.Unlock()
-	c.cancel()
+	c.end()
 }
 
 // listen does what the host says over the socket.
