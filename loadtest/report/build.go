@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/result"
@@ -146,31 +145,37 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 // buildCourse returns the windows, several as one where there are too many.
 func buildCourse(r *result.Run) []courseView {
 	course := []courseView{}
-	at := 0
 	each := max(1, (len(r.Windows)+maxCourse-1)/maxCourse)
-	for some := range slices.Chunk(r.Windows, each) {
-		c := courseView{BeginS: some[0].Begin.Seconds(), Outcomes: map[result.Outcome]uint64{}}
-		answers := (*result.Histogram)(nil).Clone()
-		var length time.Duration
-		for _, w := range some {
-			length += r.Length(at)
-			at++
-			c.Offered += float64(w.Offered)
-			for _, o := range result.Outcomes {
-				c.Outcomes[o] += w.Outcomes[o]
-			}
-			answers.Merge(w.OK)
-			c.Inflight = max(c.Inflight, w.Inflight)
+	for from := 0; from < len(r.Windows); {
+		to := min(from+each, len(r.Windows))
+		if last := len(r.Windows) - 1; to == last && r.Length(last) < time.Second/2 {
+			to++ // the few milliseconds of the last answers have no rate worth the name
 		}
-		c.LengthS = length.Seconds()
-		if length > 0 {
-			c.Offered /= c.LengthS
-			c.Achieved = float64(c.Outcomes[result.OK]) / c.LengthS
-		}
-		c.Latency = buildLatency(answers)
-		course = append(course, c)
+		course = append(course, buildPoint(r, from, to))
+		from = to
 	}
 	return course
+}
+
+// buildPoint returns the windows from one to another as a point of the course.
+func buildPoint(r *result.Run, from, to int) courseView {
+	c := courseView{BeginS: r.Windows[from].Begin.Seconds(), Outcomes: map[result.Outcome]uint64{}}
+	answers := (*result.Histogram)(nil).Clone()
+	for i, w := range r.Windows[from:to] {
+		c.LengthS += r.Length(from + i).Seconds()
+		c.Offered += float64(w.Offered)
+		for _, o := range result.Outcomes {
+			c.Outcomes[o] += w.Outcomes[o]
+		}
+		answers.Merge(w.OK)
+		c.Inflight = max(c.Inflight, w.Inflight)
+	}
+	if c.LengthS > 0 {
+		c.Offered /= c.LengthS
+		c.Achieved = float64(c.Outcomes[result.OK]) / c.LengthS
+	}
+	c.Latency = buildLatency(answers)
+	return c
 }
 
 func allWindows(r *result.Run) *result.Histogram {

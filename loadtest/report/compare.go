@@ -63,6 +63,11 @@ func alike(runs, others []*result.Run) []*result.Run {
 	return some
 }
 
+// apart says whether there are series that have nothing in common.
+func apart(v view) bool { return len(v.Series) > 1 && len(v.Comparison) == 0 }
+
+const apartWords = "Nothing is compared: the other runs were under another load."
+
 func change(c comparison) comparison {
 	if c.Other != 0 {
 		c.ChangePercent = new(100 * (c.This - c.Other) / c.Other)

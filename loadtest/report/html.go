@@ -52,6 +52,7 @@ type layout struct {
 	OutcomeColumns int
 	Comparisons    []comparisonRow
 	This           string
+	Apart          string // why nothing is compared
 	Stages         []stageBar
 	Facts          []fact
 
@@ -123,6 +124,9 @@ func layOut(v view) layout {
 		if r.Stages != nil {
 			l.Stages = append(l.Stages, layOutStages(r))
 		}
+	}
+	if apart(v) {
+		l.Apart = apartWords
 	}
 	l.Began = began(runs)
 	l.Facts = facts(runs)

@@ -207,6 +207,20 @@ func TestReportsOfAbsurdRuns(t *testing.T) {
 	}
 }
 
+func TestNothingToCompareIsSaid(t *testing.T) {
+	d := Document{Series: []Series{{"new", []*result.Run{made(1, 1, 1, 100)}}, {"old", []*result.Run{made(2, 1, 1, 200)}}}}
+	var text bytes.Buffer
+	if err := Table(&text, d); err != nil {
+		t.Fatal(err)
+	}
+	if html := rendered(t, d); !strings.Contains(text.String(), apartWords) || !strings.Contains(html, apartWords) {
+		t.Error("runs of different loads are compared with nothing, and nobody is told")
+	}
+	if html := rendered(t, twoSeries()); strings.Contains(html, apartWords) {
+		t.Error("runs of the same load are said to be of different ones")
+	}
+}
+
 func TestCourseOfALongRunIsThinned(t *testing.T) {
 	r := &result.Run{}
 	for i := range 3*maxCourse + 1 {
@@ -224,6 +238,30 @@ func TestCourseOfALongRunIsThinned(t *testing.T) {
 	}
 }
 
+// Otherwise the last milliseconds of a run would have a rate that nobody asked for.
+func TestCourseEndsWithAWholeWindow(t *testing.T) {
+	second := func(i int) result.Window {
+		return result.Window{Begin: time.Duration(i) * time.Second, Offered: 10, Outcomes: map[result.Outcome]uint64{result.OK: 10}}
+	}
+	for _, c := range []struct {
+		took        time.Duration
+		points      int
+		begin, rate float64
+	}{
+		{3 * time.Second, 3, 2, 10},
+		{2600 * time.Millisecond, 3, 2, 10 / 0.6},
+		{2005 * time.Millisecond, 2, 1, 20 / 1.005},
+	} {
+		course := buildCourse(&result.Run{Took: c.took, Windows: []result.Window{second(0), second(1), second(2)}})
+		if last := course[len(course)-1]; len(course) != c.points || last.BeginS != c.begin || math.Abs(last.Achieved-c.rate) > 1e-9 {
+			t.Errorf("a run of %v: %d points, the last %+v, want %d, the last from %v on with %v/s", c.took, len(course), last, c.points, c.begin, c.rate)
+		}
+	}
+	if course := buildCourse(&result.Run{Took: time.Millisecond, Windows: []result.Window{second(0)}}); len(course) != 1 {
+		t.Errorf("a run of a millisecond has %d points, want one", len(course))
+	}
+}
+
 func TestStagesOfAServerThatSaysNothing(t *testing.T) {
 	d := small()
 	v := build(d)
@@ -236,7 +274,7 @@ func TestStagesOfAServerThatSaysNothing(t *testing.T) {
 	}
 }
 
-func page0(t *testing.T, d Document) string {
+func rendered(t *testing.T, d Document) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := HTML(&b, d); err != nil {
@@ -277,7 +315,7 @@ func body(t *testing.T, html string) (text string, elements []xml.StartElement) 
 
 func TestHTMLNeedsNothingElse(t *testing.T) {
 	for name, d := range documents() {
-		html := page0(t, d)
+		html := rendered(t, d)
 		if n := strings.Count(html, "<script"); n != 3 {
 			t.Errorf("%s: %d scripts, want that of the plots, ours and the data", name, n)
 		}
@@ -311,7 +349,7 @@ func TestHTMLEscapesWhatComesFromOutside(t *testing.T) {
 	}
 	d.Findings[0] = Finding{hostile, hostile, hostile, true}
 	d.Verdict.Reasons, r.Invalid = []string{hostile}, []string{hostile}
-	html := page0(t, d)
+	html := rendered(t, d)
 	if strings.Count(html, "<script") != 3 || strings.Contains(html, "<img") {
 		t.Error("text from outside has become markup")
 	}
@@ -323,7 +361,7 @@ func TestHTMLEscapesWhatComesFromOutside(t *testing.T) {
 
 func TestHTMLHasEveryFigure(t *testing.T) {
 	for name, d := range documents() {
-		text, elements := body(t, page0(t, d))
+		text, elements := body(t, rendered(t, d))
 		v := build(d)
 		want := map[string]bool{}
 		for _, r := range allRuns(v) {
@@ -376,7 +414,7 @@ func TestHTMLCarriesTheJSON(t *testing.T) {
 		if err := JSON(&plain, d); err != nil {
 			t.Fatal(err)
 		}
-		data := jsonData.FindStringSubmatch(page0(t, d))
+		data := jsonData.FindStringSubmatch(rendered(t, d))
 		if data == nil {
 			t.Fatalf("%s: no data", name)
 		}

@@ -167,6 +167,9 @@ func serverWords(s serverView) string {
 }
 
 func (t *table) comparison(v view) {
+	if apart(v) {
+		t.line("\n%s", apartWords)
+	}
 	if len(v.Comparison) == 0 {
 		return
 	}
