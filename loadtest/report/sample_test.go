@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,9 +38,9 @@ func TestWriteSamples(t *testing.T) {
 }
 
 // documents are reports of made-up runs, one of each kind.
-func documents() map[string]Document {
+var documents = sync.OnceValue(func() map[string]Document {
 	return map[string]Document{"run": oneRun(), "comparison": twoSeries(), "search": search(), "empty": {Title: "nothing"}, "cut": cutShort()}
-}
+})
 
 func oneRun() Document {
 	r := made(1, 60, 1, 100, 250, 500, 750, 1000, 1250, 1500, 2000)
