@@ -93,7 +93,7 @@ func peakCommand() *cobra.Command {
 		func(c *cobra.Command, s *loadtest.Session, _ []string) error { return peak(c, s, &l, p) })
 	c.Long = `Find the highest rate at which a goal holds: double the rate until it is broken, bisect to 2 %, and
 confirm three times in a row. A trial is as long as it takes to tell the goal with 99 % confidence,
-and one that fails is repeated once. A rate that the generator could not send is no rate of the
+and one that fails is repeated once, one that the generator spoiled three times. A rate that the generator could not send is no rate of the
 server's: the peak is then said to be limited by the generator.`
 	c.Flags().Float64Var(&p.start, "start", 100, "`rate` to begin with")
 	c.Flags().Float64Var(&p.most, "most", 0, "`rate` to end with; none if 0")

@@ -99,6 +99,7 @@ type position struct {
 	confirmed int     // trials at low in a row
 	falls     int     // how often a rate could not be confirmed
 	doubted   *Trial  // the last, which failed and is repeated: once may be a hiccup of the machine
+	doubts    int     // how often it has failed
 	goodput   float64
 	limited   string
 }
@@ -141,11 +142,11 @@ func (p *position) upTo(rate float64) float64 {
 
 // add takes a trial into account.
 func (p *position) add(t Trial) {
-	if !t.Held && p.doubted == nil && t.Phase != Confirm {
-		p.doubted = &t
+	if p.doubts < doubtful(t) {
+		p.doubted, p.doubts = &t, p.doubts+1
 		return
 	}
-	p.doubted = nil
+	p.doubted, p.doubts = nil, 0
 	switch {
 	case t.Held && t.Phase == Confirm:
 		p.confirmed++
@@ -161,6 +162,19 @@ func (p *position) add(t Trial) {
 	default:
 		p.high = t.Rate
 		p.limit(t)
+	}
+}
+
+// doubtful is how often a trial is repeated: one that the generator spoiled says nothing of the
+// server, and one that is to confirm has nothing to be confirmed by.
+func doubtful(t Trial) int {
+	switch {
+	case t.Faulty:
+		return 3
+	case t.Held || t.Phase == Confirm:
+		return 0
+	default:
+		return 1
 	}
 }
 

@@ -76,12 +76,13 @@ type script struct {
 	upTo     float64
 	faulty   float64 // from there on the generator fails
 	hiccups  map[int]bool
+	faults   map[int]bool // as hiccups, of the generator
 	measured int
 }
 
 func (s *script) measure(_ context.Context, rate float64) (Trial, error) {
 	s.measured++
-	if s.faulty > 0 && rate >= s.faulty {
+	if s.faulty > 0 && rate >= s.faulty || s.faults[s.measured] {
 		return Trial{Faulty: true, Why: "1 % of requests were sent late"}, nil
 	}
 	return Trial{Held: rate <= s.upTo && !s.hiccups[s.measured], Goodput: rate}, nil
@@ -100,6 +101,7 @@ func TestFind(t *testing.T) {
 		{"the first rate is beyond", Search{Start: 10000}, script{upTo: 777}, 777 / 1.02, 777, false, false},
 		{"a hiccup while doubling", Search{Start: 10}, script{upTo: 777, hiccups: map[int]bool{2: true}}, 777 / 1.02, 777, false, false},
 		{"a hiccup while confirming", Search{Start: 100}, script{upTo: 777, hiccups: map[int]bool{15: true}}, 777 / 1.05, 777, false, false},
+		{"a generator that now and then has no time", Search{Start: 100}, script{upTo: 777, faults: map[int]bool{2: true, 3: true, 8: true, 18: true, 19: true, 20: true}}, 777 / 1.02, 777, false, false},
 		{"the generator ends before the server", Search{Start: 10}, script{upTo: 777, faulty: 500}, 500 / 1.02, 500, true, false},
 		{"as far as was asked for", Search{Start: 10, Most: 300}, script{upTo: 777}, 300, 300, true, false},
 		{"coarse", Search{Start: 10, Tolerance: 0.5, Confirm: 1}, script{upTo: 777}, 777 / 1.5, 777, false, false},
