@@ -17,7 +17,7 @@ import (
 // stall is how long a server that stalls does so, once, at its stallAt-th request.
 const (
 	stall   = 1400 * time.Millisecond
-	stallAt = 2000
+	stallAt = 800
 )
 
 func serveFast(ctx context.Context) error { return serve(ctx, 0) }
@@ -108,16 +108,21 @@ func (s *server) turn() error {
 	return nil
 }
 
+// accept takes all who wait.
 func (s *server) accept() error {
-	fd, _, err := unix.Accept4(s.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) {
-		return nil
+	for {
+		fd, _, err := unix.Accept4(s.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.conns[int32(fd)] = new([]byte)
+		if err := errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), s.watch(fd)); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	s.conns[int32(fd)] = new([]byte)
-	return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), s.watch(fd))
 }
 
 func (s *server) read(fd int32) error {

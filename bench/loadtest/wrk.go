@@ -23,7 +23,7 @@ const (
 	wrkRounds   = 5
 	wrkDuration = time.Second // of one side of a round
 	wrkSearch   = 5           // rates that are tried in a round
-	connections = 64
+	connections = 64          // of wrk; an open loop has as many as it needs
 )
 
 // wrkRow lets wrk and the generator drive the same server, on the other processor, in turns. In each
@@ -153,7 +153,7 @@ func holds(ctx context.Context, address string, rate float64) (string, error) {
 		return "", err
 	}
 	run, err := attack.Run(ctx, attack.Options{
-		Target: target(address), Requests: []attack.Request{smallBinary()}, Schedule: starts, Connections: connections,
+		Target: target(address), Requests: []attack.Request{smallBinary()}, Schedule: starts,
 	})
 	if err != nil {
 		return "", err

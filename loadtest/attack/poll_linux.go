@@ -80,13 +80,29 @@ func (p *poller) wait(d time.Duration) (int, error) {
 	}
 }
 
-// sharp makes the kernel wake this thread when it is time, and not up to 50 µs later to save power,
+// slice is how long a turn of the generator's thread on a processor is asked to be. A thread with
+// short turns gets no more of a processor that others want too, but gets it sooner (since Linux 6.12;
+// before, it changes nothing). Measured at 2,000/s while others build on the same two cores: 32 of
+// 17,700 sends late, not 150. A real-time priority would take the processor from the thread that
+// delivers the packets.
+const slice = 100 * time.Microsecond
+
+// sharp makes the kernel run this thread when it is time and not up to 50 µs later to save power,
 // until the function that it returns is called.
 func sharp() (blunt func()) {
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-		return func() {}
+	slack := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	before, err := unix.SchedGetAttr(0, 0)
+	if err == nil && before.Policy == unix.SCHED_NORMAL {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: before.Nice, Runtime: uint64(slice)}, 0)
 	}
-	return func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }
+	return func() {
+		if err == nil {
+			_ = unix.SchedSetAttr(0, before, 0)
+		}
+		if slack == nil {
+			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
+		}
+	}
 }
 
 func threadCPU() time.Duration { return cpu(unix.RUSAGE_THREAD) }
