@@ -34,6 +34,8 @@ var rows = []row{
 	{"stall", "percentiles on a server with an injected 1.4 s stall, against the arithmetic truth", "p99 within 5 %", stallRow},
 	{"wrk", "requests/s scheduled on one core with < 0.1 % late, small binary body, against wrk on the same core", "≥ 0.60", wrkRow},
 	{"gate", "the gate on a build with an injected 5 % p99 regression, 20 trials; without one, 20 trials", "caught ≥ 19; false alarms ≤ 1", gateRow},
+	{"loadgen", "peak found by `thrum loadtest` against MLPerf LoadGen's own Server search on the same server", "within 5 %", loadgenRow},
+	{"peers", "null model, JSON 784 floats and binary: requests/s at p99 ≤ 5 ms and CPU per request, against the best peer that installs", "≥ 2×; ≤ 0.5×", peersRow},
 	{"soak", "soak of 10 minutes on a server made to leak 1 MB/min; on the healthy one", "caught; not accused", soakRow},
 }
 

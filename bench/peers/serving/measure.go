@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,21 +45,8 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 			return f, err
 		}
 	}
-	var last trial // the last that held
-	search := scenario.Search{Start: l.began, Tolerance: l.tolerance, Confirm: 1}
-	peak, err := search.Find(ctx, func(ctx context.Context, rate float64) (scenario.Trial, error) {
-		t, err := l.at(ctx, rate, l.trial)
-		if err == nil && t.held() {
-			last = t
-		}
-		return t.judged(), err
-	}, nil)
-	if err != nil && peak.Rate == 0 {
-		return f, fmt.Errorf("%s: %w", l.run.name, err)
-	}
-	f.Peak, f.Limited, f.PeakCPU = peak.Rate, peak.Limited, last.cpuPerRequest()
-	if last.run != nil {
-		f.Generator = last.run.Generator.CPU.Seconds() / last.run.Took.Seconds()
+	if err := l.search(ctx, &f); err != nil {
+		return f, err
 	}
 	fixed, err := l.at(ctx, l.rate, l.fixed)
 	if err != nil {
@@ -68,6 +56,54 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 	q := step.Intended(result.OK).Quantiles(0.5, 0.99)
 	f.P50, f.P99, f.CPU, f.Failed, f.Invalid = q[0], q[1], fixed.cpuPerRequest(), step.ErrorShare(), fixed.run.Invalid
 	return f, nil
+}
+
+// search finds the peak. That there is none is found, too.
+func (l load) search(ctx context.Context, f *figures) error {
+	var last trial // the last that held
+	search := scenario.Search{Start: l.began, Tolerance: l.tolerance, Confirm: 1}
+	peak, err := search.Find(ctx, func(ctx context.Context, rate float64) (scenario.Trial, error) {
+		if rate*l.trial.Seconds() < fewest {
+			return scenario.Trial{}, errNoPeak
+		}
+		t, err := l.sound(ctx, rate)
+		if err == nil && t.held() {
+			last = t
+		}
+		return t.judged(), err
+	}, nil)
+	switch {
+	case errors.Is(err, errNoPeak):
+		f.Limited = fmt.Sprintf("%v holds at no rate that was tried", goal)
+		return nil
+	case errors.Is(err, scenario.ErrUnstable):
+		f.Limited = err.Error()
+	case err != nil:
+		return err
+	default:
+		f.Limited = peak.Limited
+	}
+	f.Peak, f.PeakCPU = peak.Rate, last.cpuPerRequest()
+	if last.run != nil {
+		f.Generator = last.run.Generator.CPU.Seconds() / last.run.Took.Seconds()
+	}
+	return nil
+}
+
+// fewest is how many requests a trial must have to say anything.
+const fewest = 10
+
+var errNoPeak = errors.New("no peak")
+
+// sound attacks at a rate, again where it was the generator that could not keep up: another process
+// may have been in its way.
+func (l load) sound(ctx context.Context, rate float64) (t trial, err error) {
+	for range 3 {
+		if t, err = l.at(ctx, rate, l.trial); err != nil || len(t.run.Invalid) == 0 {
+			break
+		}
+	}
+	return t, err
 }
 
 // trial is a run and the CPU time that the server had in it.
@@ -91,7 +127,7 @@ func (t trial) held() bool {
 
 func (t trial) judged() scenario.Trial {
 	if t.run == nil {
-		return scenario.Trial{}
+		return scenario.Trial{} // an error stands beside it
 	}
 	return scenario.Trial{Held: t.held(), Faulty: len(t.run.Invalid) > 0, Why: strings.Join(t.run.Invalid, "; "), Run: t.run}
 }

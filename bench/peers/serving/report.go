@@ -26,6 +26,7 @@ type report struct {
 	Rounds     int               `json:"rounds"`
 	Missing    map[string]string `json:"missing"` // systems that did not start or answered wrongly, and why
 	Cases      []*caseReport     `json:"cases"`
+	Witnesses  []testimony       `json:"witnesses,omitempty"`
 }
 
 func newReport(o options) *report {
@@ -80,7 +81,7 @@ func (c *caseReport) round(ctx context.Context, o options, run *process, m model
 	}
 	l := load{options: o, run: run, model: m, dialect: d}
 	if n := len(r.Rounds); n > 0 {
-		l.began = 0.8 * r.Rounds[n-1].Peak
+		l.began = 0.8 * r.Rounds[n-1].Peak // 0 for none: as in the first
 	}
 	f, err := l.measure(ctx)
 	switch {
@@ -240,6 +241,10 @@ func (r *report) print(w io.Writer) error {
 				fmt.Fprintf(w, "\n%s/%s %s: %s", c.Model, c.Body, s.Name, notes)
 			}
 		}
+	}
+	for _, t := range r.Witnesses {
+		fmt.Fprintf(w, "\nnull/binary thrum, %s: perf_analyzer %.0f/s, p50 %v, p99 %v; the own generator %.0f/s, p50 %v, p99 %v from the actual send",
+			t.Load, t.Theirs.Rate, t.Theirs.P50, t.Theirs.P99, t.Ours.Rate, t.Ours.P50, t.Ours.P99)
 	}
 	for name, why := range r.Missing {
 		fmt.Fprintf(w, "\n%s is left out: %s", name, why)
