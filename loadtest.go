@@ -82,7 +82,7 @@ func (l *loadFlags) add(f *pflag.FlagSet) {
 	f.Lookup("cache").DefValue = string(loadtest.Bypass)
 	f.DurationVar(&l.Timeout, "timeout", 10*time.Second, "of a request, from its intended start")
 	f.IntVar(&l.Connections, "connections", 0, "at most so many; 0 for as many as are needed")
-	f.Float64Var(&l.Check, "check", 0, "`share` of the answers to compare with offline answers, such as 0.01")
+	f.Float64Var(&l.Check, "check", 0.01, "`share` of the answers to compare with those of the golden set, or of each request sent alone before the run")
 	f.Var(&l.goal, "slo", "the `goal`, such as 'p99<=5ms': decides pass or fail, and what goodput counts")
 	f.Uint64Var(&l.Seed, "seed", 1, "of arrivals and generated requests")
 	f.StringVar(&l.report, "report", "", "`FILE.html` to write the report to, with .json and the results (.runs) beside it")
@@ -111,6 +111,9 @@ func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
 			return nil, done, err
 		}
 		l.Direct, l.Model = d, d.name
+		if !c.Flags().Changed("check") {
+			l.Check = 0 // answers would have to be made ready for it, all of them
+		}
 		done = func() { _ = d.Close() }
 	}
 	s, err := loadtest.Open(c.Context(), l.Options)

@@ -97,9 +97,9 @@ func (s *stage) down() error {
 // repeats is how often a run that cannot be believed is tried again.
 const repeats = 2
 
-// attack runs a profile against a server. One that the generator spoiled is repeated, unless it is
-// an overload, where requests that pile up are the server's own fault.
-func (s *stage) attack(ctx context.Context, to *Server, a Attack, overload bool) (*result.Run, error) {
+// attack runs a profile against a server. One that the generator spoiled is repeated at most so often,
+// but not where requests piled up until they could not be sent, which is the server's doing.
+func (s *stage) attack(ctx context.Context, to *Server, a Attack, again int) (*result.Run, error) {
 	a.URL, a.Metrics = to.URL, to.Metrics
 	for try := 0; ; try++ {
 		s.Progress(a.Name)
@@ -120,7 +120,7 @@ func (s *stage) attack(ctx context.Context, to *Server, a Attack, overload bool)
 		if err := cmpErr(ctx.Err(), to.gone()); err != nil {
 			return r, err
 		}
-		if len(r.Invalid) == 0 || overload || try == repeats {
+		if len(r.Invalid) == 0 || r.Generator.Dropped > 0 || try == again {
 			return r, nil
 		}
 		s.Progress(fmt.Sprintf("%s cannot be believed and is repeated: %s", a.Name, r.Invalid[0]))
@@ -154,7 +154,7 @@ func (s *stage) steps(ctx context.Context) error {
 		name := share.String()
 		over := share > 1
 		a := Attack{Name: name, Seed: s.Seed + uint64(i), Profile: s.profile(schedule.Part{Name: name, Rate: s.rate(share), Duration: s.Steps.Length})}
-		r, err := s.attack(ctx, s.candidate, a, over)
+		r, err := s.attack(ctx, s.candidate, a, repeats)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (s *stage) spike(ctx context.Context) error {
 		schedule.Part{Name: "before the spike", Rate: half, Duration: around},
 		schedule.Part{Name: "spike", Rate: half * s.Spike.Factor, Duration: s.Spike.Length},
 		schedule.Part{Name: "after the spike", Rate: half, Duration: after},
-	)}, true)
+	)}, repeats)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (s *stage) soak(ctx context.Context) error {
 	}()
 	r, err := s.attack(ctx, s.candidate, Attack{Name: "soak", Seed: s.Seed, Profile: s.profile(
 		schedule.Part{Name: "soak", Rate: s.rate(s.Soak.Share), Duration: s.Soak.Length},
-	)}, true) // not repeated: it is long
+	)}, 0) // it is long
 	stop()
 	<-done
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *stage) drain(ctx context.Context) error {
 	r, err := s.attack(ctx, s.candidate, Attack{Name: "drain", Seed: s.Seed, Profile: s.profile(
 		schedule.Part{Name: "before the drain", Rate: s.rate(2), Duration: long},
 		schedule.Part{Name: "drain", Rate: s.rate(0.1), Duration: s.Drain.Within + around},
-	)}, true)
+	)}, repeats)
 	if err != nil {
 		return err
 	}
@@ -318,7 +318,7 @@ func (s *stage) block(ctx context.Context, turns []int) (err error) {
 		n := len(s.arms[arm])
 		name := fmt.Sprintf("%s, run %d of %d", [2]string{"baseline", "candidate"}[arm], n+1, s.Compare.Runs)
 		part := schedule.Part{Name: "beside the baseline", Rate: s.rate(s.Compare.Share), Duration: s.Compare.Length}
-		r, err := s.attack(ctx, servers[arm], Attack{Name: name, Seed: s.Seed, Profile: s.profile(part)}, false)
+		r, err := s.attack(ctx, servers[arm], Attack{Name: name, Seed: s.Seed, Profile: s.profile(part)}, repeats)
 		if err != nil {
 			return err
 		}

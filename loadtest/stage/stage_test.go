@@ -100,6 +100,11 @@ func TestRun(t *testing.T) {
 		{"broken connections above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Broken, 1)}, scenario.Fail, "overload at 200 %"},
 		{"too near the limit to tell", steps, fake{latency: always(10 * ms), spoil: addTo("50 %", result.Late, 20)}, scenario.Fail, "errors at 50 %"},
 		{"a generator that is late", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Invalid = []string{"late"} }}, scenario.Invalid, "50 %"},
+		{"an overload that piles up", steps, fake{latency: always(10 * ms), spoil: func(a Attack, r *result.Run) {
+			if a.Name == "200 %" {
+				r.Invalid, r.Generator.Dropped = []string{"dropped"}, 7
+			}
+		}}, scenario.Fail, "overload at 200 %"},
 		{"stopped", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Stopped = "interrupt" }}, scenario.Invalid, "50 %"},
 		{"the same build twice", beside, fake{latency: always(10 * ms)}, scenario.Pass, ""},
 		{"a build that is 6 % slower", beside, fake{latency: slower(0.06)}, scenario.Fail, "p99 ms beside the baseline"},
