@@ -135,6 +135,22 @@ func TestExamplePlan(t *testing.T) {
 	}
 }
 
+// The plan in the docs is one that can be run.
+func TestDocumentedPlan(t *testing.T) {
+	text, err := os.ReadFile("../../docs/loadtest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, plan, _ := strings.Cut(string(text), "```yaml\n")
+	plan, _, ok := strings.Cut(plan, "```")
+	if !ok {
+		t.Fatal("docs/loadtest.md has no plan")
+	}
+	if _, err := Parse([]byte(plan)); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("steps: {shares: [1e999%]}"))
