@@ -113,8 +113,8 @@ func (g *gate) answers(name string, all result.Step, s result.Server, goals Goal
 // turn away, and what it answers has to be right.
 func (g *gate) overload(name string, r *result.Run) {
 	all := r.Total()
-	const want = "no lost connections, no faults, no wrong answers, no pile of requests"
-	switch bad := all.Count(result.Broken) + all.Count(result.Failed) + all.Count(result.Wrong); {
+	const want = "no lost connections, no faults, no wrong answers, none given up, no pile of requests"
+	switch bad := all.Count(result.Broken) + all.Count(result.Failed) + all.Count(result.Wrong) + all.Count(result.Late); {
 	case r.Generator.Dropped > 0:
 		g.find(scenario.Fail, "overload at "+name, want, fmt.Sprintf("requests piled up until %d could not be sent: the server does not turn away what it cannot answer in time", r.Generator.Dropped))
 	case len(r.Invalid) > 0:
@@ -182,6 +182,27 @@ func each(runs []*result.Run, of func(*result.Run) float64) []float64 {
 		values[i] = of(r)
 	}
 	return values
+}
+
+// mostMore is how much larger a share of its requests a candidate may fail than its baseline.
+const mostMore = 0.001
+
+// failures holds what a candidate does not answer, or not rightly, against its baseline.
+func (g *gate) failures(baseline, candidate []*result.Run) {
+	before, after := together(baseline), together(candidate)
+	g.find(whether(after.ErrorShare() <= before.ErrorShare()+mostMore), "errors beside the baseline",
+		fmt.Sprintf("<= %v, its %v and %v more", Share(before.ErrorShare()+mostMore), Share(before.ErrorShare()), Share(mostMore)), Share(after.ErrorShare()).String())
+	if wrong := after.Count(result.Wrong); wrong > 0 {
+		g.find(scenario.Fail, "answers beside the baseline", "none differs from the offline answer", fmt.Sprintf("%d differ", wrong))
+	}
+}
+
+func together(runs []*result.Run) result.Step {
+	var all result.Step
+	for _, r := range runs {
+		all.Add(r.Total())
+	}
+	return all
 }
 
 // compared holds a candidate against its baseline.

@@ -215,6 +215,9 @@ func (p *Plan) check() error {
 		{p.Goals.Latency.Limit > 0 && p.Timeout <= p.Goals.Latency.Limit, fmt.Sprintf("timeout and goals.latency: requests are given up after %v, so no percentile could be told from its limit of %v: raise timeout", p.Timeout, p.Goals.Latency.Limit)},
 		{p.Soak != nil && p.Soak.Length < leastSoak, fmt.Sprintf("soak.length: nothing can be said of growth in less than %v", leastSoak)},
 		{p.Spike != nil && (p.Spike.Factor <= 1 || p.Spike.Factor > 100), "spike.factor: is more than 1 and at most 100"},
+		{p.Spike != nil && (p.Spike.Length <= 0 || p.Spike.Recover <= 0), "spike.length and spike.recover: have to be positive"},
+		{p.Drain != nil && p.Drain.Within <= 0, "drain.within: has to be positive"},
+		{p.unheld(), "goals and steps: goals hold at up to the whole forecast, but no share of steps is at most 100 % and there is no soak: nothing would be held against them"},
 		{p.Compare != nil && p.Compare.Runs < fewestRuns, fmt.Sprintf("compare.runs: at least %d, so that noise does not hide what matters", fewestRuns)},
 	} {
 		if c.wrong {
@@ -222,6 +225,16 @@ func (p *Plan) check() error {
 		}
 	}
 	return cmp.Or(p.checkBuilds(), p.checkSteps(), p.checkCompare())
+}
+
+// unheld reports goals that no part of the plan would be held against.
+func (p *Plan) unheld() bool {
+	if p.Soak != nil || p.Steps != nil && p.Steps.Shares[0] <= 1 {
+		return false
+	}
+	g := p.Goals
+	latency := g.Latency.Limit > 0 && p.Spike == nil && p.Drain == nil && p.Compare == nil // which are about it
+	return latency || g.Goodput > 0 || g.Errors != nil || g.HitRatio > 0 || g.Answers > 0
 }
 
 func (p *Plan) checkBuilds() error {

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func (s *stage) attack(ctx context.Context, to *Server, a Attack, again int) (*r
 		if to == s.candidate {
 			s.memory = max(s.memory, r.Server.Memory)
 		}
-		if err := cmpErr(ctx.Err(), to.gone()); err != nil {
+		if err := cmp.Or(ctx.Err(), to.gone()); err != nil {
 			return r, err
 		}
 		if len(r.Invalid) == 0 || r.Generator.Dropped > 0 || try == again {
@@ -125,15 +126,6 @@ func (s *stage) attack(ctx context.Context, to *Server, a Attack, again int) (*r
 		}
 		s.Progress(fmt.Sprintf("%s cannot be believed and is repeated: %s", a.Name, r.Invalid[0]))
 	}
-}
-
-func cmpErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // profile is a part of the load.
@@ -302,6 +294,7 @@ func (s *stage) compare(ctx context.Context) error {
 			return err
 		}
 	}
+	s.failures(s.arms[0], s.arms[1])
 	s.compared(Judge(s.arms[0], s.arms[1], s.Goals.Latency, *s.Compare))
 	return nil
 }

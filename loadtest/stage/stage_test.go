@@ -84,6 +84,13 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
+	ofCandidate := func(o result.Outcome, n uint64) func(Attack, *result.Run) {
+		return func(a Attack, r *result.Run) {
+			if strings.Contains(a.URL, "candidate") {
+				addTo(a.Name, o, n)(a, r)
+			}
+		}
+	}
 	for _, c := range []struct {
 		name, plan string
 		fake       fake
@@ -98,6 +105,7 @@ func TestRun(t *testing.T) {
 		{"turned away above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Rejected, 1000)}, scenario.Pass, ""},
 		{"turned away at the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("100 %", result.Rejected, 1000)}, scenario.Fail, "goodput at 100 %"},
 		{"broken connections above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Broken, 1)}, scenario.Fail, "overload at 200 %"},
+		{"given up above the forecast", steps, fake{latency: always(10 * ms), spoil: addTo("200 %", result.Late, 1)}, scenario.Fail, "overload at 200 %"},
 		{"too near the limit to tell", steps, fake{latency: always(10 * ms), spoil: addTo("50 %", result.Late, 20)}, scenario.Fail, "errors at 50 %"},
 		{"a generator that is late", steps, fake{latency: always(10 * ms), spoil: func(_ Attack, r *result.Run) { r.Invalid = []string{"late"} }}, scenario.Invalid, "50 %"},
 		{"an overload that piles up", steps, fake{latency: always(10 * ms), spoil: func(a Attack, r *result.Run) {
@@ -109,6 +117,8 @@ func TestRun(t *testing.T) {
 		{"the same build twice", beside, fake{latency: always(10 * ms)}, scenario.Pass, ""},
 		{"a build that is 6 % slower", beside, fake{latency: slower(0.06)}, scenario.Fail, "p99 ms beside the baseline"},
 		{"a build that is 6 % faster", beside, fake{latency: slower(-0.06)}, scenario.Pass, ""},
+		{"a build that fails two of a hundred, and fast", beside, fake{latency: always(10 * ms), spoil: ofCandidate(result.Failed, 80)}, scenario.Fail, "errors beside the baseline"},
+		{"a build that answers wrongly", beside, fake{latency: always(10 * ms), spoil: ofCandidate(result.Wrong, 1)}, scenario.Fail, "answers beside the baseline"},
 		{"noise above all", beside, fake{latency: always(10 * ms), noise: 0.2}, scenario.Unstable, "p99 ms beside the baseline"},
 		{"it comes back after a spike", spike, fake{latency: always(10 * ms)}, scenario.Pass, ""},
 		{"it does not come back after a spike", spike, fake{latency: always(30 * ms)}, scenario.Fail, "after the spike"},
