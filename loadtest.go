@@ -176,9 +176,45 @@ func (l *loadFlags) attack(c *cobra.Command, s *loadtest.Session, load loadtest.
 	show, end := live(c.ErrOrStderr(), l.Model+", "+name, length)
 	defer end()
 	stop := scenario.Stop{Rule: l.rule, Goal: l.goal}
-	load.OnWindow = func(w result.Window) { show(w); stop.Observe(w) }
+	kept, err := l.keep(s)
+	if err != nil {
+		return nil, err
+	}
+	load.OnWindow = func(w result.Window) {
+		show(w)
+		stop.Observe(w)
+		if kept != nil {
+			_ = kept.Window(w) // what cannot be written now fails in the end
+		}
+	}
 	load.Stop = stop.Reason
-	return s.Attack(c.Context(), load)
+	run, err := s.Attack(c.Context(), load)
+	if kept != nil {
+		err = errors.Join(err, kept.Close(run))
+	}
+	return run, err
+}
+
+// keep starts the results file, to which windows are written as they end, so that they outlive this
+// process. It is nil if no report is wanted.
+func (l *loadFlags) keep(s *loadtest.Session) (*result.Writer, error) {
+	if l.report == "" {
+		return nil, nil
+	}
+	path := runsPath(l.report, 0)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return result.Create(path, s.Asked(), time.Now())
+}
+
+// runsPath is where the n-th run of a report goes.
+func runsPath(report string, n int) string {
+	base := strings.TrimSuffix(report, ".html")
+	if n == 0 {
+		return base + ".runs"
+	}
+	return fmt.Sprintf("%s.%d.runs", base, n)
 }
 
 // verdict says what a run has shown of the goal.
@@ -197,6 +233,10 @@ func (l *loadFlags) verdict(r *result.Run) report.Verdict {
 	if n := all.Count(result.Wrong); n > 0 {
 		v.Outcome = report.Fail
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%d of %d answers that were checked are wrong", n, r.Server.Checked))
+	}
+	if all.Count(result.OK) == 0 {
+		v.Outcome = report.Fail
+		v.Reasons = append(v.Reasons, "no request was answered OK")
 	}
 	if len(r.Invalid) > 0 {
 		v.Outcome = report.Invalid
@@ -269,14 +309,11 @@ func (l *loadFlags) write(c *cobra.Command, d report.Document) error {
 	if err := writeReport(l.report, d); err != nil {
 		return err
 	}
-	base := strings.TrimSuffix(l.report, ".html")
 	n := 0
 	for _, s := range d.Series {
 		for _, r := range s.Runs {
-			path := fmt.Sprintf("%s.%d.runs", base, n)
-			if n++; n == 1 {
-				path = base + ".runs"
-			}
+			path := runsPath(l.report, n)
+			n++
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}

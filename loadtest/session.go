@@ -284,7 +284,9 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 		run.Server = after.Since(before)
 		run.Server.Checked = checked
 	}
-	s.sign(run)
+	asked := s.Asked()
+	asked.Profile, asked.Closed, asked.Seed, asked.Connections = run.Asked.Profile, run.Asked.Closed, run.Asked.Seed, run.Asked.Connections
+	run.Asked = asked
 	return run, nil
 }
 
@@ -295,19 +297,22 @@ func (s *Session) check() attack.Check {
 	return attack.Check{Every: int(math.Round(1 / s.options.Check)), Equal: s.answers.Equal}
 }
 
-// sign notes what was asked for.
-func (s *Session) sign(run *result.Run) {
-	a := &run.Asked
-	a.Target, a.Model, a.Version = s.options.URL, s.options.Model, s.options.Version
+// Asked is what every attack is asked for; what differs from one to the next is left out.
+func (s *Session) Asked() result.Asked {
+	a := result.Asked{
+		Target: s.options.URL, Model: s.options.Model, Version: s.options.Version,
+		Body: "json", Inputs: s.set.String(), Cache: string(s.options.Cache), Timeout: s.options.Timeout,
+	}
+	if s.options.Binary {
+		a.Body = "binary"
+	}
 	if s.options.Direct != nil {
 		a.Target = "the model by itself"
 	}
-	a.Body = map[bool]string{false: "json", true: "binary"}[s.options.Binary]
-	a.Inputs = s.set.String()
-	a.Cache = string(s.options.Cache)
 	if s.options.Cache == Production {
 		a.Cache = "as in production"
 	}
+	return a
 }
 
 // fresh names the parameter that a server does not know, and that is part of what it keeps an answer
