@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -47,6 +48,14 @@ func (l *loadFlags) needGoal(c *cobra.Command) error {
 func level(arrivals schedule.Arrivals, rate float64, d time.Duration) schedule.Profile {
 	return schedule.Profile{Arrivals: arrivals, Parts: []schedule.Part{{Rate: rate, To: rate, Duration: d}}}
 }
+
+// enough is how long a trial at a rate has to be for the goal to be told from it.
+func enough(rate, requests float64, least time.Duration) time.Duration {
+	return max(least, time.Duration(math.Ceil(requests/rate))*time.Second)
+}
+
+// stopped reports whether Ctrl-C has ended what was under way.
+func stopped(ctx context.Context) bool { return ctx.Err() != nil }
 
 // trial attacks at a rate, for long enough to tell the goal.
 func (l *loadFlags) trial(c *cobra.Command, s *loadtest.Session, p schedule.Profile, seed uint64) (scenario.Trial, error) {
