@@ -100,6 +100,7 @@ type position struct {
 	falls     int     // how often a rate could not be confirmed
 	doubted   *Trial  // the last, which failed and is repeated: once may be a hiccup of the machine
 	doubts    int     // how often it has failed
+	helpless  *Trial  // one that the generator spoiled, before the goal has held anywhere
 	goodput   float64
 	limited   string
 }
@@ -110,6 +111,8 @@ const mostFalls = 8
 // next returns the next trial, no phase when the peak has been found.
 func (p *position) next() (Phase, float64, error) {
 	switch {
+	case p.helpless != nil:
+		return "", 0, fmt.Errorf("the generator cannot keep its schedule at %.4g/s: %s; begin with a lower --start, or give it a core of its own", p.helpless.Rate, p.helpless.Why)
 	case p.doubted != nil:
 		return p.doubted.Phase, p.doubted.Rate, nil
 	case p.falls > mostFalls:
@@ -155,6 +158,8 @@ func (p *position) add(t Trial) {
 		}
 	case t.Held:
 		p.low = t.Rate
+	case t.Faulty && p.low == 0:
+		p.helpless = &t
 	case t.Phase == Confirm:
 		p.falls, p.confirmed = p.falls+1, 0
 		p.high, p.low = t.Rate, t.Rate*(1-p.Tolerance)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,11 @@ func TestFindGivesUp(t *testing.T) {
 	none := func(context.Context, float64) (Trial, error) { return Trial{}, nil }
 	if _, err := (Search{Start: 100}).Find(t.Context(), none, nil); err == nil || errors.Is(err, ErrUnstable) {
 		t.Errorf("a goal that never holds: %v, want an error that says so", err)
+	}
+	late := func(context.Context, float64) (Trial, error) { return Trial{Faulty: true, Why: "sends were late"}, nil }
+	peak, err := (Search{Start: 100}).Find(t.Context(), late, nil)
+	if err == nil || errors.Is(err, ErrUnstable) || !strings.Contains(err.Error(), "sends were late") || len(peak.Trials) > 4 {
+		t.Errorf("a generator that is always late: %v after %d trials, want why after a few", err, len(peak.Trials))
 	}
 	trial := 0
 	fickle := func(_ context.Context, rate float64) (Trial, error) {

@@ -38,8 +38,8 @@ func TestSoak(t *testing.T) {
 	}{
 		{"healthy", soaked(0, 0, 0), Pass, "memory"},
 		{"memory leaks", soaked(1, 0, 0), Fail, "LEAKING"},
-		{"goroutines leak", soaked(0, 3, 0), Fail, "goroutines: +"},
-		{"files leak", soaked(0, 0, 2), Fail, "files: +"},
+		{"goroutines leak", soaked(0, 8, 0), Fail, "goroutines: +"},
+		{"files leak", soaked(0, 0, 8), Fail, "files: +"},
 		{"only memory is known", unknown, Pass, "steady"},
 		{"too short", soaked(0, 0, 0)[:50], Unstable, "too short to tell"},
 		{"nothing known", make([]Sample, 600), Unstable, ""},

@@ -47,7 +47,8 @@ const (
 )
 
 // Stop watches a test by a rule. The rules Gate and Publish look at the counts at most once for
-// each growth by a quarter: who looks every second finds what he hopes for sooner or later.
+// each growth by a quarter, and the more often they have looked the more they want to see: who looks
+// every second finds what he hopes for sooner or later.
 type Stop struct {
 	Rule Rule // none: never stops
 	Goal Goal // of Gate and Publish; its percentile is also that of Quick
@@ -56,6 +57,7 @@ type Stop struct {
 	over, total uint64
 	next        uint64 // total at which to look
 	elapsed     time.Duration
+	looks       int
 	known       stats.Verdict
 }
 
@@ -73,18 +75,15 @@ func (s *Stop) Observe(w result.Window) {
 	}
 	s.total += total
 	s.over += total - min(total, w.OK.Within(s.Goal.Limit))
-	if s.total < max(s.next, 1) {
+	if s.next == 0 { // with fewer it cannot be known that the goal holds
+		s.next = stats.Required(s.Goal.Percentile, 0)
+	}
+	if s.total < s.next {
 		return
 	}
 	s.next = s.total + s.total/4
-	switch {
-	case stats.Holds(s.Goal.Percentile, s.over, s.total):
-		s.known = stats.Same
-	case stats.Breaks(s.Goal.Percentile, s.over, s.total):
-		s.known = stats.Changed
-	default:
-		s.known = ""
-	}
+	s.looks++
+	s.known = stats.Look(s.looks, s.Goal.Percentile, s.over, s.total)
 }
 
 // Reason is why the test should stop, empty while it should go on.
@@ -92,7 +91,7 @@ func (s *Stop) Reason() string {
 	switch {
 	case s.Rule == Quick && s.steady():
 		return fmt.Sprintf("%d spans of %d s differ by less than %.0f %%", spans, span, nearness*100)
-	case s.known == "" || s.Rule == Publish && s.elapsed < PublishLength:
+	case s.known == "" || s.known == stats.CannotTell || s.Rule == Publish && s.elapsed < PublishLength:
 		return ""
 	case s.Rule == Gate || s.Rule == Publish:
 		return fmt.Sprintf("it is known whether %v holds: %d of %d requests were over", s.Goal, s.over, s.total)

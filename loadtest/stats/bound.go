@@ -30,12 +30,34 @@ func Required(percentile float64, over uint64) uint64 {
 // Holds reports whether total requests, of which over were over the limit, show with Confidence
 // that the percentile is within it.
 func Holds(percentile float64, over, total uint64) bool {
-	return total > over && binomial(total, 1-percentile, over) <= 1-Confidence
+	return holds(1-Confidence, percentile, over, total)
 }
 
 // Breaks reports whether they show with Confidence that it is not.
 func Breaks(percentile float64, over, total uint64) bool {
-	return over > 0 && 1-binomial(total, 1-percentile, over-1) <= 1-Confidence
+	return breaks(1-Confidence, percentile, over, total)
+}
+
+// Look is Holds, Breaks or neither, for who looks again and again while requests come in: the
+// Confidence is that of all looks together. The n-th look, from 1 on, may err with a probability of
+// (1-Confidence)/(n(n+1)), which add up to 1-Confidence.
+func Look(n int, percentile float64, over, total uint64) Verdict {
+	err := (1 - Confidence) / float64(n) / float64(n+1)
+	switch {
+	case holds(err, percentile, over, total):
+		return Same
+	case breaks(err, percentile, over, total):
+		return Changed
+	}
+	return CannotTell
+}
+
+func holds(err, percentile float64, over, total uint64) bool {
+	return total > over && binomial(total, 1-percentile, over) <= err
+}
+
+func breaks(err, percentile float64, over, total uint64) bool {
+	return over > 0 && 1-binomial(total, 1-percentile, over-1) <= err
 }
 
 // binomial is P[Bin(n, p) <= k].

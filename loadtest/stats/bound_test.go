@@ -82,3 +82,22 @@ func TestMedian(t *testing.T) {
 		t.Errorf("Median() = %v, want NaN", got)
 	}
 }
+
+func TestLook(t *testing.T) {
+	for _, c := range []struct {
+		look        int
+		over, total uint64
+		want        Verdict
+	}{
+		{1, 0, 527, CannotTell},
+		{1, 0, 528, Same}, // 0.99^528 < 0.01/2
+		{10, 0, 925, CannotTell},
+		{10, 0, 926, Same}, // 0.99^926 < 0.01/110
+		{1, 10, 100, Changed},
+		{1, 1, 100, CannotTell},
+	} {
+		if got := Look(c.look, 0.99, c.over, c.total); got != c.want {
+			t.Errorf("look %d at %d of %d over = %q, want %q", c.look, c.over, c.total, got, c.want)
+		}
+	}
+}
