@@ -118,7 +118,8 @@
   function course(run) {
     const xs = run.course.map(c => c.begin_s), few = xs.length < 60;
     const x = { time: false, range: (u, min, max) => [min, Math.max(max, min + 1)] };
-    const seconds = () => axis({ values: (u, s) => s.map(clock) });
+    // Whole seconds: the clock shows no parts of them.
+    const seconds = () => axis({ values: (u, s) => s.map(clock), incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400] });
     const points = { points: { show: few, size: 4 } };
     const cursor = { sync: { key: "course" }, drag: { x: true, y: false } };
     const data = [xs, ...percentiles.map(([, key]) => run.course.map(c => positive(c.intended[key])))];
