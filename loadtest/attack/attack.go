@@ -1,5 +1,20 @@
 // Package attack sends requests at their intended starts, whatever becomes of those before, and
 // records what comes back.
+//
+// An open loop follows a schedule. The latency that counts is from the intended start; that from the
+// actual send is kept beside it. A start that finds no free connection gets the next one that is, and
+// one that has waited for as long as a request may take, or behind too many others, is dropped. A
+// send that comes more than a millisecond after its intended start is late. Run.Invalid says so when
+// more than 0.1 % were late, any was dropped or the generator used more than 90 % of its core; an
+// attack of whose starts more than 1 % were dropped ends by itself. A connection that has to be made
+// for a request counts as sent when its making begins: the time that it takes is the server's.
+//
+// A closed loop keeps a number of requests under way and waits for each. It shows what a server can
+// do, never what its users would see.
+//
+// An *HTTP target is driven by one thread on Linux, any other by a goroutine for each connection.
+// Nothing is sent twice: a request on a kept connection that the server closes at that moment is
+// broken.
 package attack
 
 import (
@@ -57,7 +72,7 @@ type Options struct {
 }
 
 // Check compares the answer to Requests[i] with the one that is known to be right, for every one of
-// so many that it is worth. It is called by the generator and must be quick.
+// so many that it is worth, in a goroutine beside the attack. Where it falls behind fewer are compared.
 type Check struct {
 	Every int // 1 in so many; 0 for none
 	Equal func(i int, r Reply) error

@@ -239,8 +239,7 @@ func (l *loop) read(place int) {
 // answered counts a whole reply.
 func (l *loop) answered(place int) {
 	c := &l.conns[place]
-	o := l.judge(c.ticket, Reply{Status: c.reply.status, Body: c.reply.body, Head: c.reply.head})
-	l.settle(c.ticket, c.sent, o)
+	l.settle(c.ticket, c.sent, Reply{Status: c.reply.status, Body: c.reply.body, Head: c.reply.head})
 	l.settled(place)
 	if c.reply.close {
 		l.leave(place)
@@ -252,8 +251,7 @@ func (l *loop) answered(place int) {
 // fail counts a request that gets no answer and leaves its connection.
 func (l *loop) fail(place int, o outcome, cause string) {
 	c := &l.conns[place]
-	l.cause(o, cause)
-	l.settle(c.ticket, c.sent, o)
+	l.lose(c.ticket, c.sent, o, cause)
 	l.settled(place)
 	l.leave(place)
 }

@@ -41,7 +41,6 @@ func outcomeOf(status int) outcome {
 type recorder struct {
 	perStep []stepRecord
 	causes  [outcomes]string // of the first of each
-	checked uint64
 
 	sent, late uint64
 	busy       uint64 // of the late ones those that waited for a connection

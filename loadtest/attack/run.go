@@ -30,8 +30,12 @@ func Run(ctx context.Context, o Options) (*result.Run, error) {
 // run attacks by a driver, which returns its share of a core.
 func (s *session) run(ctx context.Context, drive func(context.Context, *session) (float64, error)) (*result.Run, error) {
 	use, err := drive(ctx, s)
+	if err != nil && s.began.IsZero() {
+		return nil, err
+	}
+	run := s.finish(s.now(), use)
 	if err != nil {
 		return nil, err
 	}
-	return s.finish(s.now(), use), nil
+	return run, nil
 }

@@ -26,6 +26,7 @@ type session struct {
 	Options
 	flow
 	*recorder
+	checker
 	began   time.Time
 	cpu     time.Duration // of the process, until began
 	nextEnd time.Duration // of the window
@@ -40,7 +41,7 @@ type session struct {
 }
 
 func newSession(o Options) *session {
-	s := &session{Options: o, flow: newFlow(o), nextEnd: window, watched: make(chan struct{}), wake: func() {}}
+	s := &session{Options: o, flow: newFlow(o), checker: newChecker(), nextEnd: window, watched: make(chan struct{}), wake: func() {}}
 	s.recorder = newRecorder(s.steps)
 	// So that it never blocks, even if OnWindow does.
 	s.windows = make(chan result.Window, int((s.steps[len(s.steps)-1].End+o.Timeout)/window)+4)
@@ -82,6 +83,7 @@ func (o *Options) validate() error {
 // start begins the time of the attack.
 func (s *session) start() {
 	go s.watch()
+	go s.compare(s.Check.Equal)
 	s.cpu, s.began = processCPU(), time.Now()
 }
 
@@ -109,6 +111,7 @@ func (s *session) watch() {
 // goOn does what is due beside sending and reading. It says whether the attack goes on.
 func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 	s.advance(now)
+	s.learn()
 	if reason := s.reason.Load(); reason != nil {
 		s.halt(*reason, now)
 	}
@@ -156,28 +159,27 @@ func (s *session) draw() (ticket, time.Duration) {
 	return t, now
 }
 
-// settle counts what became of a request.
-func (s *session) settle(t ticket, sent time.Duration, o outcome) {
+// settle counts an answer, once it is known whether it is right.
+func (s *session) settle(t ticket, sent time.Duration, r Reply) {
 	now := s.now()
 	s.pass(now)
 	s.back()
+	o := outcomeOf(r.Status)
+	if o != ok {
+		s.cause(o, fmt.Sprintf("status %d: %.*s", r.Status, enough, r.Body))
+	} else if s.sampled(t.number) && s.offer(sample{ticket: t, sent: sent, answered: now, reply: r}) {
+		return
+	}
 	s.answer(t, sent, now, o, s.Requests[t.request].Rows)
 }
 
-// judge says what an answer is worth.
-func (s *session) judge(t ticket, r Reply) outcome {
-	o := outcomeOf(r.Status)
-	switch {
-	case o != ok:
-		s.cause(o, fmt.Sprintf("status %d: %.*s", r.Status, enough, r.Body))
-	case s.sampled(t.number):
-		s.checked++
-		if err := s.Check.Equal(t.request, r); err != nil {
-			s.cause(wrong, err.Error())
-			return wrong
-		}
-	}
-	return o
+// lose counts a request that gets no answer.
+func (s *session) lose(t ticket, sent time.Duration, o outcome, cause string) {
+	now := s.now()
+	s.pass(now)
+	s.back()
+	s.cause(o, cause)
+	s.answer(t, sent, now, o, 0)
 }
 
 func (s *session) sampled(number uint64) bool {
@@ -187,6 +189,7 @@ func (s *session) sampled(number uint64) bool {
 // finish makes the run, once nothing is under way.
 func (s *session) finish(now time.Duration, use float64) *result.Run {
 	s.pass(now)
+	s.learnAll()
 	if now > s.nextEnd-window {
 		s.windows <- s.roll(now, s.begun(), s.inflight(s.begun()))
 	}

@@ -151,15 +151,13 @@ func (c *crew) serve(w *worker, j job) (next job, more bool) {
 	defer c.mu.Unlock()
 	switch now := c.now(); {
 	case err == nil:
-		c.settle(j.ticket, j.sent, c.judge(j.ticket, reply))
+		c.settle(j.ticket, j.sent, reply)
 	case c.ctx.Err() != nil:
 		c.back() // nobody knows what would have become of it
 	case w.conn != nil && now >= j.sent+c.timeout:
-		c.cause(tooLate, fmt.Sprintf("no answer within %v", c.timeout))
-		c.settle(j.ticket, j.sent, tooLate)
+		c.lose(j.ticket, j.sent, tooLate, fmt.Sprintf("no answer within %v", c.timeout))
 	default:
-		c.cause(broken, err.Error())
-		c.settle(j.ticket, j.sent, broken)
+		c.lose(j.ticket, j.sent, broken, err.Error())
 	}
 	if err != nil && w.conn != nil {
 		_ = w.conn.Close()

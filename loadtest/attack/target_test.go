@@ -212,6 +212,25 @@ func TestAnswersAreChecked(t *testing.T) {
 	})
 }
 
+// A comparison that takes long makes no send late; what does not wait for it is not compared.
+func TestAnswersAreCheckedBesideTheAttack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := attackFake(t, t.Context(), Options{
+			Target: &fake{at: stalling(0, 0)}, Schedule: even(t, 1000, time.Second),
+			Check: Check{Every: 1, Equal: func(int, Reply) error {
+				<-time.After(100 * ms)
+				return nil
+			}},
+		})
+		if run.Generator.Late > 0 || run.Steps[0].Count(result.OK) != 1000 || run.Steps[0].Intended(result.OK).Quantile(1) > ms {
+			t.Errorf("%d late, %d answers within %v, want none late of 1000", run.Generator.Late, run.Steps[0].Count(result.OK), run.Steps[0].Intended(result.OK).Quantile(1))
+		}
+		if run.Server.Checked < maxChecks || run.Server.Checked > 2*maxChecks+20 {
+			t.Errorf("%d checked, want those that %d places have room for", run.Server.Checked, maxChecks)
+		}
+	})
+}
+
 func TestStepsAreByIntendedStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts, err := schedule.Parse("constant warm-up 10/s for 1s, 10/s for 1s, 20/s for 1s")
