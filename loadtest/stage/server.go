@@ -122,11 +122,14 @@ func (s *Server) stop(patience time.Duration) error {
 	return err
 }
 
+// errDied is that of a server that ends while it is under load.
+var errDied = errors.New("the server ended by itself")
+
 // gone returns why the server has ended, nil while it runs.
 func (s *Server) gone() error {
 	select {
 	case <-s.ended: // nil, and so never, for a server that was there before
-		return fmt.Errorf("the server ended by itself (%v)%s", s.err, s.output)
+		return fmt.Errorf("%w (%v)%s", errDied, s.err, s.output)
 	default:
 		return nil
 	}

@@ -37,11 +37,21 @@ func Run(ctx context.Context, p Plan, o Options) (report.Document, scenario.Verd
 	}
 	s := &stage{Plan: p, Options: o, gate: gate{verdict: scenario.Pass}}
 	err := s.run(ctx)
-	if err != nil {
-		s.verdict = scenario.Worst(s.verdict, scenario.Invalid)
-		s.broken = append(s.broken, err.Error())
-	}
+	s.end(err)
 	return s.document(), s.verdict, err
+}
+
+// end takes what kept the plan from its end into the verdict.
+func (s *stage) end(err error) {
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, errDied):
+		s.find(scenario.Fail, "life", "servers that stay there under load", "one ended by itself")
+	default:
+		s.verdict = scenario.Invalid
+	}
+	s.broken = append(s.broken, err.Error())
 }
 
 type stage struct {
@@ -118,8 +128,9 @@ func (s *stage) attack(ctx context.Context, to *Server, a Attack, again int) (*r
 		if to == s.candidate {
 			s.memory = max(s.memory, r.Server.Memory)
 		}
-		if err := cmp.Or(ctx.Err(), to.gone()); err != nil {
-			return r, err
+		if err := cmp.Or(to.gone(), ctx.Err()); err != nil {
+			s.runs = append(s.runs, r) // as far as it came
+			return nil, err
 		}
 		if len(r.Invalid) == 0 || r.Generator.Dropped > 0 || try == again {
 			return r, nil

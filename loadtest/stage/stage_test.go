@@ -174,6 +174,42 @@ func TestRunEndsWhereAnAttackCannot(t *testing.T) {
 	}
 }
 
+func TestRunFailsAServerThatDies(t *testing.T) {
+	plan := "model: digits\nforecast: 400/s\ncandidate: {command: 'sleep 60', url: 'http://candidate:1'}\nsteps: {length: 20s}\ngoals: {latency: p99<=20ms}\n"
+	p, err := Parse([]byte(plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fake{r: rand.New(rand.NewPCG(1, 1)), latency: always(time.Millisecond)}
+	s := &stage{Plan: p, gate: gate{verdict: scenario.Pass}, Options: Options{Ready: ready, Progress: func(string) {}}}
+	s.Attack = func(ctx context.Context, a Attack) (*result.Run, error) {
+		_ = s.candidate.command.Process.Kill()
+		<-s.candidate.ended
+		return f.attack(ctx, a)
+	}
+	s.end(s.run(t.Context()))
+	if s.verdict != scenario.Fail || len(s.runs) != 1 || !strings.Contains(strings.Join(s.reasons(), "\n"), "ended by itself") {
+		t.Errorf("%v with %d runs because %q, want that it fails, with the run", s.verdict, len(s.runs), s.reasons())
+	}
+}
+
+func TestRunKeepsWhatWasMeasuredUntilItIsStopped(t *testing.T) {
+	p, err := Parse([]byte(there + "steps: {length: 20s}\ngoals: {latency: p99<=20ms}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	f := fake{r: rand.New(rand.NewPCG(1, 1)), latency: always(time.Millisecond)}
+	f.spoil = func(_ Attack, r *result.Run) {
+		r.Stopped = "interrupt"
+		cancel()
+	}
+	d, verdict, err := Run(ctx, p, Options{Attack: f.attack, Ready: ready})
+	if !errors.Is(err, context.Canceled) || verdict != scenario.Invalid || len(d.Series[0].Runs) != 1 {
+		t.Errorf("Run = %v, %v with %d runs, want invalid with 1", verdict, err, len(d.Series[0].Runs))
+	}
+}
+
 func TestOrder(t *testing.T) {
 	if got, want := order(4), []int{0, 1, 1, 0, 0, 1, 1, 0}; !reflect.DeepEqual(got, want) {
 		t.Errorf("order(4) = %v, want %v", got, want)
