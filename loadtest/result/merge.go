@@ -7,7 +7,7 @@ import (
 )
 
 // Merge returns repetitions of the same run as one run: counts add up, and their courses follow one
-// another. Only the seeds may differ; what else differs is in the error. The runs are not changed,
+// another. Only the seeds may differ; what else differs is in the error, as is a run that comes twice. The runs are not changed,
 // but share histograms of windows with what is returned.
 func Merge(runs ...*Run) (*Run, error) {
 	if len(runs) == 0 {
@@ -17,6 +17,10 @@ func Merge(runs ...*Run) (*Run, error) {
 	for i, r := range runs {
 		if err := same(runs[0], r); err != nil {
 			return nil, fmt.Errorf("merge: run %d was not asked for the same as run 1: %w", i+1, err)
+		}
+		again := slices.IndexFunc(runs[:i], func(o *Run) bool { return o.Began.Equal(r.Began) && o.Asked.Seed == r.Asked.Seed })
+		if again >= 0 {
+			return nil, fmt.Errorf("merge: run %d is run %d again: it would count twice", i+1, again+1)
 		}
 		merged.addSteps(r.Steps)
 		for _, w := range r.Windows {

@@ -269,7 +269,7 @@ func TestMergeRepetitions(t *testing.T) {
 
 func TestMergeKeepsStepsOfOtherRatesApart(t *testing.T) {
 	a, b := run(1), run(1)
-	b.Steps[0].Rate = 51
+	b.Asked.Seed, b.Steps[0].Rate = 8, 51
 	if m, err := Merge(a, b); err != nil || len(m.Steps) != 3 {
 		t.Errorf("Merge() = %+v, %v, want three steps", m, err)
 	}
@@ -303,6 +303,9 @@ func TestMergeRefusesWhatWasAskedOtherwise(t *testing.T) {
 		if _, err := Merge(a, b); err == nil || !strings.Contains(err.Error(), "run 2 was not asked for the same as run 1: ") {
 			t.Errorf("Merge() of runs with different %s = %v, want an error", name, err)
 		}
+	}
+	if _, err := Merge(run(1), run(1)); err == nil || !strings.Contains(err.Error(), "run 2 is run 1 again") {
+		t.Errorf("Merge() of a run with itself = %v, want an error", err)
 	}
 	if _, err := Merge(); err == nil {
 		t.Error("Merge() of no runs = nil, want an error")
