@@ -71,7 +71,7 @@ type what struct {
 func (w *what) add(f *pflag.FlagSet) {
 	f.StringVar(&w.profile, "profile", "", "the `course` of the load, such as 'poisson 100/s to 500/s for 1m'")
 	f.Float64Var(&w.rate, "rate", 0, "requests per second")
-	f.StringVar(&w.arrivals, "arrivals", "poisson", "of --rate: poisson, bursty or `constant`")
+	f.StringVar(&w.arrivals, "arrivals", "poisson", "`how` those of --rate come: poisson, bursty or constant")
 	f.DurationVar(&w.duration, "duration", 0, "of --rate and --concurrency; 10s if not given, 10m with --stop-rule publish")
 	f.IntVar(&w.concurrency, "concurrency", 0, "a closed loop of so many requests under way")
 	f.StringVar(&w.replay, "replay", "", "send captured requests as they came, `xN` times as fast")

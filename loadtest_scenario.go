@@ -183,6 +183,9 @@ func mlperf(m scenario.MLPerf) *cobra.Command {
 	var rate float64
 	var concurrency int
 	example := fmt.Sprintf("  thrum loadtest scenario %s --model digits\n  thrum loadtest scenario %[1]s --model digits --duration 30s --binary", m.Name)
+	if !m.Closed {
+		example = strings.ReplaceAll(example, "--model digits", "--model digits --slo 'p99<=10ms' --rate 400")
+	}
 	c := command(m.Name+" --model NAME", strings.ToUpper(m.Description[:1])+m.Description[1:], example, &l,
 		func(c *cobra.Command, s *loadtest.Session, _ []string) error {
 			l.rule = ""
