@@ -34,8 +34,9 @@ func TestLoadtestMeasuresAServer(t *testing.T) {
 	url, metrics := p.http, p.admin+"/metrics"
 	dir := t.TempDir()
 	html := filepath.Join(dir, "a.html")
-	code, text := end(t, "loadtest", "--url", url, "--metrics", metrics, "--model", "digits", "--rate", "50", "--duration", "2s",
-		"--binary", "--input", "golden:examples/models/digits", "--check", "0.5", "--report", html)
+	args := []string{"loadtest", "--url", url, "--metrics", metrics, "--model", "digits", "--rate", "50", "--duration", "1s",
+		"--binary", "--input", "golden:examples/models/digits", "--check", "0.5"}
+	code, text := end(t, append(args, "--report", html)...)
 	if !believable(code) || !strings.Contains(text, "cache hits") || !strings.Contains(text, "answers") {
 		t.Fatalf("loadtest ends with %d:\n%s", code, text)
 	}
@@ -47,8 +48,10 @@ func TestLoadtestMeasuresAServer(t *testing.T) {
 	if code, text := end(t, "loadtest", "report", filepath.Join(dir, "a.runs"), "--report", filepath.Join(dir, "b.html")); !believable(code) {
 		t.Errorf("report ends with %d:\n%s", code, text)
 	}
-	merged := filepath.Join(dir, "m.runs")
-	if code, text := end(t, "loadtest", "merge", filepath.Join(dir, "a.runs"), filepath.Join(dir, "a.runs"), "--into", merged); code != 0 {
+	if code, text := end(t, append(args, "--seed", "2", "--report", filepath.Join(dir, "c.html"))...); !believable(code) {
+		t.Errorf("loadtest ends with %d:\n%s", code, text)
+	}
+	if code, text := end(t, "loadtest", "merge", filepath.Join(dir, "a.runs"), filepath.Join(dir, "c.runs"), "--into", filepath.Join(dir, "m.runs")); code != 0 {
 		t.Errorf("merge ends with %d:\n%s", code, text)
 	}
 	if code, text := end(t, "loadtest", "--url", url, "--model", "digts", "--rate", "5"); code != 2 || !strings.Contains(text, "digits") {
