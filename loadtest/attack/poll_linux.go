@@ -3,6 +3,7 @@ package attack
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -14,8 +15,10 @@ const none = -1
 // poller waits for sockets, for a time to the nanosecond, or for a ring.
 type poller struct {
 	fd     int
-	bell   int // an eventfd
 	events [256]unix.EpollEvent
+
+	mu   sync.Mutex // guards bell
+	bell int        // an eventfd, none after close
 }
 
 func newPoller() (p *poller, err error) {
@@ -46,13 +49,23 @@ var errTooOld = errors.New("waiting to the nanosecond is not known to this kerne
 
 func (p *poller) close() {
 	unix.Close(p.fd)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.bell != none {
 		unix.Close(p.bell)
+		p.bell = none
 	}
 }
 
-// ring ends a wait; any goroutine may, until close.
-func (p *poller) ring() { _, _ = unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+// ring ends a wait. Any goroutine may, even after close: the number of the eventfd may be that of
+// another file by then.
+func (p *poller) ring() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bell != none {
+		_, _ = unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
+}
 
 // sleep is a wait where there are no sockets.
 func (p *poller) sleep(d time.Duration) { _, _ = p.wait(max(d, 1)) }
