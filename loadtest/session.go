@@ -186,20 +186,30 @@ func (s *Session) aim() (err error) {
 		s.target, err = d.Target(s.requests, s.options.Check > 0)
 		return err
 	}
-	header := http.Header{}
-	if s.options.Cache == Bypass {
-		header.Set("Cache-Control", "no-store")
-	}
-	s.target = &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header}
+	s.target = s.over(s.options.Cache)
 	return nil
 }
 
-// ask gets the offline answers, one request at a time before the run.
+// over is the server's model, asked in a way of its cache.
+func (s *Session) over(c Cache) *attack.HTTP {
+	header := http.Header{}
+	if c == Bypass {
+		header.Set("Cache-Control", "no-store")
+	}
+	return &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header}
+}
+
+// ask gets the offline answers, one request at a time before the run, past the cache: it would know
+// them all in the run.
 func (s *Session) ask(ctx context.Context) error {
 	if s.options.Check == 0 {
 		return nil
 	}
-	conn, err := s.target.Open(ctx)
+	target := s.target
+	if s.options.Direct == nil {
+		target = s.over(Bypass)
+	}
+	conn, err := target.Open(ctx)
 	if err != nil {
 		return err
 	}

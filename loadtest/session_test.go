@@ -120,7 +120,7 @@ func TestCacheModes(t *testing.T) {
 		asked string
 	}{{Cold, "cold"}, {Production, "as in production"}} {
 		s := newServer(t)
-		o, err := Open(t.Context(), Options{URL: s.URL, Model: "m", Cache: c.cache})
+		o, err := Open(t.Context(), Options{URL: s.URL, Model: "m", Cache: c.cache, Check: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,6 +131,10 @@ func TestCacheModes(t *testing.T) {
 			}
 		}
 		bodies, headers := s.seen()
+		if got := headers[0].Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: what is asked before the run has Cache-Control %q, and so would be known in it", c.cache, got)
+		}
+		bodies, headers = bodies[100:], headers[100:] // of the runs
 		if got := headers[0].Get("Cache-Control"); got != "" {
 			t.Errorf("%s: requests have Cache-Control %q, want that the cache is asked", c.cache, got)
 		}
