@@ -22,7 +22,7 @@ type poller struct {
 }
 
 func newPoller() (p *poller, err error) {
-	p = &poller{bell: none}
+	p = &poller{fd: none, bell: none}
 	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
@@ -48,12 +48,13 @@ func newPoller() (p *poller, err error) {
 var errTooOld = errors.New("waiting to the nanosecond is not known to this kernel")
 
 func (p *poller) close() {
-	unix.Close(p.fd)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bell != none {
-		unix.Close(p.bell)
-		p.bell = none
+	for _, fd := range []*int{&p.fd, &p.bell} {
+		if *fd != none {
+			unix.Close(*fd)
+			*fd = none
+		}
 	}
 }
 
