@@ -120,10 +120,9 @@ func (s *stage) attack(ctx context.Context, to *Server, a Attack, again int) (*r
 			return nil, errors.Join(fmt.Errorf("%s: %w", a.Name, err), to.gone())
 		}
 		after, _ := to.facts(ctx, s.Model)
-		if to.command != nil || to.Metrics != "" {
-			checked := r.Server.Checked
-			r.Server = after.Since(before)
-			r.Server.Checked = checked
+		if to.command != nil { // with its plugins, of which metrics need not know
+			of := after.Since(before)
+			r.Server.CPU, r.Server.Memory = of.CPU, of.Memory
 		}
 		if to == s.candidate {
 			s.memory = max(s.memory, r.Server.Memory)
