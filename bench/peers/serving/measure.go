@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -60,17 +61,23 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 
 // search finds the peak. That there is none is found, too.
 func (l load) search(ctx context.Context, f *figures) error {
-	var last trial // the last that held
+	var last trial     // the last that held
+	var limited string // by the generator: the lowest rate that only it could not keep
+	lowest := math.Inf(1)
 	search := scenario.Search{Start: l.began, Tolerance: l.tolerance, Confirm: 1}
 	peak, err := search.Find(ctx, func(ctx context.Context, rate float64) (scenario.Trial, error) {
 		if rate*l.trial.Seconds() < fewest {
 			return scenario.Trial{}, errNoPeak
 		}
 		t, err := l.sound(ctx, rate)
-		if err == nil && t.held() {
+		switch {
+		case err != nil:
+		case t.held():
 			last = t
+		case rate < lowest:
+			lowest, limited = rate, t.fault()
 		}
-		return t.judged(), err
+		return scenario.Trial{Held: err == nil && t.held(), Run: t.run}, err
 	}, nil)
 	switch {
 	case errors.Is(err, errNoPeak):
@@ -81,7 +88,7 @@ func (l load) search(ctx context.Context, f *figures) error {
 	case err != nil:
 		return err
 	default:
-		f.Limited = peak.Limited
+		f.Limited = limited
 	}
 	f.Peak, f.PeakCPU = peak.Rate, last.cpuPerRequest()
 	if last.run != nil {
@@ -120,16 +127,20 @@ func (t trial) cpuPerRequest() time.Duration {
 }
 
 // held is by the share itself, without a bound of confidence: a coarse search asks the same of all.
-func (t trial) held() bool {
+func (t trial) held() bool { return t.within() && len(t.run.Invalid) == 0 }
+
+func (t trial) within() bool {
 	over, total := goal.Over(t.run.Total())
-	return total > 0 && float64(over) <= (1-goal.Percentile)*float64(total) && len(t.run.Invalid) == 0
+	return total > 0 && float64(over) <= (1-goal.Percentile)*float64(total)
 }
 
-func (t trial) judged() scenario.Trial {
-	if t.run == nil {
-		return scenario.Trial{} // an error stands beside it
+// fault says why the generator, and not the server, is what did not hold; empty if it is the server. One
+// that does not answer in time keeps all connections busy, and so makes a generator late.
+func (t trial) fault() string {
+	if !t.within() {
+		return ""
 	}
-	return scenario.Trial{Held: t.held(), Faulty: len(t.run.Invalid) > 0, Why: strings.Join(t.run.Invalid, "; "), Run: t.run}
+	return strings.Join(t.run.Invalid, "; ")
 }
 
 func (l load) at(ctx context.Context, rate float64, d time.Duration) (trial, error) {
@@ -157,7 +168,7 @@ func (l load) guess(ctx context.Context) (float64, error) {
 func (l load) attack(ctx context.Context, shape func(*attack.Options)) (trial, error) {
 	o := attack.Options{
 		Target: l.run.target(l.dialect, l.model), Requests: l.dialect.requests(l.model), Connections: 256, Timeout: 2 * time.Second,
-		Check: attack.Check{Every: 100, Equal: func(i int, r attack.Reply) error { return right(l.dialect, l.model, i, r) }},
+		Check: attack.Check{Share: 0.01, Equal: func(i int, r attack.Reply) error { return right(l.dialect, l.model, i, r) }},
 	}
 	if l.run.name == "floor" {
 		o.Check = attack.Check{}

@@ -53,7 +53,7 @@ type row struct {
 	Idle   float64       `json:"idle_cores"`
 	Memory int64         `json:"memory_bytes"` // after the load
 	Rounds []figures     `json:"rounds"`
-	Error  string        `json:"error,omitempty"` // why there are no more rounds
+	Error  string        `json:"error,omitempty"` // of the last round, if it could not be measured
 }
 
 func newCase(model, body string) *caseReport { return &caseReport{Model: model, Body: body} }
@@ -76,9 +76,6 @@ func (c *caseReport) round(ctx context.Context, o options, run *process, m model
 		return nil
 	}
 	r := c.row(run.name)
-	if r.Error != "" {
-		return nil
-	}
 	l := load{options: o, run: run, model: m, dialect: d}
 	if n := len(r.Rounds); n > 0 {
 		l.began = 0.8 * r.Rounds[n-1].Peak // 0 for none: as in the first
@@ -90,7 +87,7 @@ func (c *caseReport) round(ctx context.Context, o options, run *process, m model
 	case err != nil:
 		r.Error = firstLine(err)
 	default:
-		r.Rounds = append(r.Rounds, f)
+		r.Rounds, r.Error = append(r.Rounds, f), ""
 	}
 	progress("%s/%s %s: %.0f/s at %v, p99 %v and CPU %v a request at %.0f/s %s", c.Model, c.Body, run.name, f.Peak, goal,
 		f.P99.Round(time.Microsecond), f.CPU.Round(time.Microsecond), o.rate, r.Error)
