@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -304,7 +303,7 @@ func (s *Session) check() attack.Check {
 	if s.answers == nil {
 		return attack.Check{}
 	}
-	return attack.Check{Every: int(math.Round(1 / s.options.Check)), Equal: s.answers.Equal}
+	return attack.Check{Share: s.options.Check, Equal: s.answers.Equal}
 }
 
 // Asked is what every attack is asked for; what differs from one to the next is left out.

@@ -198,6 +198,7 @@ func attempt(ctx context.Context, address string, rate float64) (string, error) 
 		return "", err
 	}
 	g, answered := run.Generator, run.Steps[0].Count(result.OK)
+	g.Late += g.Queued // here both are what one core cannot do
 	if g.Late*1000 < g.Sent && g.Dropped == 0 && answered == uint64(len(starts.Starts)) {
 		return "held", nil
 	}

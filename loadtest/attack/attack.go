@@ -4,9 +4,10 @@
 // An open loop follows a schedule. The latency that counts is from the intended start; that from the
 // actual send is kept beside it. A start that finds no free connection gets the next one that is, and
 // one that has waited for as long as a request may take, or behind too many others, is dropped. A
-// send that comes more than a millisecond after its intended start is late. Run.Invalid says so when
-// more than 0.1 % were late, any was dropped or the generator used more than 90 % of its core; an
-// attack of whose starts more than 1 % were dropped ends by itself. A connection that has to be made
+// send that comes more than a millisecond after its intended start is late, or if it waited for a
+// connection queued, which is the server's doing. Run.Invalid says so when more than 0.1 % were late,
+// and more than two, any was dropped or the generator used more than 90 % of its core; an attack of
+// whose starts more than 1 % were dropped ends by itself. A connection that has to be made
 // for a request counts as sent when its making begins: the time that it takes is the server's.
 //
 // A closed loop keeps a number of requests under way and waits for each. It shows what a server can
@@ -71,9 +72,9 @@ type Options struct {
 	Stop     func() string       // asked every second; a reason ends the attack; may be nil
 }
 
-// Check compares the answer to Requests[i] with the one that is known to be right, for every one of
-// so many that it is worth, in a goroutine beside the attack. Where it falls behind fewer are compared.
+// Check compares answers, chosen by chance, with those that are known to be right, in a goroutine
+// beside the attack. Where it falls behind fewer are compared.
 type Check struct {
-	Every int // 1 in so many; 0 for none
+	Share float64 // of the answers, from 0 to 1
 	Equal func(i int, r Reply) error
 }

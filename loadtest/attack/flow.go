@@ -94,6 +94,15 @@ func (f *flow) take(now time.Duration) ticket {
 // refuse says that there is no free connection for what is ready.
 func (f *flow) refuse() { f.crowded = f.due }
 
+// forgo drops what should have been sent by now, for nothing more is sent.
+func (f *flow) forgo(now time.Duration) {
+	for ; f.gone < f.due && f.starts[f.gone]+late < now; f.gone++ {
+		if !f.steps[f.stepOf(f.gone)].Warmup {
+			f.dropped++
+		}
+	}
+}
+
 // back says that a ticket is answered or given up.
 func (f *flow) back() { f.underWay-- }
 

@@ -257,8 +257,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if s := run.Steps[0]; s.Count(result.OK) != 50 || most.Load() > 5 {
 		t.Errorf("%d answers on %d connections, want 50 on 5", s.Count(result.OK), most.Load())
 	}
-	if len(run.Invalid) != 1 || !strings.Contains(run.Invalid[0], "all 5 connections were busy") {
-		t.Errorf("invalid because of %q, want that the connections were busy", run.Invalid)
+	if run.Generator.Queued < 40 {
+		t.Errorf("%d requests waited for a connection, want nearly all of 50", run.Generator.Queued)
 	}
 }
 

@@ -51,6 +51,12 @@ func attackHTTP(ctx context.Context, s *session, w *wire) (use float64, err erro
 	}
 	defer context.AfterFunc(ctx, l.ring)()
 	s.wake = l.ring
+	s.oldest = func() (time.Duration, bool) {
+		if l.first == none {
+			return 0, false
+		}
+		return l.conns[l.first].sent, true
+	}
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"slices"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/result"
@@ -42,9 +43,10 @@ type recorder struct {
 	perStep []stepRecord
 	causes  [outcomes]string // of the first of each
 
-	sent, late uint64
-	busy       uint64 // of the late ones those that waited for a connection
-	delay      *result.Histogram
+	sent   uint64
+	late   uint64 // with a connection at hand
+	queued uint64 // late because they waited for a connection
+	delay  *result.Histogram
 
 	window  windowRecord
 	offered int // starts before this window
@@ -53,6 +55,7 @@ type recorder struct {
 type stepRecord struct {
 	schedule.Step
 	rows    uint64
+	arrived uint64 // OK answers, while it lasted
 	latency [outcomes]*result.Latency
 }
 
@@ -82,11 +85,12 @@ func (r *recorder) send(t ticket, now time.Duration) {
 	}
 	r.sent++
 	r.delay.Record(delay)
-	if delay > late {
+	switch {
+	case delay <= late:
+	case t.waited:
+		r.queued++
+	default:
 		r.late++
-		if t.waited {
-			r.busy++
-		}
 	}
 }
 
@@ -95,6 +99,9 @@ func (r *recorder) answer(t ticket, sent, now time.Duration, o outcome, rows int
 	r.window.counts[o]++
 	if o == ok {
 		r.window.ok.Record(now - t.intended)
+		if at := r.stepAt(now); at >= 0 {
+			r.perStep[at].arrived++
+		}
 	}
 	s := &r.perStep[t.step]
 	if s.Warmup {
@@ -108,6 +115,24 @@ func (r *recorder) answer(t ticket, sent, now time.Duration, o outcome, rows int
 	if o == ok {
 		s.rows += uint64(rows)
 	}
+}
+
+// slowest returns how long the slowest answer took from its send.
+func (r *recorder) slowest() time.Duration {
+	most := time.Duration(0)
+	for _, s := range r.perStep {
+		for _, l := range s.latency {
+			if l != nil {
+				most = max(most, l.Sent.Max())
+			}
+		}
+	}
+	return most
+}
+
+// stepAt returns the step that lasts at a time, or -1 after the last one.
+func (r *recorder) stepAt(now time.Duration) int {
+	return slices.IndexFunc(r.perStep, func(s stepRecord) bool { return now < s.End })
 }
 
 // cause keeps why the first request with an outcome had it.
@@ -141,7 +166,7 @@ func (r *recorder) counted(end time.Duration) []result.Step {
 		if s.Warmup || s.Begin >= end {
 			continue
 		}
-		step := result.Step{Name: s.Name, Duration: min(s.End, end) - s.Begin, Rate: s.Rate, Rows: s.rows,
+		step := result.Step{Name: s.Name, Duration: min(s.End, end) - s.Begin, Rate: s.Rate, Rows: s.rows, Arrived: s.arrived,
 			Outcomes: map[result.Outcome]*result.Latency{}}
 		for o, l := range s.latency {
 			if l != nil {

@@ -15,7 +15,8 @@ const (
 	mostFound      = 1024 // connections, where the caller names no number
 	defaultTimeout = 10 * time.Second
 	reachTimeout   = 5 * time.Second
-	maxLateShare   = 0.001 // of requests
+	maxLateShare   = 0.001 // of requests,
+	fewLate        = 2     // and so many in any case
 	maxUse         = 0.9   // of the generator's core
 	hopeless       = 0.01  // of the starts so far, dropped
 )
@@ -38,6 +39,9 @@ type session struct {
 	wake    func()                 // ends the generator's wait
 	stopped string
 	stopAt  time.Duration
+
+	oldest    func() (sent time.Duration, any bool) // of the requests under way
+	abandoned string                                // why too little is known of those under way at the end
 }
 
 func newSession(o Options) *session {
@@ -64,8 +68,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("%d requests at a time need as many connections, not %d", o.Concurrency, o.Connections)
 	case o.Concurrency == 0 && len(o.Schedule.Steps) == 0:
 		return errors.New("a schedule needs at least one step")
-	case o.Check.Every < 0 || o.Check.Every > 0 && o.Check.Equal == nil:
-		return fmt.Errorf("to check every %d. answer, it has to be known what is equal", o.Check.Every)
+	case !(o.Check.Share >= 0 && o.Check.Share <= 1) || o.Check.Share > 0 && o.Check.Equal == nil:
+		return fmt.Errorf("to check a share of %v of the answers, it has to be between 0 and 1 and known what is equal", o.Check.Share)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -118,6 +122,7 @@ func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 	s.pass(now)
 	if ctx.Err() != nil {
 		s.halt(context.Cause(ctx).Error(), now)
+		s.abandon(now)
 		return false
 	}
 	return !s.over(now) || s.underWay > 0
@@ -138,6 +143,20 @@ func (s *session) pass(now time.Duration) {
 func (s *session) halt(reason string, now time.Duration) {
 	if s.stopped == "" && !s.ended {
 		s.stopped, s.stopAt, s.ended = reason, now, true
+		s.forgo(now)
+	}
+}
+
+// usual is how long an answer may be awaited before it is suspected of never coming.
+const usual = 100 * time.Millisecond
+
+// abandon takes note of requests that are under way for longer than any answer took: with them left
+// out, a server that hangs would look well.
+func (s *session) abandon(now time.Duration) {
+	sent, any := s.oldest()
+	if age := now - sent; any && age > max(usual, s.slowest()) {
+		s.abandoned = fmt.Sprintf("%d requests were under way when it ended, one for %v, longer than any answer took: what would have become of them is not known",
+			s.underWay, age.Round(time.Millisecond))
 	}
 }
 
@@ -182,8 +201,17 @@ func (s *session) lose(t ticket, sent time.Duration, o outcome, cause string) {
 	s.answer(t, sent, now, o, 0)
 }
 
+// sampled chooses by chance, so that no request is left out for its place among the others.
 func (s *session) sampled(number uint64) bool {
-	return s.Check.Every > 0 && number%uint64(s.Check.Every) == 0
+	return s.Check.Share > 0 && float64(mixed(number+s.Options.Schedule.Seed<<32)>>11)/(1<<53) < s.Check.Share
+}
+
+// mixed returns bits that look like chance: the output function of SplitMix64 (Steele, Lea, Flood 2014).
+func mixed(n uint64) uint64 {
+	n += 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
 }
 
 // finish makes the run, once nothing is under way.
@@ -205,7 +233,7 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 			Connections: s.Options.Connections, Timeout: s.Options.Timeout,
 		},
 		Began: s.began, Took: now, Windows: s.seen, Steps: s.counted(end), Stopped: s.stopped,
-		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
+		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Queued: s.queued, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
 		Server:    result.Server{Checked: s.checked},
 	}
 	for o, cause := range s.causes {
@@ -226,13 +254,12 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 // invalid is why the figures cannot be believed. use is the generator's share of its core.
 func (s *session) invalid(use float64) []string {
 	var reasons []string
-	if n := s.recorder.sent; float64(s.late) > maxLateShare*float64(n) {
-		cause := "the generator had no time: lower the rate or give it a core of its own"
-		if s.busy*2 > s.late {
-			cause = fmt.Sprintf("all %d connections were busy: allow more, or lower the rate", s.Options.Connections)
-		}
-		reasons = append(reasons, fmt.Sprintf("%d of %d requests (%.2f %%) were sent more than %v after their intended start, at most 0.1 %% may be: %s",
-			s.late, n, 100*float64(s.late)/float64(n), late, cause))
+	if n := s.recorder.sent; float64(s.late) > maxLateShare*float64(n)+fewLate {
+		reasons = append(reasons, fmt.Sprintf("%d of %d requests (%.2f %%) were sent more than %v after their intended start, at most 0.1 %% may be: the generator had no time: lower the rate or give it a core of its own",
+			s.late, n, 100*float64(s.late)/float64(n), late))
+	}
+	if s.abandoned != "" {
+		reasons = append(reasons, s.abandoned)
 	}
 	if s.dropped > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d starts were dropped, as %d waited or one for %v: the schedule is beyond what can be sent to this server from here",

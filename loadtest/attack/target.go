@@ -23,7 +23,9 @@ type crew struct {
 
 // worker has a connection, or will have one.
 type worker struct {
-	conn Conn     // nil before the first request and after an error; guarded by the crew's mu
+	conn Conn          // nil before the first request and after an error; guarded by the crew's mu
+	sent time.Duration // of its request, while it has one; likewise
+	busy bool
 	jobs chan job // at most one
 }
 
@@ -47,6 +49,7 @@ func attackWith(ctx context.Context, s *session, sl sleeper) (use float64, err e
 	c := &crew{ctx: ctx, sleeper: sl, session: s}
 	defer context.AfterFunc(ctx, c.ring)()
 	s.wake = c.ring
+	s.oldest = c.oldest
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -74,7 +77,7 @@ func (c *crew) due() time.Duration {
 			c.refuse()
 			break
 		}
-		w.jobs <- c.hand()
+		w.jobs <- c.hand(w)
 	}
 	until := c.nextEnd
 	if next, ok := c.next(); ok {
@@ -92,9 +95,10 @@ type job struct {
 	sent time.Duration
 }
 
-// hand gives out a ticket. c.mu is held.
-func (c *crew) hand() job {
+// hand gives out a ticket to a worker. c.mu is held.
+func (c *crew) hand(w *worker) job {
 	t, now := c.draw()
+	w.sent, w.busy = now, true
 	return job{t, now}
 }
 
@@ -112,6 +116,16 @@ func (c *crew) free() *worker {
 	c.all = append(c.all, w)
 	c.workers.Go(func() { c.work(w) })
 	return w
+}
+
+// oldest returns when the request was sent that is under way for longest. c.mu is held.
+func (c *crew) oldest() (sent time.Duration, any bool) {
+	for _, w := range c.all {
+		if w.busy && (!any || w.sent < sent) {
+			sent, any = w.sent, true
+		}
+	}
+	return sent, any
 }
 
 // dismiss ends the workers and waits for them. Those that are busy, which can only be because the
@@ -169,8 +183,9 @@ func (c *crew) serve(w *worker, j job) (next job, more bool) {
 // after returns the next job for a worker, if one waits, or lets it wait for one. c.mu is held.
 func (c *crew) after(w *worker) (next job, more bool) {
 	now := c.now()
+	w.busy = false
 	if c.ready(now) {
-		return c.hand(), true
+		return c.hand(w), true
 	}
 	if c.ended {
 		close(w.jobs)

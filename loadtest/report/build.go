@@ -223,7 +223,7 @@ func buildBars(h *result.Histogram) []barView {
 
 func buildGenerator(r *result.Run) generatorView {
 	g := r.Generator
-	v := generatorView{Sent: g.Sent, Late: g.Late, LateShare: g.LateShare(), Dropped: g.Dropped, Delay: buildLatency(g.Delay), CPUS: g.CPU.Seconds()}
+	v := generatorView{Sent: g.Sent, Late: g.Late, Queued: g.Queued, LateShare: g.LateShare(), Dropped: g.Dropped, Delay: buildLatency(g.Delay), CPUS: g.CPU.Seconds()}
 	if r.Took > 0 {
 		v.CPUShare = g.CPU.Seconds() / r.Took.Seconds()
 	}

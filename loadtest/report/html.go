@@ -218,6 +218,7 @@ func facts(runs []runView) []fact {
 	add("sent late", func(r runView) string {
 		return fmt.Sprintf("%s (%s)", count(r.Generator.Late), percent(r.Generator.LateShare))
 	})
+	add("waited for a connection", func(r runView) string { return count(r.Generator.Queued) })
 	add("never sent", func(r runView) string { return count(r.Generator.Dropped) })
 	add("delay of sends, p99 and max", func(r runView) string {
 		return fmt.Sprintf("%s ms, %s ms", millis(r.Generator.Delay.P99MS), millis(r.Generator.Delay.MaxMS))

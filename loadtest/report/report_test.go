@@ -69,7 +69,7 @@ func small() Document {
 		Asked: result.Asked{Target: "http://127.0.0.1:8000", Model: "demo", Body: "json", Profile: "constant 2/s for 2s", Seed: 9, Connections: 4, Timeout: time.Second, Inputs: "file", Cache: "bypass"},
 		Began: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
 		Took:  2 * time.Second,
-		Steps: []result.Step{{Name: "2/s", Duration: 2 * time.Second, Rate: 2, Rows: 3, Outcomes: map[result.Outcome]*result.Latency{
+		Steps: []result.Step{{Name: "2/s", Duration: 2 * time.Second, Rate: 2, Rows: 3, Arrived: 3, Outcomes: map[result.Outcome]*result.Latency{
 			result.OK: {Intended: h(10*time.Millisecond, 3), Sent: h(9*time.Millisecond, 3)}, result.Failed: {Intended: h(time.Millisecond, 1), Sent: h(time.Millisecond, 1)},
 		}}},
 		Windows: []result.Window{

@@ -119,6 +119,7 @@ func made(seed uint64, seconds int, slower float64, rates ...float64) *result.Ru
 			start := time.Duration(i)*each + time.Duration(float64(n)/rate*float64(time.Second))
 			request(r, &s, &windows[min(seconds-1, int(start.Seconds()))], random, rate/1800, slower)
 		}
+		s.Arrived = s.Count(result.OK)
 		r.Steps = append(r.Steps, s)
 	}
 	for i := range windows {

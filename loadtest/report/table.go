@@ -139,8 +139,8 @@ func outcomeRows(steps []stepView) [][]string {
 // health prints what generator and server say of themselves.
 func (t *table) health(r runView) {
 	g, s := r.Generator, r.Server
-	rows := [][]string{{"generator", fmt.Sprintf("sent %s, late %s (%s), dropped %s, delay p99 %s ms, CPU %.1f s (%s of a core)",
-		count(g.Sent), count(g.Late), percent(g.LateShare), count(g.Dropped), millis(g.Delay.P99MS), g.CPUS, percent(g.CPUShare))}}
+	rows := [][]string{{"generator", fmt.Sprintf("sent %s, late %s (%s), waited for a connection %s, dropped %s, delay p99 %s ms, CPU %.1f s (%s of a core)",
+		count(g.Sent), count(g.Late), percent(g.LateShare), count(g.Queued), count(g.Dropped), millis(g.Delay.P99MS), g.CPUS, percent(g.CPUShare))}}
 	rows = append(rows, []string{"cache hits", cacheWords(s)})
 	rows = append(rows, []string{"server", serverWords(s)})
 	if st := r.Stages; st != nil {

@@ -121,6 +121,7 @@ type generatorView struct {
 	Sent      uint64      `json:"sent"`
 	Late      uint64      `json:"late"`
 	LateShare float64     `json:"late_share"`
+	Queued    uint64      `json:"queued"`
 	Dropped   uint64      `json:"dropped"`
 	Delay     latencyView `json:"delay"`
 	CPUS      float64     `json:"cpu_s"`

@@ -92,6 +92,7 @@ func course(r *Run) time.Duration {
 func (g *Generator) add(o Generator) {
 	g.Sent += o.Sent
 	g.Late += o.Late
+	g.Queued += o.Queued
 	g.Dropped += o.Dropped
 	g.CPU += o.CPU
 	g.Delay.Merge(o.Delay)

@@ -69,6 +69,7 @@ type Step struct {
 	Duration time.Duration        `json:"duration_ns"`
 	Rate     float64              `json:"rate_per_s"` // requests per second that were asked for
 	Rows     uint64               `json:"rows"`       // in answers that were OK
+	Arrived  uint64               `json:"arrived"`    // OK answers that came while the step lasted, whenever their requests were meant to start
 	Outcomes map[Outcome]*Latency `json:"outcomes"`   // of those outcomes that there were
 }
 
@@ -91,7 +92,8 @@ type Window struct {
 // Generator is what the load generator says of itself.
 type Generator struct {
 	Sent    uint64        `json:"sent"`
-	Late    uint64        `json:"late"`    // sent more than a millisecond after their intended start
+	Late    uint64        `json:"late"`    // sent more than a millisecond after their intended start, with a connection at hand
+	Queued  uint64        `json:"queued"`  // likewise, because all connections were busy: a wait that is the server's
 	Dropped uint64        `json:"dropped"` // never sent: too many were under way
 	Delay   *Histogram    `json:"delay"`   // from intended start to actual send
 	CPU     time.Duration `json:"cpu_ns"`  // of its process

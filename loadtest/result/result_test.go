@@ -30,8 +30,8 @@ func run(n int) *Run {
 		Generator: Generator{Sent: 1000, Late: 1, Delay: latency(10).Sent, CPU: time.Second},
 		Server:    Server{Hits: 1, Lookups: 4, Memory: 1 << 20},
 		Steps: []Step{
-			{Name: "50 %", Duration: 2 * time.Second, Rate: 50, Rows: 100, Outcomes: map[Outcome]*Latency{OK: latency(100)}},
-			{Name: "100 %", Duration: 2 * time.Second, Rate: 100, Rows: 190, Outcomes: map[Outcome]*Latency{OK: latency(190), Late: latency(10)}},
+			{Name: "50 %", Duration: 2 * time.Second, Rate: 50, Rows: 100, Arrived: 100, Outcomes: map[Outcome]*Latency{OK: latency(100)}},
+			{Name: "100 %", Duration: 2 * time.Second, Rate: 100, Rows: 190, Arrived: 190, Outcomes: map[Outcome]*Latency{OK: latency(190), Late: latency(10)}},
 		},
 	}
 	for i := range n {
@@ -210,9 +210,9 @@ func TestStepFigures(t *testing.T) {
 	}
 	ok := l(60, time.Millisecond)
 	ok.Intended.RecordN(time.Second, 20)
-	s := Step{Duration: 4 * time.Second, Outcomes: map[Outcome]*Latency{OK: ok, Rejected: l(15, time.Millisecond), Wrong: l(5, time.Millisecond)}}
-	if got := s.Achieved(); got != 20 {
-		t.Errorf("Achieved() = %v, want 20", got)
+	s := Step{Duration: 4 * time.Second, Arrived: 60, Outcomes: map[Outcome]*Latency{OK: ok, Rejected: l(15, time.Millisecond), Wrong: l(5, time.Millisecond)}}
+	if got := s.Achieved(); got != 15 {
+		t.Errorf("Achieved() = %v, want 15", got)
 	}
 	if got := s.Goodput(10 * time.Millisecond); got != 15 {
 		t.Errorf("Goodput(10ms) = %v, want 15", got)

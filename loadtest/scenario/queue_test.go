@@ -36,7 +36,7 @@ func runOf(took time.Duration, rate float64, ok *result.Histogram) *result.Run {
 	return &result.Run{
 		Asked: result.Asked{Cache: "bypass"},
 		Took:  took,
-		Steps: []result.Step{{Duration: took, Rate: rate, Rows: ok.Count(), Outcomes: map[result.Outcome]*result.Latency{
+		Steps: []result.Step{{Duration: took, Rate: rate, Rows: ok.Count(), Arrived: ok.Count(), Outcomes: map[result.Outcome]*result.Latency{
 			result.OK: {Intended: ok, Sent: ok},
 		}}},
 	}
