@@ -35,13 +35,13 @@ Profiles:
   thrum loadtest --model digits --rate 500 --slo 'p99<=5ms' --stop-rule gate --report digits.html
   thrum loadtest --model digits --profile 'poisson 100/s for 10s, 1000/s for 5s, 100/s for 10s' --binary
   thrum loadtest --model digits --input golden:examples/models/digits --check 0.01 --rate 200
-  thrum loadtest --model digits --input capture:/var/lib/thrum/capture --replay x2 --weigh bytes
+  thrum loadtest --model digits --input capture:/var/lib/thrum/capture/digits --replay x2 --weigh bytes
   thrum loadtest --model-only examples/models/digits --rate 2000 --binary
   thrum loadtest --url http://127.0.0.1:8000 --model digits --concurrency 8 --duration 10s
 
   thrum loadtest peak --help         the highest rate at a goal
   thrum loadtest stage --help        may this build go to production?`,
-		Args: cobra.NoArgs,
+		Args: strict(cobra.NoArgs),
 	}
 	var l loadFlags
 	var w what
@@ -99,7 +99,7 @@ func (w *what) check(c *cobra.Command, l *loadFlags) error {
 	case l.rule == scenario.Publish && w.duration > 0 && w.duration < scenario.PublishLength:
 		return fmt.Errorf("--stop-rule publish and --duration %v contradict each other: what is published runs for %v", w.duration, scenario.PublishLength)
 	}
-	if w.duration == 0 {
+	if !c.Flags().Changed("duration") {
 		w.duration = 10 * time.Second
 		if l.rule == scenario.Publish {
 			w.duration = scenario.PublishLength + time.Minute

@@ -21,7 +21,7 @@ import (
 
 // command makes a subcommand of loadtest that needs a session.
 func command(use, short, example string, l *loadFlags, run func(c *cobra.Command, s *loadtest.Session, args []string) error) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.NoArgs}
+	c := &cobra.Command{Use: use, Short: short, Example: example, Args: strict(cobra.NoArgs)}
 	l.add(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
 		s, done, err := l.open(c)

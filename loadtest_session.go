@@ -60,6 +60,9 @@ func (l *loadFlags) add(f *pflag.FlagSet) {
 
 // open opens the session, or says what to try next.
 func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
+	if err := checkNumbers(c); err != nil {
+		return nil, func() {}, err
+	}
 	done := func() {}
 	if l.json && l.Binary {
 		return nil, done, errors.New("--json and --binary contradict each other: give one of them")

@@ -26,7 +26,7 @@ its baseline. What comes of that is held against the plan's goals. Ends with 0: 
 2: invalid, the figures cannot be believed; 3: unstable, it cannot be told, which does not pass.`,
 		Example: `  thrum loadtest stage examples/staging/plan.yaml
   thrum loadtest stage plan.yaml --report staging.html && deploy`,
-		Args: cobra.ExactArgs(1),
+		Args: strict(cobra.ExactArgs(1)),
 	}
 	c.Flags().StringVar(&l.report, "report", "", "`FILE.html` to write the report to, with .json and the results (.runs) beside it")
 	c.RunE = func(c *cobra.Command, args []string) error { return invalid(runStage(c, &l, args[0])) }
@@ -100,7 +100,7 @@ func reportCommand() *cobra.Command {
 		Short: "Make a report of results files; those after the first are compared with it",
 		Example: `  thrum loadtest report digits.runs --report digits.html
   thrum loadtest report new.runs old.runs --slo 'p99<=5ms' --report change.html`,
-		Args: cobra.MinimumNArgs(1),
+		Args: strict(cobra.MinimumNArgs(1)),
 	}
 	c.Flags().StringVar(&l.report, "report", "", "`FILE.html` to write, with .json beside it")
 	c.Flags().Var(&l.goal, "slo", "the `goal`, such as 'p99<=5ms'")
@@ -136,7 +136,7 @@ func mergeCommand() *cobra.Command {
 		Use:     "merge FILE.runs ... --into FILE.runs",
 		Short:   "Make one results file of several runs of the same load",
 		Example: "  thrum loadtest merge one.runs two.runs --into both.runs",
-		Args:    cobra.MinimumNArgs(2),
+		Args:    strict(cobra.MinimumNArgs(2)),
 	}
 	c.Flags().StringVar(&into, "into", "", "results `file` to write, which must not exist")
 	c.RunE = func(c *cobra.Command, paths []string) error {

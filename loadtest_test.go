@@ -128,6 +128,16 @@ func TestLoadtestRefuses(t *testing.T) {
 		{"a plan with an unknown key", []string{"stage", plan}, []string{"forcast", "line 2"}},
 		{"a plan that is not there", []string{"stage", "/no/such.yaml"}, []string{"/no/such.yaml"}},
 		{"results that are none", []string{"report", plan}, []string{plan, "none that"}},
+		{"a timeout longer than anybody waits", []string{"--model", "a", "--rate", "5", "--timeout", "2560000h"}, []string{"--timeout", "at most 24h"}},
+		{"a duration beyond all", []string{"--model", "a", "--concurrency", "1", "--duration", "2500000h"}, []string{"--duration", "at most 24h"}},
+		{"no time", []string{"--model", "a", "--rate", "5", "--duration", "0s"}, []string{"--duration", "above 0"}},
+		{"fewer than none under way", []string{"--model", "a", "--concurrency", "-1"}, []string{"--concurrency", "above 0"}},
+		{"no rows", []string{"--model", "a", "--rate", "5", "--rows", "0"}, []string{"--rows", "above 0"}},
+		{"not a number", []string{"--model", "a", "--rate", "NaN"}, []string{"--rate", "above 0"}},
+		{"no bound to a rate", []string{"--model", "a", "--rate", "+Inf"}, []string{"--rate", "above 0"}},
+		{"a scenario of nobody", []string{"scenario", "offline", "--model", "a", "--concurrency", "0"}, []string{"--concurrency", "above 0"}},
+		{"an unknown command", []string{"nonsense"}, []string{"nonsense", "--help"}},
+		{"a stage without a plan", []string{"stage"}, []string{"arg", "--help"}},
 		{"a merge to nowhere", []string{"merge", plan, plan}, []string{"--into"}},
 	} {
 		code, text := end(t, append([]string{"loadtest"}, c.args...)...)

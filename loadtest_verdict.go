@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/thrumserve/thrum/loadtest/report"
 	"github.com/thrumserve/thrum/loadtest/result"
@@ -39,6 +41,40 @@ func invalid(err error) error {
 		return err
 	}
 	return exit{scenario.Invalid.Code(), err.Error()}
+}
+
+// strict is args, whose error ends the program as one over which nothing was measured.
+func strict(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		err := args(c, given)
+		if err != nil {
+			err = fmt.Errorf("%w: try `%s --help`", err, c.CommandPath())
+		}
+		return invalid(err)
+	}
+}
+
+// longest is the longest duration that a flag may name.
+const longest = 24 * time.Hour
+
+// checkNumbers reports the first number that was given and cannot be meant.
+func checkNumbers(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		held, want := true, "a number above 0"
+		switch f.Value.Type() {
+		case "duration":
+			d, _ := time.ParseDuration(f.Value.String())
+			held, want = d > 0 && d <= longest, fmt.Sprintf("above 0 and at most %v", longest)
+		case "int":
+			held = !strings.HasPrefix(f.Value.String(), "-") && (f.Value.String() != "0" || f.Name == "connections")
+		case "float64":
+			held = strings.IndexAny(f.Value.String(), "-NI") != 0 && !strings.HasPrefix(f.Value.String(), "+I") && (f.Value.String() != "0" || f.Name == "check")
+		}
+		if err == nil && !held {
+			err = fmt.Errorf("--%s %v: has to be %s", f.Name, f.Value, want)
+		}
+	})
+	return err
 }
 
 // verdict says what a run has shown of the goal.
