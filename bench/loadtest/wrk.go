@@ -22,8 +22,10 @@ import (
 const (
 	wrkRounds   = 5
 	wrkDuration = time.Second // of one side of a round
-	wrkSearch   = 5           // rates that are tried in a round
-	connections = 64          // of wrk; an open loop has as many as it needs
+	wrkWarmUp   = 500 * time.Millisecond
+	wrkSearch   = 5   // rates that are tried in a round
+	connections = 64  // of wrk; an open loop has as many as it needs
+	ready       = 512 // of those, before the first start: to make one takes longer than ten requests
 )
 
 // wrkRow lets wrk and the generator drive the same server, on the other processor, in turns. In each
@@ -187,19 +189,22 @@ func attempt(ctx context.Context, address string, rate float64) (string, error) 
 		}
 		return fmt.Sprint(run.Steps[0].Achieved()), nil
 	}
-	starts, err := schedule.Poisson(rate, wrkDuration).Schedule(1)
+	starts, err := schedule.Profile{Arrivals: schedule.Independent, Parts: []schedule.Part{
+		{Rate: rate / 4, To: rate, Duration: wrkWarmUp, Warmup: true}, // wrk does not count its connecting either
+		{Rate: rate, To: rate, Duration: wrkDuration},
+	}}.Schedule(1)
 	if err != nil {
 		return "", err
 	}
 	run, err := attack.Run(ctx, attack.Options{
-		Target: target(address), Requests: []attack.Request{smallBinary()}, Schedule: starts,
+		Target: target(address), Requests: []attack.Request{smallBinary()}, Schedule: starts, Ready: ready,
 	})
 	if err != nil {
 		return "", err
 	}
 	g, answered := run.Generator, run.Steps[0].Count(result.OK)
 	g.Late += g.Queued // here both are what one core cannot do
-	if g.Late*1000 < g.Sent && g.Dropped == 0 && answered == uint64(len(starts.Starts)) {
+	if g.Late*1000 < g.Sent && g.Dropped == 0 && answered == g.Sent {
 		return "held", nil
 	}
 	return fmt.Sprintf("missed: %d of %d late, %d dropped, %d answered", g.Late, g.Sent, g.Dropped, answered), nil

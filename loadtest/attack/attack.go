@@ -65,6 +65,7 @@ type Options struct {
 	Concurrency int           // a closed loop
 	Duration    time.Duration // of a closed loop
 	Connections int           // at most; 0 for as many as are needed, up to 1024
+	Ready       int           // of them are there before the first start; of an *HTTP without TLS only
 	Timeout     time.Duration // of a request from its send, and of a start without a connection; 0 for 10 s
 	Check       Check         // may be nil
 

@@ -168,16 +168,18 @@ func (l *loop) connected(place int) {
 	if err == nil && code != 0 {
 		err = unix.Errno(code)
 	}
-	if err != nil {
+	if err == nil {
+		c.connecting = false
+		err = l.watch(place, unix.EPOLL_CTL_MOD)
+	}
+	switch {
+	case err == nil:
+		l.write(place)
+	case c.busy:
 		l.fail(place, broken, "connect: "+err.Error())
-		return
+	default:
+		l.leave(place)
 	}
-	c.connecting = false
-	if err := l.watch(place, unix.EPOLL_CTL_MOD); err != nil {
-		l.fail(place, broken, err.Error())
-		return
-	}
-	l.write(place)
 }
 
 // write writes what there is room for.

@@ -316,3 +316,27 @@ func TestNothingIsAllocatedForARequest(t *testing.T) {
 		t.Errorf("a request takes %.2f allocations more than the server's %.0f, want none", each, theirs)
 	}
 }
+
+// Connections that are ready before the first start are used, and those that the server closes
+// meanwhile break nothing.
+func TestReadyConnections(t *testing.T) {
+	var opened atomic.Int32
+	h := serve(t, func(c *net.TCPConn, in *bufio.Reader, number int32) {
+		opened.Add(1)
+		if number%2 == 0 {
+			return
+		}
+		for requested(in) {
+			if _, err := io.WriteString(c, hello); err != nil {
+				return
+			}
+		}
+	})
+	run := attackHere(t, Options{Target: h, Schedule: even(t, 100, 300*ms), Ready: 8})
+	if n := opened.Load(); n < 8 {
+		t.Errorf("%d connections, want 8 that are ready", n)
+	}
+	if s := run.Steps[0]; s.Total() != 30 || s.Count(result.OK) < 20 {
+		t.Errorf("%d of %d requests are answered", s.Count(result.OK), s.Total())
+	}
+}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxSends = 32 // before answers are looked for again
+	maxSends = 16 // before answers are looked for again
 )
 
 // loop drives an HTTP server from one thread: no goroutine and no allocation a request, and mostly
@@ -61,6 +61,9 @@ func attackHTTP(ctx context.Context, s *session, w *wire) (use float64, err erro
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer sharp()()
+	if err := l.prepare(); err != nil {
+		return 0, err
+	}
 	before := threadCPU()
 	s.start()
 	err = l.run(ctx)
@@ -90,6 +93,23 @@ func (l *loop) reach(ctx context.Context, address string) error {
 		six.ZoneId = uint32(zone.Index)
 	}
 	l.family, l.address = unix.AF_INET6, six
+	return nil
+}
+
+// prepare makes the connections that are to be there before the first start.
+func (l *loop) prepare() error {
+	var made []int
+	for range min(l.Ready, l.most) {
+		place, err := l.free()
+		if err != nil {
+			return err
+		}
+		if place == none {
+			break
+		}
+		made = append(made, place)
+	}
+	l.idle = append(l.idle, made...)
 	return nil
 }
 

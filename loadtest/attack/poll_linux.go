@@ -12,10 +12,13 @@ import (
 
 const none = -1
 
+// mostEvents are handled before what is due is sent: few, so that many answers at once make no send late.
+const mostEvents = 16
+
 // poller waits for sockets, for a time to the nanosecond, or for a ring.
 type poller struct {
 	fd     int
-	events [256]unix.EpollEvent
+	events [mostEvents]unix.EpollEvent
 
 	mu   sync.Mutex // guards bell
 	bell int        // an eventfd, none after close

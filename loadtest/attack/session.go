@@ -58,7 +58,7 @@ func (o *Options) validate() error {
 		return errors.New("an attack needs a target")
 	case len(o.Requests) == 0:
 		return errors.New("an attack needs at least one request to send")
-	case o.Concurrency < 0 || o.Connections < 0 || o.Timeout < 0:
+	case o.Concurrency < 0 || o.Connections < 0 || o.Ready < 0 || o.Timeout < 0:
 		return errors.New("concurrency, connections and timeout cannot be negative")
 	case (len(o.Schedule.Starts) > 0) == (o.Concurrency > 0):
 		return errors.New("an attack follows either a schedule with starts or a concurrency")
