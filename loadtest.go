@@ -99,7 +99,7 @@ func (w *what) check(c *cobra.Command, l *loadFlags) error {
 	case l.rule == scenario.Publish && w.duration > 0 && w.duration < scenario.PublishLength:
 		return fmt.Errorf("--stop-rule publish and --duration %v contradict each other: what is published runs for %v", w.duration, scenario.PublishLength)
 	}
-	if !c.Flags().Changed("duration") {
+	if w.duration == 0 && !c.Flags().Changed("duration") {
 		w.duration = 10 * time.Second
 		if l.rule == scenario.Publish {
 			w.duration = scenario.PublishLength + time.Minute

@@ -166,10 +166,7 @@ func (l *loadFlags) write(c *cobra.Command, d report.Document) error {
 	if l.report == "" {
 		return nil
 	}
-	if err := writeReport(l.report, d); err != nil {
-		return err
-	}
-	n := 0
+	n := 0 // results first: of them a report can be made again
 	for _, s := range d.Series {
 		for _, r := range s.Runs {
 			path := runsPath(l.report, n)
@@ -181,6 +178,9 @@ func (l *loadFlags) write(c *cobra.Command, d report.Document) error {
 				return err
 			}
 		}
+	}
+	if err := writeReport(l.report, d); err != nil {
+		return err
 	}
 	fmt.Fprintf(c.OutOrStdout(), "\nreport: %s (and .json, %d results files beside it)\n", l.report, n)
 	return nil

@@ -115,7 +115,10 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err := s.aim(); err != nil {
 		return nil, err
 	}
-	s.metrics = s.findMetrics(ctx)
+	var err error
+	if s.metrics, err = s.findMetrics(ctx); err != nil {
+		return nil, err
+	}
 	return s, s.ask(ctx)
 }
 
@@ -221,9 +224,15 @@ func (s *Session) ask(ctx context.Context) error {
 const metricsPort = "8002"
 
 // findMetrics returns where the server's metrics are, empty if they are in none of the usual places.
-func (s *Session) findMetrics(ctx context.Context) string {
-	if s.options.Metrics != "" || s.options.Direct != nil {
-		return s.options.Metrics
+func (s *Session) findMetrics(ctx context.Context) (string, error) {
+	if s.options.Direct != nil {
+		return "", nil
+	}
+	if named := s.options.Metrics; named != "" {
+		if _, err := facts.Scrape(ctx, named, s.options.Model); err != nil {
+			return "", fmt.Errorf("no metrics: %w: try: curl %s", err, named)
+		}
+		return named, nil
 	}
 	places := []string{s.options.URL + "/metrics"}
 	if u, err := url.Parse(s.options.URL); err == nil && u.Port() == "8000" {
@@ -231,10 +240,10 @@ func (s *Session) findMetrics(ctx context.Context) string {
 	}
 	for _, place := range places {
 		if f, err := facts.Scrape(ctx, place, s.options.Model); err == nil && f != (facts.Facts{}) {
-			return place
+			return place, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // Facts returns what the server says of itself; ok is false if it says nothing.

@@ -169,6 +169,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"nothing selected", Options{URL: s.URL, Model: "m", Select: "bytes > 1000"}, "keeps none"},
 		{"weights that are none", Options{URL: s.URL, Model: "m", Weigh: "-1"}, "weight"},
 		{"a share of more than all", Options{URL: s.URL, Model: "m", Check: 2}, "between 0 and 1"},
+		{"metrics nowhere", Options{URL: s.URL, Model: "m", Metrics: "http://127.0.0.1:1/metrics"}, "try: curl http://127.0.0.1:1/metrics"},
 	} {
 		c.o.Timeout = 5 * time.Second
 		if _, err := Open(t.Context(), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
