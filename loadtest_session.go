@@ -50,7 +50,7 @@ func (l *loadFlags) add(f *pflag.FlagSet) {
 	f.Var(&l.Cache, "cache", "the server's prediction cache: bypass, cold or production")
 	l.Cache = loadtest.Bypass
 	f.Lookup("cache").DefValue = string(loadtest.Bypass)
-	f.DurationVar(&l.Timeout, "timeout", 10*time.Second, "of a request, from its intended start")
+	f.DurationVar(&l.Timeout, "timeout", 10*time.Second, "of a request, from its send")
 	f.IntVar(&l.Connections, "connections", 0, "at most so many; 0 for as many as are needed")
 	f.Float64Var(&l.Check, "check", 0.01, "`share` of the answers to compare with those of the golden set, or of each request sent alone before the run")
 	f.Var(&l.goal, "slo", "the `goal`, such as 'p99<=5ms': decides pass or fail, and what goodput counts")
