@@ -290,7 +290,10 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		samples = every(ctx, sample)
+		samples = scenario.Watch(ctx, func(ctx context.Context) (scenario.Sample, bool) {
+			f, ok := sample(ctx)
+			return scenario.Sample{Memory: float64(f.Memory), Goroutines: float64(f.Goroutines), Files: float64(f.Files)}, ok
+		})
 	}()
 	run, err := l.attack(c, s, load)
 	stop()
@@ -306,24 +309,6 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 		d.Findings = append(d.Findings, report.Finding{Name: g.Name, Want: "does not grow", Got: g.String(), Held: g.Verdict == stats.Same})
 	}
 	return l.finish(c, d)
-}
-
-// every samples once a second until ctx ends.
-func every(ctx context.Context, sample func(context.Context) (facts.Facts, bool)) []scenario.Sample {
-	var samples []scenario.Sample
-	began := time.Now()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return samples
-		case <-tick.C:
-		}
-		if f, ok := sample(ctx); ok {
-			samples = append(samples, scenario.Sample{At: time.Since(began), Memory: float64(f.Memory), Goroutines: float64(f.Goroutines), Files: float64(f.Files)})
-		}
-	}
 }
 
 func spikeCommand() *cobra.Command {

@@ -101,7 +101,12 @@ func soakOne(ctx context.Context, role string, length time.Duration) (g scenario
 	watched, stop := context.WithCancel(ctx)
 	var samples []scenario.Sample
 	var watch sync.WaitGroup
-	watch.Go(func() { samples = watchMemory(watched, server.command.Process.Pid) })
+	watch.Go(func() {
+		samples = scenario.Watch(watched, func(context.Context) (scenario.Sample, bool) {
+			f, err := facts.OfProcess(server.command.Process.Pid)
+			return scenario.Sample{Memory: float64(f.Memory)}, err == nil
+		})
+	})
 	run, err := attackProfile(ctx, server.address, schedule.Poisson(soakRate, length), 1)
 	stop()
 	watch.Wait()
@@ -116,22 +121,4 @@ func soakOne(ctx context.Context, role string, length time.Duration) (g scenario
 		return g, fmt.Errorf("nothing is known of the memory of the %s", role)
 	}
 	return growths[0], nil
-}
-
-// watchMemory samples a process every second.
-func watchMemory(ctx context.Context, pid int) []scenario.Sample {
-	var samples []scenario.Sample
-	began := time.Now()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return samples
-		case <-tick.C:
-		}
-		if f, err := facts.OfProcess(pid); err == nil {
-			samples = append(samples, scenario.Sample{At: time.Since(began), Memory: float64(f.Memory)})
-		}
-	}
 }

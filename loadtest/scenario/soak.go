@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -14,6 +15,25 @@ type Sample struct {
 	Memory     float64 // bytes, resident
 	Goroutines float64
 	Files      float64 // open descriptors
+}
+
+// Watch samples once a second until ctx ends. What sample does not know at a time is left out.
+func Watch(ctx context.Context, sample func(context.Context) (Sample, bool)) []Sample {
+	var samples []Sample
+	began := time.Now()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return samples
+		case <-tick.C:
+		}
+		if s, ok := sample(ctx); ok {
+			s.At = time.Since(began)
+			samples = append(samples, s)
+		}
+	}
 }
 
 // Growth is how fast something grows, per minute, with the confidence of 95 %.

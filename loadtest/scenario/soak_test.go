@@ -1,9 +1,12 @@
 package scenario
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/result"
@@ -83,4 +86,20 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("%s: Recovery = %v, %v, want %v, %v", c.name, after, ok, c.after, c.ok)
 		}
 	}
+}
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 4500*time.Millisecond)
+		defer cancel()
+		asked := 0
+		samples := Watch(ctx, func(context.Context) (Sample, bool) {
+			asked++
+			return Sample{Memory: float64(asked)}, asked != 2 // it does not know once
+		})
+		want := []Sample{{At: time.Second, Memory: 1}, {At: 3 * time.Second, Memory: 3}, {At: 4 * time.Second, Memory: 4}}
+		if !slices.Equal(samples, want) {
+			t.Errorf("Watch = %v, want %v", samples, want)
+		}
+	})
 }

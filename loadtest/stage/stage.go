@@ -208,9 +208,10 @@ func (s *stage) soak(ctx context.Context) error {
 	var samples []scenario.Sample
 	watched, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
+	server := s.candidate
 	go func() {
 		defer close(done)
-		samples = s.candidate.watch(watched, s.Model)
+		samples = scenario.Watch(watched, func(ctx context.Context) (scenario.Sample, bool) { return server.sample(ctx, s.Model) })
 	}()
 	r, err := s.attack(ctx, s.candidate, Attack{Name: "soak", Seed: s.Seed, Profile: s.profile(
 		schedule.Part{Name: "soak", Rate: s.rate(s.Soak.Share), Duration: s.Soak.Length},
@@ -229,26 +230,10 @@ func (s *stage) soak(ctx context.Context) error {
 	return nil
 }
 
-// watch samples a server every second until ctx ends.
-func (v *Server) watch(ctx context.Context, model string) []scenario.Sample {
-	var samples []scenario.Sample
-	began := time.Now()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return samples
-		case <-tick.C:
-		}
-		f, err := v.facts(ctx, model)
-		if err != nil {
-			continue
-		}
-		samples = append(samples, scenario.Sample{
-			At: time.Since(began), Memory: float64(f.Memory), Goroutines: float64(f.Goroutines), Files: float64(f.Files),
-		})
-	}
+// sample is what a server holds now.
+func (v *Server) sample(ctx context.Context, model string) (scenario.Sample, bool) {
+	f, err := v.facts(ctx, model)
+	return scenario.Sample{Memory: float64(f.Memory), Goroutines: float64(f.Goroutines), Files: float64(f.Files)}, err == nil
 }
 
 // drain ends an overload, and then the server.
