@@ -170,24 +170,31 @@ func (p *Plugin) work(worker int, handle Handler) error {
 		if !ok {
 			return nil
 		}
-		var r Request
 		var err error
-		c, r, err = p.begin(worker, c, d)
-		if err != nil {
+		if c, roused, err = p.serve(worker, c, d, handle); err != nil {
 			return err
 		}
-		a := handle(c, r)
-		p.end(worker, c)
-		if a.Length < 0 || a.Length > len(r.Room) {
-			return fmt.Errorf("an answer of %d bytes in a room of %d", a.Length, len(r.Room))
-		}
-		d.code, d.tag, d.deadline = a.Code, a.Tag, 0
-		d.offset, d.length = r.at, uint64(a.Length)
-		p.send.begin()
-		p.replies.write(d)
-		p.send.end()
-		roused = p.replies.wake()
 	}
+}
+
+// serve answers a request of a worker, whose last call was that one, and reports whether it had to
+// wake the host for it.
+func (p *Plugin) serve(worker int, last *call, d descriptor, handle Handler) (c *call, roused bool, err error) {
+	c, r, err := p.begin(worker, last, d)
+	if err != nil {
+		return nil, false, err
+	}
+	a := handle(c, r)
+	p.end(worker, c)
+	if a.Length < 0 || a.Length > len(r.Room) {
+		return nil, false, fmt.Errorf("an answer of %d bytes in a room of %d", a.Length, len(r.Room))
+	}
+	d.code, d.tag, d.deadline = a.Code, a.Tag, 0
+	d.offset, d.length = r.at, uint64(a.Length)
+	p.send.begin()
+	p.replies.write(d)
+	p.send.end()
+	return c, p.replies.wake(), nil
 }
 
 // next returns the next request, or false after Close.
