@@ -59,7 +59,7 @@ var allowed = map[string][]string{
 		"server/golden", "server/metrics", "server/quarantine", "server/repository", "server/rest"},
 	"server/capture":    {"backends"},
 	"server/catalog":    {"backends"},
-	"server/golden":     {"backends", "server/oip"},
+	"server/golden":     {"backends", "server/catalog", "server/oip"},
 	"server/metrics":    {"server/catalog"},
 	"server/oip":        {"backends"},
 	"server/quarantine": {"backends"},

@@ -80,7 +80,7 @@ func listBackends(ctx context.Context, p config.Plugins) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	programs := builtin()
+	programs := builtin("")
 	entries := make([]entry, len(programs)+len(found))
 	var probes errgroup.Group
 	probes.SetLimit(mostProbes)

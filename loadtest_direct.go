@@ -25,7 +25,7 @@ type direct struct {
 
 func openDirect(ctx context.Context, dir, of string) (*direct, error) {
 	m, err := server.OpenModel(ctx, dir, of, config.Default(), server.Options{
-		Version: version, Plugins: builtin(), Log: slog.New(slog.DiscardHandler),
+		Version: version, Plugins: builtin(""), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--model-only %s: %w", dir, err)

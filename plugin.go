@@ -12,10 +12,11 @@ import (
 // self is this program as it was started, even if its file has been replaced since.
 const self = "/proc/self/exe"
 
-// builtin returns how to start the backends that are built in, by their names.
-func builtin() map[string]plugins.Command {
+// builtin returns how to start the backends that are built in, by their names. cpuLevel is the
+// instruction set of the backend cpu, the best there is if it is empty.
+func builtin(cpuLevel string) map[string]plugins.Command {
 	return map[string]plugins.Command{
-		"cpu":  {Path: self, Args: []string{"plugin", "cpu"}},
+		"cpu":  {Path: self, Args: []string{"plugin", "cpu", "--cpu-level=" + cpuLevel}},
 		"null": {Path: self, Args: []string{"plugin", "null"}},
 	}
 }
@@ -29,12 +30,7 @@ func plugin() *cobra.Command {
 	}
 	c.AddCommand(
 		pluginList(),
-		&cobra.Command{
-			Use:   "cpu",
-			Short: "ONNX models on this processor",
-			Args:  cobra.NoArgs,
-			Run:   func(*cobra.Command, []string) { cpuplugin.Serve(cpu.Options{}) },
-		},
+		pluginCPU(),
 		&cobra.Command{
 			Use:   "null",
 			Short: "A model that computes nothing, to measure the server around it",
@@ -42,5 +38,17 @@ func plugin() *cobra.Command {
 			Run:   func(*cobra.Command, []string) { nullplugin.Serve() },
 		},
 	)
+	return c
+}
+
+func pluginCPU() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cpu",
+		Short: "ONNX models on this processor",
+		Args:  cobra.NoArgs,
+	}
+	var o cpu.Options
+	c.Flags().StringVar(&o.Level, "cpu-level", "", "instruction `set` of models whose options name no cpu_level; the best there is if it is empty")
+	c.Run = func(*cobra.Command, []string) { cpuplugin.Serve(o) }
 	return c
 }

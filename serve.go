@@ -3,10 +3,12 @@ package main
 import (
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/thrumserve/thrum/backends/cpu"
 	"github.com/thrumserve/thrum/server"
 	"github.com/thrumserve/thrum/server/config"
 )
@@ -37,9 +39,12 @@ beside the versions. Flags win over the configuration file.`,
 				return err
 			}
 		}
+		if err := cpu.CheckLevel(cfg.CPULevel); err != nil {
+			return err
+		}
 		return server.Run(c.Context(), cfg, server.Options{
 			Version: version,
-			Plugins: builtin(),
+			Plugins: builtin(cfg.CPULevel),
 			Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		})
 	}
@@ -58,6 +63,7 @@ func serveFlags(f *pflag.FlagSet, cfg *config.Server) {
 	f.Var(&cfg.Deadline, "deadline", "time for a request that brings no timeout and whose model sets none")
 	f.Var(&cfg.Plugins.Path, "plugin-path", "`folder` of external backends, programs named thrum-backend-<name>; several times, or with colons, for several")
 	f.StringVar(&cfg.CaptureDir, "capture-dir", cfg.CaptureDir, "`folder` for samples of requests, of models whose model.yaml asks for them; without it none are kept")
+	f.StringVar(&cfg.CPULevel, "cpu-level", cfg.CPULevel, "instruction `set` of the backend cpu, for models whose options name no cpu_level: "+strings.Join(cpu.Levels(), ", ")+"; the last is the default")
 	f.Var(&cfg.Limits.MaxBody, "max-body", "size of a request, after decompression")
 	f.IntVar(&cfg.Limits.MaxConnections, "max-connections", cfg.Limits.MaxConnections, "open connections")
 	f.Var(&cfg.Limits.ReadTimeout, "read-timeout", "time for a whole request to arrive")

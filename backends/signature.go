@@ -17,6 +17,11 @@ type Signature struct {
 	Inputs   []TensorSpec
 	Outputs  []TensorSpec
 
+	// Precision is what the model computes its products in, such as "fp32", "bf16" or "int8";
+	// empty where the backend does not say. Inputs and outputs have their own datatypes whatever
+	// it is.
+	Precision string
+
 	// Batched says that the first dimension of every input and output counts rows, and that
 	// rows do not influence each other, so that rows of several requests may share a run.
 	Batched bool

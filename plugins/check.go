@@ -8,6 +8,9 @@ import (
 	"github.com/thrumserve/thrum/backends"
 )
 
+// maxPrecision bounds the name of a precision, which metrics are labelled with.
+const maxPrecision = 16
+
 // checkSignature reports a signature that no model can have. Both sides ask: the plugin
 // because names come from a model file, the host because it trusts no plugin.
 func checkSignature(s backends.Signature) error {
@@ -19,6 +22,9 @@ func checkSignature(s backends.Signature) error {
 	}
 	if !utf8.ValidString(s.Platform) {
 		return fmt.Errorf("platform %q is not UTF-8", s.Platform)
+	}
+	if len(s.Precision) > maxPrecision || !utf8.ValidString(s.Precision) {
+		return fmt.Errorf("precision %.32q is not a word of at most %d bytes", s.Precision, maxPrecision)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func TestCheckSignature(t *testing.T) {
 		"batched without rows":   {backends.Signature{Inputs: spec("x", backends.FP32, 4), Batched: true}, false},
 		"batched without shape":  {backends.Signature{Outputs: spec("y", backends.FP32), Batched: true}, false},
 		"a platform not UTF-8":   {backends.Signature{Platform: "\xff"}, false},
+		"a precision":            {backends.Signature{Precision: "bf16"}, true},
+		"a long precision":       {backends.Signature{Precision: "as precise as can be"}, false},
+		"a precision not UTF-8":  {backends.Signature{Precision: "\xff"}, false},
 		"a label that not UTF-8": {backends.Signature{Outputs: []backends.TensorSpec{{Name: "y", Datatype: backends.FP32, Labels: []string{"\xff"}}}}, false},
 	} {
 		if err := checkSignature(test.signature); (err == nil) != test.ok {

@@ -38,7 +38,7 @@ func toSignature(s backends.Signature) *proto.Signature {
 		Platform: s.Platform,
 		Inputs:   each(s.Inputs, toTensorSpec),
 		Outputs:  each(s.Outputs, toTensorSpec),
-		Batched:  s.Batched,
+		Batched:  s.Batched, Precision: s.Precision,
 	}
 }
 
@@ -52,7 +52,7 @@ func fromSignature(m *proto.Signature) (backends.Signature, error) {
 		return backends.Signature{}, fmt.Errorf("outputs: %w", err)
 	}
 	return backends.Signature{
-		Platform: m.GetPlatform(), Inputs: inputs, Outputs: outputs, Batched: m.GetBatched(),
+		Platform: m.GetPlatform(), Inputs: inputs, Outputs: outputs, Batched: m.GetBatched(), Precision: m.GetPrecision(),
 	}, nil
 }
 

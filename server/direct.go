@@ -43,7 +43,7 @@ func OpenModel(ctx context.Context, dir, version string, cfg config.Server, o Op
 		return nil, err
 	}
 	l := &loader{programs: available, deadline: time.Duration(cfg.Deadline), maxBody: int64(cfg.Limits.MaxBody), log: o.Log}
-	m, err := l.open(ctx, source, model, program, digest)
+	m, _, err := l.open(ctx, source, model, program, digest)
 	if err != nil {
 		return nil, available.explain(model.Backend, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/thrumserve/thrum/backends"
@@ -16,6 +17,7 @@ import (
 	"github.com/thrumserve/thrum/server/capture"
 	"github.com/thrumserve/thrum/server/catalog"
 	"github.com/thrumserve/thrum/server/config"
+	"github.com/thrumserve/thrum/server/golden"
 	"github.com/thrumserve/thrum/server/metrics"
 	"github.com/thrumserve/thrum/server/quarantine"
 	"github.com/thrumserve/thrum/server/repository"
@@ -58,7 +60,7 @@ func (l *loader) tryLoad(ctx context.Context, s repository.Source) (_ *repositor
 			err = errors.Join(err, p.opened.close())
 		}
 	}()
-	p.model, err = l.open(ctx, s, cfg, program, digest)
+	p.model, p.accuracy, err = l.open(ctx, s, cfg, program, digest)
 	if err != nil {
 		return nil, l.programs.explain(cfg.Backend, err)
 	}
@@ -73,10 +75,13 @@ type path struct {
 	digest string
 	model  *host.Model
 	opened closers
+
+	accuracy *catalog.Accuracy // nil where there is no golden set
 }
 
-func servingOf(cfg config.Model, sig backends.Signature) catalog.Serving {
-	s := catalog.Serving{Backend: cfg.Backend, Instances: max(cfg.Instances, 1), Cached: cfg.Cache != nil}
+func (p *path) serving() catalog.Serving {
+	cfg, sig := p.cfg, p.model.Signature()
+	s := catalog.Serving{Backend: cfg.Backend, Instances: max(cfg.Instances, 1), Cached: cfg.Cache != nil, Accuracy: p.accuracy}
 	if sig.Batched {
 		s.MaxRows = cfg.Bounds().MaxRows
 	}
@@ -84,12 +89,13 @@ func servingOf(cfg config.Model, sig backends.Signature) catalog.Serving {
 }
 
 // open starts the instances of a version. Each of them proves itself before it takes traffic, at
-// first and whenever it is started again.
-func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model, program program, digest string) (*host.Model, error) {
+// first and whenever it is started again; the accuracy is that of the one that did first.
+func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model, program program, digest string) (*host.Model, *catalog.Accuracy, error) {
 	log := l.log.With("model", s.Model, "version", s.Version)
 	plugin := program.options
-	plugin.Log, plugin.Limits = log, limitsOf(cfg.Limits)
-	return host.Open(ctx, host.Options{
+	plugin.Log, plugin.Limits = log, pluginLimits(cfg.Limits)
+	var first atomic.Pointer[catalog.Accuracy]
+	m, err := host.Open(ctx, host.Options{
 		Command:   program.command,
 		Plugin:    plugin,
 		Spec:      backends.Spec{Model: s.Model, Version: s.Version, Dir: s.Dir, Options: cfg.Options, MaxRows: cfg.Bounds().MaxRows},
@@ -98,14 +104,45 @@ func (l *loader) open(ctx context.Context, s repository.Source, cfg config.Model
 			if now, err := digestOf(ctx, s.Dir, cfg); err != nil || now != digest {
 				return backends.Errorf(backends.ErrInvalid, "%s is not what it was when the version was loaded: load it again, or give changed files a new version", s.Dir)
 			}
-			return l.warmUp(ctx, s.Dir, model)
+			accuracy, err := l.warmUp(ctx, s.Dir, cfg, model)
+			if err == nil {
+				first.CompareAndSwap(nil, accuracy)
+			}
+			return err
 		},
 		Patience: l.deadlineOf(cfg) / 2,
 		Log:      log,
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	logAccuracy(log, m.Signature().Precision, first.Load())
+	return m, first.Load(), nil
 }
 
-func limitsOf(l config.PluginLimits) plugins.Limits {
+// mostLogged is how many outputs' accuracy is logged; the model's metadata has all.
+const mostLogged = 8
+
+func logAccuracy(log *slog.Logger, precision string, a *catalog.Accuracy) {
+	switch {
+	case a == nil && !golden.LimitsAt(precision).Elementwise:
+		log.Warn("answers are not measured at this precision: there is no golden set", "precision", precision)
+		return
+	case a == nil:
+		return
+	}
+	attrs := []any{"precision", precision, "reference", a.Reference, "cases", a.Cases}
+	for _, o := range a.Outputs[:min(len(a.Outputs), mostLogged)] {
+		var figures []any
+		for _, f := range o.Figures {
+			figures = append(figures, slog.Float64(f.Kind, f.Value))
+		}
+		attrs = append(attrs, slog.Group(o.Name, figures...))
+	}
+	log.Info("answers measured on the golden set", attrs...)
+}
+
+func pluginLimits(l config.PluginLimits) plugins.Limits {
 	return plugins.Limits{MemoryBytes: int64(l.Memory), Threads: l.Threads, Nice: l.Nice, CPUs: l.CPUs}
 }
 
@@ -152,14 +189,16 @@ func (l *loader) wire(p *path) (*repository.Loaded, error) {
 		chain = recorder.Wrap(chain)
 	}
 	observed = l.metrics.AddVersion(p.Model, p.Version, func() metrics.Sample {
-		return withCapture(sample(cfg, model, batcher, ward, store), recorder)
+		s := withCapture(sample(cfg, model, batcher, ward, store), recorder)
+		s.Precision, s.Accuracy = model.Signature().Precision, p.accuracy
+		return s
 	})
 	p.opened.add(func() error { observed.Remove(); return nil })
 	return &repository.Loaded{
 		Signature:  model.Signature(),
 		Predictor:  chain,
 		Deadline:   l.deadlineOf(cfg),
-		Serving:    servingOf(cfg, model.Signature()),
+		Serving:    p.serving(),
 		Statistics: observed.Statistics,
 		Live:       func(since time.Time) error { return model.Live(batcher.WaitingSince(since)) },
 		Close:      p.opened.close,

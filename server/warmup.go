@@ -5,23 +5,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/server/catalog"
+	"github.com/thrumserve/thrum/server/config"
 	"github.com/thrumserve/thrum/server/golden"
 )
 
 // warmUp runs a version before it takes traffic: its golden set, which it must answer as the
-// reference did, or, where there is none, a batch of zeros, which pays for what a first run
-// pays for and may be an input that the model has no answer to.
-func (l *loader) warmUp(ctx context.Context, dir string, model backends.Model) error {
+// reference did, or, where there is none, a batch of zeros. It returns how near the answers were
+// to the reference's, nil where there are none to compare with.
+func (l *loader) warmUp(ctx context.Context, dir string, cfg config.Model, model backends.Model) (*catalog.Accuracy, error) {
 	set, err := golden.Read(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(set.Cases) > 0 {
-		return set.Check(ctx, model.Signature(), model)
+		a, err := set.Check(ctx, model.Signature(), model, limitsOf(cfg.Golden, model.Signature().Precision))
+		return &a, err
 	}
+	if cfg.Golden != nil {
+		return nil, backends.Errorf(backends.ErrInvalid, "model.yaml: golden does nothing: there is no golden set, %s: leave it out", filepath.Join(dir, golden.File))
+	}
+	return nil, l.runZeros(ctx, model)
+}
+
+// limitsOf returns the limits of a precision with those that a model sets itself.
+func limitsOf(own *config.Golden, precision string) golden.Limits {
+	limits := golden.LimitsAt(precision)
+	if own == nil {
+		return limits
+	}
+	for _, l := range []struct{ to, from *float64 }{{&limits.MinCosine, own.MinCosine}, {&limits.MinEqual, own.MinEqual}, {&limits.MinTop1, own.MinTop1}} {
+		if l.from != nil {
+			*l.to = *l.from
+		}
+	}
+	return limits
+}
+
+// runZeros runs a batch of zeros, which pays for what a first run pays for and may be an input
+// that the model has no answer to.
+func (l *loader) runZeros(ctx context.Context, model backends.Model) error {
 	row, err := zeros(model.Signature(), l.maxBody)
 	if err != nil {
 		return err

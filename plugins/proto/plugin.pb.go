@@ -566,6 +566,7 @@ type Signature struct {
 	Inputs        []*TensorSpec          `protobuf:"bytes,2,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	Outputs       []*TensorSpec          `protobuf:"bytes,3,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	Batched       bool                   `protobuf:"varint,4,opt,name=batched,proto3" json:"batched,omitempty"`
+	Precision     string                 `protobuf:"bytes,5,opt,name=precision,proto3" json:"precision,omitempty"` // what products are computed in, such as "bf16"; empty where it is not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -626,6 +627,13 @@ func (x *Signature) GetBatched() bool {
 		return x.Batched
 	}
 	return false
+}
+
+func (x *Signature) GetPrecision() string {
+	if x != nil {
+		return x.Precision
+	}
+	return ""
 }
 
 type TensorSpec struct {
@@ -867,12 +875,13 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"parameters\x18\x04 \x03(\v2\x1a.thrum.plugin.v1.ParameterR\n" +
 	"parameters\"A\n" +
 	"\fPredictReply\x121\n" +
-	"\atensors\x18\x01 \x03(\v2\x17.thrum.plugin.v1.TensorR\atensors\"\xad\x01\n" +
+	"\atensors\x18\x01 \x03(\v2\x17.thrum.plugin.v1.TensorR\atensors\"\xcb\x01\n" +
 	"\tSignature\x12\x1a\n" +
 	"\bplatform\x18\x01 \x01(\tR\bplatform\x123\n" +
 	"\x06inputs\x18\x02 \x03(\v2\x1b.thrum.plugin.v1.TensorSpecR\x06inputs\x125\n" +
 	"\aoutputs\x18\x03 \x03(\v2\x1b.thrum.plugin.v1.TensorSpecR\aoutputs\x12\x18\n" +
-	"\abatched\x18\x04 \x01(\bR\abatched\"\x86\x01\n" +
+	"\abatched\x18\x04 \x01(\bR\abatched\x12\x1c\n" +
+	"\tprecision\x18\x05 \x01(\tR\tprecision\"\x86\x01\n" +
 	"\n" +
 	"TensorSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +

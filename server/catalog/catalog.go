@@ -32,7 +32,28 @@ type Serving struct {
 	Backend   string // as in model.yaml
 	MaxRows   int    // of a batch; 0 if requests are not put together
 	Instances int
-	Cached    bool // by a prediction cache
+	Cached    bool      // by a prediction cache
+	Accuracy  *Accuracy // nil for a version without a golden set, and so not measured
+}
+
+// Accuracy is how far a version's answers to its golden set were from those of the reference
+// runtime, which computes in FP32, when it was loaded.
+type Accuracy struct {
+	Reference string // the runtime, in the set's words, such as "onnxruntime 1.31.1"
+	Cases     int
+	Outputs   []OutputAccuracy // those that the set has answers for, in the signature's order
+}
+
+// OutputAccuracy is the accuracy of one output.
+type OutputAccuracy struct {
+	Name    string
+	Figures []Figure
+}
+
+// Figure is a finite number of a kind that package golden defines.
+type Figure struct {
+	Kind  string
+	Value float64
 }
 
 // Statistics is what has been counted of a version since the server started, earlier loads of it

@@ -24,6 +24,7 @@ type Server struct {
 	Deadline     Duration `yaml:"deadline"`      // of a request that brings none, where its model sets none
 
 	CaptureDir string `yaml:"capture_dir"` // where samples of requests go; empty where none may be kept
+	CPULevel   string `yaml:"cpu_level"`   // instruction set of the backend cpu; empty is the best there is
 
 	Plugins  Plugins  `yaml:"plugins"` // external backends
 	Limits   Limits   `yaml:"limits"`
@@ -137,6 +138,7 @@ type Model struct {
 	Batching  Batching          `yaml:"batching"`
 	Cache     *Cache            `yaml:"cache"`   // absent = no cache
 	Capture   *Capture          `yaml:"capture"` // absent = none
+	Golden    *Golden           `yaml:"golden"`  // absent = what the model's precision asks for
 	Options   map[string]string `yaml:"options"` // the backend's own settings
 }
 
@@ -195,7 +197,7 @@ func (m Model) check() error {
 	if m.Instances < 0 || m.Instances > maxInstances {
 		return fmt.Errorf("instances %d: use 1 to %d, each is a process with the whole model", m.Instances, maxInstances)
 	}
-	if err := m.Capture.check(); err != nil {
+	if err := cmp.Or(m.Capture.check(), m.Golden.check()); err != nil {
 		return err
 	}
 	if l := m.Limits; l.Threads < 0 || l.Nice < -20 || l.Nice > 19 {

@@ -73,7 +73,7 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = set.Check(t.Context(), sig, c.p)
+		_, err = set.Check(t.Context(), sig, c.p, LimitsAt("fp32"))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Check = %v, want %q", c.situation, err, c.want)
 		}

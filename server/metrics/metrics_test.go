@@ -1,10 +1,13 @@
 package metrics
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/thrumserve/thrum/server/catalog"
 )
 
 func scrape(t *testing.T, m *Metrics) string {
@@ -22,6 +25,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	v := m.AddVersion("digits", "1", func() Sample {
 		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6, SharedBytes: 1000,
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99,
+			Precision: "bf16", Accuracy: &catalog.Accuracy{Outputs: []catalog.OutputAccuracy{{Name: "label", Figures: []catalog.Figure{{Kind: "equal", Value: 0.5}}}}},
 			HasCapture: true, CaptureWritten: 11, CaptureDropped: 12, CaptureFailed: 13, CaptureSkipped: 14}
 	})
 	v.ObserveBatch(8, time.Millisecond)
@@ -56,6 +60,8 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_quarantine_refused_total{model="digits",version="1"} 6`,
 		`thrum_weights_shared_bytes{model="digits",version="1"} 1000`,
 		`thrum_plugin_transport{model="digits",transport="shm",version="1"} 1`,
+		`thrum_model_precision{model="digits",precision="bf16",version="1"} 1`,
+		`thrum_golden_error{kind="equal",model="digits",output="label",version="1"} 0.5`,
 		`thrum_model_ready{model="digits",version="1"} 1`,
 		`thrum_model_load_seconds_count{model="digits",result="ok"} 1`,
 		"go_goroutines", "process_resident_memory_bytes",
@@ -76,6 +82,18 @@ func TestAVersionThatCannotAnswerIsNotReady(t *testing.T) {
 	text := scrape(t, m)
 	if !strings.Contains(text, `thrum_model_ready{model="a",version="1"} 0`) || strings.Contains(text, "thrum_plugin_transport{") {
 		t.Errorf("GET /metrics = %s", text)
+	}
+}
+
+func TestAModelWithManyOutputsHasFewSeries(t *testing.T) {
+	outputs := make([]catalog.OutputAccuracy, 10*maxGoldenOutputs)
+	for i := range outputs {
+		outputs[i] = catalog.OutputAccuracy{Name: fmt.Sprint(i), Figures: []catalog.Figure{{Kind: "equal", Value: 1}}}
+	}
+	m := New("")
+	m.AddVersion("a", "1", func() Sample { return Sample{Accuracy: &catalog.Accuracy{Outputs: outputs}} })
+	if n := strings.Count(scrape(t, m), "thrum_golden_error{"); n != maxGoldenOutputs {
+		t.Errorf("%d series of %d outputs, want %d", n, len(outputs), maxGoldenOutputs)
 	}
 }
 

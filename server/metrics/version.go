@@ -37,6 +37,9 @@ type Sample struct {
 	QueuedRows, MaxQueueRows, InflightBatches int
 	Rejected, Expired                         uint64 // calls turned away because the queue was full; that waited past their deadline
 
+	Precision string            // what the model says that it computes in; may be empty
+	Accuracy  *catalog.Accuracy // nil where it was not measured
+
 	HasCache                   bool
 	CacheBytes, CacheMaxBytes  int64
 	CacheEntries               int64
@@ -139,8 +142,14 @@ var sampled = []struct {
 var (
 	instances = describe("thrum_instances", "Plugin processes of a version: wanted, live.", "state")
 	captured  = describe("thrum_capture_requests_total", "Requests to a model whose requests are captured, by outcome: written, dropped, failed, skipped.", "outcome")
+	precision = describe("thrum_model_precision", "1, labelled with what the model computes its products in.", "precision")
+	accuracy  = describe("thrum_golden_error", "How far answers to the golden set were from the reference's, which are FP32's, at load; by output (at most 32) and kind: max_abs, max_rel, distance, min_cosine, top1, equal.", "output", "kind")
 	transport = describe("thrum_plugin_transport", "1, labelled with how tensors reach the plugin: shm, grpc.", "transport")
 )
+
+// maxGoldenOutputs bounds the series of one version: its outputs have the names that its author
+// gave them, as many as he liked.
+const maxGoldenOutputs = 32
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, slices.Concat(versionLabels, labels), nil)
@@ -150,6 +159,8 @@ func (s *sampler) Describe(into chan<- *prometheus.Desc) {
 	into <- instances
 	into <- transport
 	into <- captured
+	into <- precision
+	into <- accuracy
 	for _, metric := range sampled {
 		into <- metric.desc
 	}
@@ -171,6 +182,16 @@ func (v *Version) collect(s Sample, into chan<- prometheus.Metric) {
 	send(instances, prometheus.GaugeValue, float64(s.InstancesLive), "live")
 	if s.Transport != "" {
 		send(transport, prometheus.GaugeValue, 1, s.Transport)
+	}
+	if s.Precision != "" {
+		send(precision, prometheus.GaugeValue, 1, s.Precision)
+	}
+	if s.Accuracy != nil {
+		for _, o := range s.Accuracy.Outputs[:min(len(s.Accuracy.Outputs), maxGoldenOutputs)] {
+			for _, f := range o.Figures {
+				send(accuracy, prometheus.GaugeValue, f.Value, o.Name, f.Kind)
+			}
+		}
 	}
 	if s.HasCapture {
 		send(captured, prometheus.CounterValue, float64(s.CaptureWritten), "written")

@@ -20,6 +20,24 @@ type Model struct {
 	Platform string   `json:"platform"`
 	Inputs   []Tensor `json:"inputs"`
 	Outputs  []Tensor `json:"outputs"`
+
+	Parameters *ModelParameters `json:"parameters,omitempty"`
+}
+
+// ModelParameters is what this server says of a model beyond the protocol, where it leaves room
+// for that.
+type ModelParameters struct {
+	Precision string  `json:"precision,omitempty"` // such as "bf16"
+	Golden    *Golden `json:"golden"`
+}
+
+// Golden is how far a model's answers to its golden set are from the reference's. Without a set
+// nothing is measured, and nothing but that is said.
+type Golden struct {
+	Measured  bool                          `json:"measured"`
+	Reference string                        `json:"reference,omitempty"`
+	Cases     int                           `json:"cases,omitempty"`
+	Outputs   map[string]map[string]float64 `json:"outputs,omitempty"` // by name and kind
 }
 
 // Tensor describes an input or output; -1 in its shape is a dimension that varies.

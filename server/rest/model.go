@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/thrumserve/thrum/server/catalog"
 	"github.com/thrumserve/thrum/server/oip"
 )
 
@@ -54,7 +55,30 @@ func (s *Server) model(ctx *fasthttp.RequestCtx, t target) {
 		Platform: v.Signature.Platform,
 		Inputs:   oip.Describe(v.Signature.Inputs),
 		Outputs:  oip.Describe(v.Signature.Outputs),
+
+		Parameters: parametersOf(v),
 	})
+}
+
+// parametersOf returns nil where there is nothing to say: no precision, and nothing measured.
+func parametersOf(v *catalog.Version) *oip.ModelParameters {
+	p := &oip.ModelParameters{Precision: v.Signature.Precision, Golden: &oip.Golden{}}
+	a := v.Serving.Accuracy
+	if a == nil {
+		if p.Precision == "" {
+			return nil
+		}
+		return p
+	}
+	*p.Golden = oip.Golden{Measured: true, Reference: a.Reference, Cases: a.Cases, Outputs: map[string]map[string]float64{}}
+	for _, o := range a.Outputs {
+		figures := make(map[string]float64, len(o.Figures))
+		for _, f := range o.Figures {
+			figures[f.Kind] = f.Value
+		}
+		p.Golden.Outputs[o.Name] = figures
+	}
+	return p
 }
 
 func (s *Server) modelReady(ctx *fasthttp.RequestCtx, t target) {

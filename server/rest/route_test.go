@@ -9,7 +9,31 @@ import (
 	"time"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/server/catalog"
 )
+
+func TestMetadataSaysWhatWasMeasured(t *testing.T) {
+	measured := &catalog.Accuracy{Reference: "arithmetic", Cases: 3, Outputs: []catalog.OutputAccuracy{
+		{Name: "y", Figures: []catalog.Figure{{Kind: "max_abs", Value: 0.25}, {Kind: "min_cosine", Value: 1}}}}}
+	for _, row := range []struct {
+		situation, precision string
+		accuracy             *catalog.Accuracy
+		want                 string
+	}{
+		{"nothing", "", nil, ``},
+		{"no golden set", "bf16", nil, `,"parameters":{"precision":"bf16","golden":{"measured":false}}`},
+		{"no precision", "", &catalog.Accuracy{}, `,"parameters":{"golden":{"measured":true}}`},
+		{"both", "int8", measured, `,"parameters":{"precision":"int8","golden":{"measured":true,"reference":"arithmetic","cases":3,"outputs":{"y":{"max_abs":0.25,"min_cosine":1}}}}`},
+	} {
+		f := newFake()
+		f.sig.Precision, f.serving.Accuracy = row.precision, row.accuracy
+		_, addr := start(t, f, Options{})
+		want := `"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2]}]` + row.want + `}`
+		if a := send(t, "GET", addr, "/v2/models/m/versions/1", nil, nil); a.status != 200 || !strings.HasSuffix(string(a.body), want) {
+			t.Errorf("%s: %d %s, want it to end with %s", row.situation, a.status, a.body, want)
+		}
+	}
+}
 
 func TestRoutes(t *testing.T) {
 	f := newFake()
