@@ -209,25 +209,30 @@ func (v vector) tailMask(table string) {
 }
 
 // load reads a vector, with zeros in the lanes that do not count.
-func (l lanes) load(from, reg string) {
+func (l lanes) load(from, reg string) { l.loadAt(0, from, reg) }
+
+func (l lanes) store(reg, to string) { l.storeAt(reg, 0, to) }
+
+// loadAt is load from so many bytes behind from.
+func (l lanes) loadAt(offset int, from, reg string) {
 	switch {
 	case !l.masked:
-		l.op("VMOVUPS", at(0, from), reg)
+		l.op("VMOVUPS", at(offset, from), reg)
 	case l.isa == avx512:
-		l.op("VMOVUPS.Z", at(0, from), "K1", reg)
+		l.op("VMOVUPS.Z", at(offset, from), "K1", reg)
 	default:
-		l.op("VMASKMOVPS", at(0, from), l.r(15), reg)
+		l.op("VMASKMOVPS", at(offset, from), l.r(15), reg)
 	}
 }
 
-func (l lanes) store(reg, to string) {
+func (l lanes) storeAt(reg string, offset int, to string) {
 	switch {
 	case !l.masked:
-		l.op("VMOVUPS", reg, at(0, to))
+		l.op("VMOVUPS", reg, at(offset, to))
 	case l.isa == avx512:
-		l.op("VMOVUPS", reg, "K1", at(0, to))
+		l.op("VMOVUPS", reg, "K1", at(offset, to))
 	default:
-		l.op("VMASKMOVPS", reg, l.r(15), at(0, to))
+		l.op("VMASKMOVPS", reg, l.r(15), at(offset, to))
 	}
 }
 

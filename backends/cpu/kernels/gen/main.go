@@ -34,6 +34,7 @@ var subjects = []subject{
 	{"sweep", sweeps},
 	{"pack", packs},
 	{"tree", trees},
+	{"embedding", embeddings},
 	{"internal/peak/peak", peaks},
 }
 

@@ -1,0 +1,195 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Table is a matrix whose rows are looked up by number, such as those of an embedding. It is never
+// written to and may be shared.
+type Table struct {
+	rows, width int
+	stride      int       // of rows, in elements
+	values      []float32 // of a table of float32
+	halves      []uint16  // of a table of bfloat16
+}
+
+// NewTable returns a table over rows of width values, which it does not copy.
+func NewTable(values []float32, width int) *Table {
+	return &Table{rows: tableRows(len(values), width), width: width, stride: width, values: values}
+}
+
+// PackTable returns a table of the values rounded to bfloat16, which takes half the memory.
+func PackTable(values []float32, width int) *Table { return Memory(nil).PackTable(values, width) }
+
+// PackTable is the function PackTable with a place for the result.
+func (m Memory) PackTable(values []float32, width int) *Table {
+	const fill = 8 // so many values AVX2 widens at a time
+	t := &Table{rows: tableRows(len(values), width), width: width, stride: (width + fill - 1) / fill * fill}
+	data := m.make(t.rows*t.stride/2, func(dst []float32) {
+		rows := halvesIn(dst)
+		for i := range t.rows {
+			for j, v := range values[i*width : (i+1)*width] {
+				rows[i*t.stride+j] = roundToBF16(v)
+			}
+		}
+	})
+	t.halves = halvesIn(data)
+	return t
+}
+
+func tableRows(values, width int) int {
+	if width < 1 || values%width != 0 {
+		panic(fmt.Sprintf("kernels: a table of %d values in rows of %d", values, width))
+	}
+	return values / width
+}
+
+// halvesIn returns the bfloat16 that lie in x, two in each.
+func halvesIn(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
+}
+
+// roundToBF16 rounds to the nearest, of two to the even one. NaN stays NaN.
+func roundToBF16(v float32) uint16 {
+	u := math.Float32bits(v)
+	if v != v {
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
+
+// widened returns the value of a bfloat16.
+func widened(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// Rows returns the number of rows.
+func (t *Table) Rows() int { return t.rows }
+
+// Width returns the number of values of a row.
+func (t *Table) Width() int { return t.width }
+
+// Index is a type that numbers of rows come in.
+type Index interface{ int32 | int64 }
+
+const (
+	// lookupRows is how many rows assembly is given at a time, and lookupValues how many values.
+	lookupRows   = 512
+	lookupValues = 64 << 10
+
+	// lookupGrain is how many values, each row counted as lookupCost more, are worth handing to
+	// another thread.
+	lookupGrain = 16 << 10
+	lookupCost  = 64
+
+	// lookahead is how many rows later assembly may ask for.
+	lookahead = 32
+)
+
+// lookup is the offsets of rows in a table, and the last one some times more for those who ask
+// for rows that come later.
+type lookup struct {
+	offsets [lookupRows + lookahead]int
+	n       int
+}
+
+// add adds rows by their numbers, and returns which of them is not in the table, or -1.
+func add[I Index](l *lookup, t *Table, index []I) (bad int) {
+	to := l.offsets[l.n:]
+	for i, v := range index {
+		row := int(v)
+		row += t.rows & (row >> 63)
+		if uint(row) >= uint(t.rows) {
+			return i
+		}
+		to[i] = row * t.stride
+	}
+	l.n += len(index)
+	return -1
+}
+
+// finish fills what comes after the offsets, and returns how many bytes later in them are the rows
+// to ask for: those for which there is room in the first-level cache.
+func (l *lookup) finish(t *Table) (ahead int) {
+	last := l.offsets[l.n-1]
+	rows := min(max(lookaheadBytes/t.rowBytes(), 1), lookahead)
+	for i := range rows {
+		l.offsets[l.n+i] = last
+	}
+	return 8 * rows
+}
+
+// lookaheadBytes is how much is asked for before it is read.
+const lookaheadBytes = 8 << 10
+
+func (t *Table) rowBytes() int {
+	if t.values != nil {
+		return 4 * t.stride
+	}
+	return 2 * t.stride
+}
+
+// Take copies the rows of t with those numbers to dst, one after the other. A negative number counts
+// from the end. It returns the first place in index that names no row of the table, or -1; what dst
+// holds then is undefined. The values of a table that is not rounded are copied as they are, be they
+// numbers or not.
+func Take[I Index](p *Pool, dst []float32, t *Table, index []I) (bad int) {
+	if len(dst) != len(index)*t.width {
+		panic(fmt.Sprintf("kernels: Take: %d values for %d rows of %d", len(dst), len(index), t.width))
+	}
+	first := newFirst()
+	p.For(len(index), 1+lookupGrain/(t.width+lookupCost), func(lo, hi int) {
+		rows := min(lookupRows, max(1, lookupValues/t.width))
+		for ; lo < hi; lo += rows {
+			var l lookup
+			some := index[lo:min(hi, lo+rows)]
+			if bad := add(&l, t, some); bad >= 0 {
+				first.report(lo + bad)
+				return
+			}
+			t.take(dst[lo*t.width:], &l)
+		}
+	})
+	return first.place()
+}
+
+// first is the least of some places. It is for several goroutines.
+type first struct{ at atomic.Int64 }
+
+func newFirst() *first {
+	f := new(first)
+	f.at.Store(math.MaxInt64)
+	return f
+}
+
+func (f *first) report(place int) {
+	for {
+		have := f.at.Load()
+		if int64(place) >= have || f.at.CompareAndSwap(have, int64(place)) {
+			return
+		}
+	}
+}
+
+// place returns the least place reported, or -1.
+func (f *first) place() int {
+	if at := f.at.Load(); at != math.MaxInt64 {
+		return int(at)
+	}
+	return -1
+}
+
+// takePortable copies the rows to dst.
+func (t *Table) takePortable(dst []float32, l *lookup) {
+	for i, o := range l.offsets[:l.n] {
+		row := dst[i*t.width:][:t.width]
+		if t.values != nil {
+			copy(row, t.values[o:])
+			continue
+		}
+		for j, h := range t.halves[o:][:t.width] {
+			row[j] = widened(h)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package kernels
+
+func (t *Table) take(dst []float32, l *lookup) { t.takePortable(dst, l) }
+func bagCols(Level) int                        { return 1 << 30 }
+func (s *bagSum) run(Level)                    { s.portable() }
