@@ -56,17 +56,7 @@ type backend struct {
 // Info describes the processor. It never waits.
 func (b *backend) Info(context.Context) (backends.Info, error) {
 	return backends.Info{Name: "cpu", Version: "1", Device: fmt.Sprintf("%s, %s, %d threads",
-		cmp.Or(strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOARCH), levelName(kernels.CurrentLevel()), b.options.threads())}, nil
-}
-
-func levelName(l kernels.Level) string {
-	switch l {
-	case kernels.AVX2:
-		return "AVX2"
-	case kernels.AVX512:
-		return "AVX-512"
-	}
-	return l.String()
+		cmp.Or(strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOARCH), kernels.CurrentLevel(), b.options.threads())}, nil
 }
 
 func (o Options) threads() int {

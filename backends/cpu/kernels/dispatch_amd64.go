@@ -12,7 +12,7 @@ import (
 
 // maxRows returns how many rows a tile may have.
 func maxRows(l Level) int {
-	switch l {
+	switch min(l, AVX512) {
 	case AVX512:
 		return 14
 	case AVX2:
@@ -25,18 +25,18 @@ func maxRows(l Level) int {
 // needs eight sums to keep the multipliers busy; many rows fill the registers with fewer panels.
 func maxPanels(l Level, rows int) int {
 	switch {
-	case l == AVX512 && rows == 1:
+	case l >= AVX512 && rows == 1:
 		return 8
-	case l == AVX512 && rows <= 4 || l == AVX2 && rows == 1:
+	case l >= AVX512 && rows <= 4 || l == AVX2 && rows == 1:
 		return 4
-	case l == AVX512 || l == AVX2 && rows <= 3:
+	case l >= AVX512 || l == AVX2 && rows <= 3:
 		return 2
 	}
 	return 1
 }
 
 func (t *tile) run(l Level) {
-	switch l {
+	switch min(l, AVX512) {
 	case AVX512:
 		tileAVX512(t)
 	case AVX2:
@@ -59,9 +59,9 @@ func (s *sweep) run(l Level) {
 		part.src, part.dst = s.src[row*s.srcRow:], s.dst[row*s.cols:]
 		part.rows = min(rows, s.rows-row)
 		switch {
-		case l == AVX512 && s.largest:
+		case l >= AVX512 && s.largest:
 			sweepMaxAVX512(&part)
-		case l == AVX512:
+		case l >= AVX512:
 			sweepAVX512(&part)
 		case s.largest:
 			sweepMaxAVX2(&part)
@@ -73,7 +73,7 @@ func (s *sweep) run(l Level) {
 
 // applyLevel reports whether there is assembly for the activation; if so it is done.
 func applyLevel(l Level, dst, src []float32, a Activation) bool {
-	if l == AVX512 {
+	if l >= AVX512 {
 		return applyAVX512(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst), &a)
 	}
 	return applyAVX2(unsafe.SliceData(dst), unsafe.SliceData(src), len(dst), &a)
@@ -82,7 +82,7 @@ func applyLevel(l Level, dst, src []float32, a Activation) bool {
 func combineLevel(l Level, op Operator, dst, a, b []float32) {
 	var repeated [2][panelWidth]float32
 	step := 4 * 8
-	if l == AVX512 {
+	if l >= AVX512 {
 		step = 4 * 16
 	}
 	stepA, stepB := step, step
@@ -94,7 +94,7 @@ func combineLevel(l Level, op Operator, dst, a, b []float32) {
 		fill(repeated[1][:], b[0])
 		b, stepB = repeated[1][:], 0
 	}
-	if l == AVX512 {
+	if l >= AVX512 {
 		combineAVX512(op, unsafe.SliceData(dst), unsafe.SliceData(a), unsafe.SliceData(b), len(dst), stepA, stepB)
 		return
 	}
@@ -104,7 +104,7 @@ func combineLevel(l Level, op Operator, dst, a, b []float32) {
 func sum(x []float32) float32 {
 	var total float32
 	for part := range chunks(x) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			total += sumAVX512(unsafe.SliceData(part), len(part))
 		case AVX2:
@@ -119,7 +119,7 @@ func sum(x []float32) float32 {
 func sumSquares(x []float32, center float32) float32 {
 	var total float32
 	for part := range chunks(x) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			total += sumSquaresAVX512(unsafe.SliceData(part), len(part), center)
 		case AVX2:
@@ -134,7 +134,7 @@ func sumSquares(x []float32, center float32) float32 {
 func largest(x []float32) float32 {
 	m := float32(math.Inf(-1))
 	for part := range chunks(x) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			m = max(m, largestAVX512(unsafe.SliceData(part), len(part)))
 		case AVX2:
@@ -149,7 +149,7 @@ func largest(x []float32) float32 {
 func smallest(x []float32) float32 {
 	m := float32(math.Inf(1))
 	for part := range chunks(x) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			m = min(m, smallestAVX512(unsafe.SliceData(part), len(part)))
 		case AVX2:
@@ -178,7 +178,7 @@ func chunks(x []float32) func(yield func([]float32) bool) {
 func expSum(dst, src []float32, shift float32) float32 {
 	var total float32
 	for part := range chunks(src) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			total += expSumAVX512(unsafe.SliceData(dst), unsafe.SliceData(part), len(part), shift)
 		case AVX2:
@@ -195,7 +195,7 @@ func expSum(dst, src []float32, shift float32) float32 {
 func normalize(dst, src []float32, n Norm, m moments) {
 	scale, bias := n.Scale, n.Bias
 	for part := range chunks(src) {
-		switch CurrentLevel() {
+		switch min(CurrentLevel(), AVX512) {
 		case AVX512:
 			normalizeAVX512(unsafe.SliceData(dst), unsafe.SliceData(part), unsafe.SliceData(scale), unsafe.SliceData(bias), len(part), m.mean, m.factor)
 		case AVX2:
@@ -268,7 +268,7 @@ func (b block) assembly(level Level, dst, src []float32) {
 	switch {
 	case b.step == 2:
 		everySecond(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
-	case level == AVX512:
+	case level >= AVX512:
 		copyBlockAVX512(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
 	default:
 		copyBlockAVX2(to, from, b.rows, b.cols, 4*b.dstRow, 4*b.srcRow)
@@ -286,7 +286,7 @@ func gatherPanel(dst, src []float32, offsets []int, positions []int32) {
 	for len(offsets) > 0 {
 		n := min(len(offsets), rowChunk)
 		to := unsafe.SliceData(dst[:n*panelWidth])
-		if level == AVX512 {
+		if level >= AVX512 {
 			gatherAVX512(to, unsafe.SliceData(src), unsafe.SliceData(offsets), at, n)
 		} else {
 			gatherAVX2(to, unsafe.SliceData(src), unsafe.SliceData(offsets), at, n)

@@ -8,22 +8,22 @@ import (
 // Level is an instruction set that the kernels are written for.
 type Level uint8
 
-// The levels, each faster than the one before.
+// The levels, each with all that the one before has. What a level adds is used where it helps:
+// kernels for float32 stop at AVX512.
 const (
-	Portable Level = iota // plain Go
-	AVX2                  // AVX2 and FMA3
-	AVX512                // AVX-512 F, BW, DQ and VL
+	Portable   Level = iota // plain Go
+	AVX2                    // AVX2 and FMA3
+	AVX512                  // AVX-512 F, BW, DQ and VL
+	AVX512VNNI              // dot products of bytes
+	AVX512BF16              // dot products of bfloat16
 )
+
+var levelNames = [...]string{"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"}
 
 // String returns the level's name, such as "avx2".
 func (l Level) String() string {
-	switch l {
-	case Portable:
-		return "portable"
-	case AVX2:
-		return "avx2"
-	case AVX512:
-		return "avx512"
+	if int(l) < len(levelNames) {
+		return levelNames[l]
 	}
 	return fmt.Sprintf("level(%d)", uint8(l))
 }

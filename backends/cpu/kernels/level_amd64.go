@@ -11,8 +11,18 @@ func Levels() []Level {
 		return levels
 	}
 	levels = append(levels, AVX2)
-	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
-		levels = append(levels, AVX512)
+	for _, more := range []struct {
+		level Level
+		needs []cpuid.FeatureID
+	}{
+		{AVX512, []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL}},
+		{AVX512VNNI, []cpuid.FeatureID{cpuid.AVX512VNNI}},
+		{AVX512BF16, []cpuid.FeatureID{cpuid.AVX512BF16}},
+	} {
+		if !cpuid.CPU.Supports(more.needs...) {
+			break
+		}
+		levels = append(levels, more.level)
 	}
 	return levels
 }
