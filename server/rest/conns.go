@@ -14,24 +14,29 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// conns is a listener that bounds how many of its connections are open and can close those
-// that would hold up a shutdown.
+// conns is a listener that bounds how many of its connections are open and how long each of
+// them can hold up a shutdown.
 type conns struct {
 	net.Listener
 	max      int
 	patience time.Duration // for the rest of a request that has begun to come in when closing
+	farewell time.Duration // for a request that its client sent before it could know of the closing
 
-	mu      sync.Mutex // guards open, and closing's change
+	mu      sync.Mutex // guards open, closing's change, and deadlines when closing
 	open    map[*conn]struct{}
 	closing atomic.Bool
+	over    bool // every connection was closed, and so is each that comes
 }
 
 func newConns(ln net.Listener, max int) *conns {
-	return &conns{Listener: ln, max: max, patience: maxPatience, open: map[*conn]struct{}{}}
+	return &conns{Listener: ln, max: max, patience: maxPatience, farewell: maxFarewell, open: map[*conn]struct{}{}}
 }
 
 // maxPatience bounds how long a client that sends slowly can hold up a shutdown.
 const maxPatience = 3 * time.Second
+
+// maxFarewell bounds how long connections without a request hold up a shutdown.
+const maxFarewell = 100 * time.Millisecond
 
 // acceptPause is how long Accept waits for others to give back what it lacks.
 const acceptPause = 10 * time.Millisecond
@@ -86,11 +91,12 @@ func (cs *conns) add(c *conn) room {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	switch {
-	case cs.closing.Load():
+	case cs.over:
 		return closed
 	case len(cs.open) == cs.max:
 		return full
 	}
+	c.waiting.Store(true)
 	cs.open[c] = struct{}{}
 	return added
 }
@@ -101,36 +107,41 @@ func (cs *conns) remove(c *conn) {
 	delete(cs.open, c)
 }
 
-// Close stops accepting connections, closes those that have not sent a byte and gives the
-// others little time to send the rest of a request. It may be called again.
+// Close stops accepting connections and gives those that are open little time: to send the rest
+// of a request, or one that is under way already. It may be called again.
 func (cs *conns) Close() error {
-	cs.closeIf(func(c *conn) bool { return !c.spoke.Load() })
+	err := cs.Listener.Close()
 	cs.hurry()
-	if err := cs.Listener.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	return nil
-}
-
-// closeAll closes every connection.
-func (cs *conns) closeAll() { cs.closeIf(func(*conn) bool { return true }) }
-
-func (cs *conns) closeIf(which func(*conn) bool) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.closing.Store(true)
-	for c := range cs.open {
-		if which(c) {
-			c.Conn.Close() // the goroutine that serves it sees the end and calls Close
-		}
-	}
+	return err
 }
 
 func (cs *conns) hurry() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	cs.closing.Store(true)
 	for c := range cs.open {
-		c.Conn.SetReadDeadline(time.Now().Add(cs.patience))
+		c.Conn.SetReadDeadline(c.last())
+	}
+}
+
+// anyOpen reports whether a connection is open.
+func (cs *conns) anyOpen() bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.open) > 0
+}
+
+// closeAll closes every connection.
+func (cs *conns) closeAll() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.closing.Store(true)
+	cs.over = true
+	for c := range cs.open {
+		c.Conn.Close() // the goroutine that serves it sees the end and calls Close
 	}
 }
 
@@ -145,37 +156,63 @@ func refuseConn(nc net.Conn) {
 	nc.Close()
 }
 
-// conn is a connection that knows whether it was used and how to close gently.
+// conn is a connection that knows whether it waits for a request and how to close gently.
 type conn struct {
 	net.Conn
-	conns  *conns
-	spoke  atomic.Bool
-	slow   bool // a read ran into its deadline; like linger, of the goroutine that serves the connection
-	linger bool
+	conns   *conns
+	waiting atomic.Bool // for the first byte of a request
+	slow    bool        // a read ran into its deadline; like linger, of the goroutine that serves the connection
+	linger  bool
 }
 
 // Read reads and remembers how it went: fasthttp does not always pass the error on.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
+	if n > 0 && c.waiting.CompareAndSwap(true, false) && c.conns.closing.Load() {
+		c.SetReadDeadline(time.Time{})
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if c.waiting.Load() && c.conns.closing.Load() {
+			return n, io.EOF // it is we who end it: there is nothing to answer
+		}
 		c.slow = true
 	}
 	return n, err
 }
 
+// Write writes a part of a reply, after which the next request may come.
+func (c *conn) Write(p []byte) (int, error) {
+	c.waiting.Store(true)
+	return c.Conn.Write(p)
+}
+
 // SetReadDeadline sets the deadline, or an earlier one if the server is closing: fasthttp sets
 // its own at every request, before or after hurry.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	err := c.Conn.SetReadDeadline(t)
-	if c.conns.closing.Load() {
-		if soon := time.Now().Add(c.conns.patience); t.IsZero() || t.After(soon) {
-			err = c.Conn.SetReadDeadline(soon)
-		}
+	if err := c.Conn.SetReadDeadline(t); err != nil || !c.conns.closing.Load() {
+		return err
 	}
-	return err
+	c.conns.mu.Lock()
+	defer c.conns.mu.Unlock()
+	if last := c.last(); t.IsZero() || t.After(last) {
+		t = last
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// last returns until when the connection may be read when closing.
+func (c *conn) last() time.Time {
+	if c.waiting.Load() {
+		return time.Now().Add(c.conns.farewell)
+	}
+	return time.Now().Add(c.conns.patience)
+}
+
+// parting tells the client not to come back on this connection if the server is closing.
+func parting(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*conn); ok && c.conns.closing.Load() {
+		ctx.SetConnectionClose()
+	}
 }
 
 // slow reports whether the client did not send its request in time.

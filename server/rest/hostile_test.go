@@ -365,28 +365,73 @@ func TestServeAfterShutdownReturns(t *testing.T) {
 	}
 }
 
-func TestConnectionThatComesDuringAShutdownIsClosed(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func TestShutdownAnswersWhatWasSentBeforeItWasSeen(t *testing.T) {
+	s, err := New(newFake(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cs := newConns(ln, 10)
-	cs.closeIf(func(*conn) bool { return false }) // the shutdown has begun, the listener is still open
-	accepted := make(chan error, 1)
-	go func() {
-		_, err := cs.Accept()
-		accepted <- err
-	}()
-	if all := replies(t, dial(t, ln.Addr().String())); len(all) != 0 {
-		t.Errorf("replies %+v, want the connection closed", all)
+	addr, _ := serve(t, s)
+	fresh, kept := dial(t, addr), dial(t, addr)
+	get := "GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+	read := bufio.NewReader(kept)
+	io.WriteString(kept, get)
+	if _, err := http.ReadResponse(read, nil); err != nil {
+		t.Fatal(err)
 	}
-	for range 2 {
-		if err := cs.Close(); err != nil {
-			t.Errorf("Close = %v", err)
+	s.each(func(cs *conns) {
+		cs.farewell = time.Hour
+		cs.hurry() // the shutdown has begun
+	})
+	for name, c := range map[string]net.Conn{"fresh": fresh, "kept": kept} {
+		io.WriteString(c, get)
+		all := replies(t, c)
+		if len(all) != 1 || all[0].status != 200 {
+			t.Errorf("replies %+v on the %s connection, want 200 and that it closes", all, name)
 		}
 	}
-	if err := <-accepted; err == nil {
-		t.Error("Accept returns a connection")
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+}
+
+func TestConnectionThatComesDuringAShutdownIsClosed(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		begin func(*conns)
+		taken bool // it gets its farewell
+	}{
+		{"when it has begun", (*conns).hurry, true},
+		{"when it is over", (*conns).closeAll, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cs := newConns(ln, 10)
+			c.begin(cs)
+			accepted := make(chan net.Conn, 1)
+			go func() {
+				nc, err := cs.Accept()
+				if err == nil {
+					nc.SetReadDeadline(time.Time{}) // as fasthttp does
+					io.Copy(io.Discard, nc)
+					nc.Close()
+				}
+				accepted <- nc
+			}()
+			if all := replies(t, dial(t, ln.Addr().String())); len(all) != 0 {
+				t.Errorf("replies %+v, want the connection closed", all)
+			}
+			for range 2 {
+				if err := cs.Close(); err != nil {
+					t.Errorf("Close = %v", err)
+				}
+			}
+			if nc := <-accepted; (nc != nil) != c.taken {
+				t.Errorf("Accept returns %v", nc)
+			}
+		})
 	}
 }
 

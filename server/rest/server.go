@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -84,14 +85,24 @@ func (s *Server) adopt(cs *conns) bool {
 	return !s.down
 }
 
-// Shutdown stops accepting connections, closes those without a request and waits for requests
-// under way. When ctx ends first, they are cancelled, every connection is closed and ctx's
-// error returned.
+// Shutdown stops accepting connections, answers what was sent before clients could know, closes
+// connections without a request and waits for requests under way. When ctx ends first, they are
+// cancelled, every connection is closed and ctx's error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.down = true
 	s.mu.Unlock()
-	s.each(func(cs *conns) { cs.Close() }) // fasthttp closes it again and reports the error, if any
+	var farewell time.Duration
+	s.each(func(cs *conns) {
+		cs.Close() // fasthttp closes it again and reports the error, if any
+		if cs.anyOpen() {
+			farewell = max(farewell, cs.farewell)
+		}
+	})
+	select {
+	case <-time.After(farewell): // fasthttp closes connections without a request at once
+	case <-ctx.Done():
+	}
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
 	if err != nil {
@@ -117,6 +128,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			ctx.Response.Reset()
 			refuse(ctx, fasthttp.StatusInternalServerError, "internal error: the server's log has it")
 		}
+		parting(ctx)
 	}()
 	if !framed(ctx) {
 		return
