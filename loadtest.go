@@ -32,6 +32,7 @@ be measured; 3: unstable, it cannot be told. Ctrl-C ends a run early and reports
 Profiles:
   ` + strings.ReplaceAll(strings.TrimSpace(schedule.Grammar), "\n", "\n  "),
 		Example: `  thrum loadtest --model digits --rate 500 --duration 10s
+  thrum loadtest --model digits --rate 500 --warm-up 5s --duration 30s --header "Authorization: Bearer $TOKEN"
   thrum loadtest --model digits --rate 500 --slo 'p99<=5ms' --stop-rule gate --report digits.html
   thrum loadtest --model digits --profile 'poisson 100/s for 10s, 1000/s for 5s, 100/s for 10s' --binary
   thrum loadtest --model digits --input golden:examples/models/digits --check 0.01 --rate 200
@@ -66,6 +67,7 @@ type what struct {
 	duration    time.Duration
 	concurrency int
 	replay      string
+	warmUp      time.Duration
 }
 
 func (w *what) add(f *pflag.FlagSet) {
@@ -74,6 +76,7 @@ func (w *what) add(f *pflag.FlagSet) {
 	f.StringVar(&w.arrivals, "arrivals", "poisson", "`how` those of --rate come: poisson, bursty or constant")
 	f.DurationVar(&w.duration, "duration", 0, "of --rate and --concurrency; 10s if not given, 10m with --stop-rule publish")
 	f.IntVar(&w.concurrency, "concurrency", 0, "a closed loop of so many requests under way")
+	f.DurationVar(&w.warmUp, "warm-up", 0, "before the load, at the rate with which it begins, and not counted; of --replay its beginning")
 	f.StringVar(&w.replay, "replay", "", "send captured requests as they came, `xN` times as fast")
 }
 
@@ -111,7 +114,7 @@ func (w *what) check(c *cobra.Command, l *loadFlags) error {
 // load makes the load of the flags.
 func (w *what) load(s *loadtest.Session, seed uint64) (loadtest.Load, error) {
 	if w.concurrency > 0 {
-		return loadtest.Load{Concurrency: w.concurrency, Duration: w.duration}, nil
+		return loadtest.Load{Concurrency: w.concurrency, Duration: w.duration, WarmUp: w.warmUp}, nil
 	}
 	if w.replay != "" {
 		var speed float64
@@ -119,6 +122,9 @@ func (w *what) load(s *loadtest.Session, seed uint64) (loadtest.Load, error) {
 			return loadtest.Load{}, fmt.Errorf("--replay %s: write it like x1 or x2.5", w.replay)
 		}
 		trace, err := s.Replay(speed)
+		if err == nil && w.warmUp > 0 {
+			trace, err = trace.WarmUp(w.warmUp)
+		}
 		return loadtest.Load{Schedule: trace}, err
 	}
 	p := schedule.Profile{Arrivals: schedule.Arrivals(w.arrivals), Parts: []schedule.Part{{Rate: w.rate, To: w.rate, Duration: w.duration}}}
@@ -126,6 +132,12 @@ func (w *what) load(s *loadtest.Session, seed uint64) (loadtest.Load, error) {
 		var err error
 		if p, err = schedule.Parse(w.profile); err != nil {
 			return loadtest.Load{}, err
+		}
+	}
+	if w.warmUp > 0 {
+		var err error
+		if p, err = p.WarmUp(w.warmUp); err != nil {
+			return loadtest.Load{}, fmt.Errorf("--warm-up: %w", err)
 		}
 	}
 	made, err := p.Schedule(seed)

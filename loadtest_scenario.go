@@ -301,6 +301,9 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 	if err != nil {
 		return err
 	}
+	for len(samples) > 0 && samples[0].At < load.WarmUpTime() {
+		samples = samples[1:]
+	}
 	growths := scenario.Soak(samples)
 	v := l.verdict(run)
 	v.Outcome = report.Outcome(scenario.Worst(scenario.Verdict(v.Outcome), scenario.Leaks(growths)))

@@ -28,6 +28,9 @@ type loadFlags struct {
 	rule      scenario.Rule
 	report    string
 	modelOnly string
+	headers   []string
+	ca        string
+	insecure  bool
 }
 
 func (l *loadFlags) add(f *pflag.FlagSet) {
@@ -37,6 +40,9 @@ func (l *loadFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&l.Version, "version", "", "its `version`; the server's choice if not given")
 	f.StringVar(&l.modelOnly, "model-only", "", "`folder` of a model: load it here and attack its plugin, without a server")
 	f.StringVar(&l.Metrics, "metrics", "", "`address` of the server's metrics; the usual places are tried if not given")
+	f.StringArrayVar(&l.headers, "header", nil, "`'NAME: VALUE'` to send with every request, such as 'Authorization: Bearer TOKEN'; no report says the value")
+	f.StringVar(&l.ca, "ca", "", "`file` of certificates (PEM) by which to know an https server; the system's if not given")
+	f.BoolVar(&l.insecure, "insecure", false, "believe an https server whoever it is")
 
 	f.BoolVar(&l.Binary, "binary", false, "send and ask for binary tensors")
 	f.BoolVar(&l.json, "json", false, "send and ask for JSON; that is the default")
@@ -73,8 +79,11 @@ func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
 	if err := l.ranges(); err != nil {
 		return nil, done, err
 	}
+	if err := l.enter(); err != nil {
+		return nil, done, err
+	}
 	if l.modelOnly != "" {
-		for _, name := range []string{"url", "metrics", "cache", "model"} {
+		for _, name := range []string{"url", "metrics", "cache", "model", "header", "ca", "insecure"} {
 			if c.Flags().Changed(name) {
 				return nil, done, fmt.Errorf("--model-only and --%s contradict each other: with --model-only there is no server", name)
 			}
@@ -98,6 +107,15 @@ func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
 		fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
 	}
 	return s, done, nil
+}
+
+// enter makes the access of the flags.
+func (l *loadFlags) enter() (err error) {
+	if l.Header, err = loadtest.ParseHeader(l.headers); err != nil {
+		return fmt.Errorf("--header: %w", err)
+	}
+	l.TLS, err = loadtest.TLS(l.ca, l.insecure)
+	return err
 }
 
 func (l *loadFlags) ranges() error {
@@ -142,13 +160,13 @@ func live(w io.Writer, name string, d time.Duration) (func(result.Window), func(
 func (l *loadFlags) attack(c *cobra.Command, s *loadtest.Session, load loadtest.Load) (*result.Run, error) {
 	name, length := load.Schedule.Profile, load.Duration
 	if load.Concurrency > 0 {
-		name = fmt.Sprintf("closed loop of %d", load.Concurrency)
+		name, length = fmt.Sprintf("closed loop of %d", load.Concurrency), load.WarmUp+load.Duration
 	} else {
 		length = load.Schedule.Steps[len(load.Schedule.Steps)-1].End
 	}
 	show, end := live(c.ErrOrStderr(), l.Model+", "+name, length)
 	defer end()
-	stop := scenario.Stop{Rule: l.rule, Goal: l.goal}
+	stop := scenario.Stop{Rule: l.rule, Goal: l.goal, WarmUp: load.WarmUpTime()}
 	kept, err := l.keep(s)
 	if err != nil {
 		return nil, err

@@ -41,27 +41,49 @@ func runStage(c *cobra.Command, l *loadFlags, path string) error {
 	if err != nil {
 		return err
 	}
+	if l.Access, err = access(c.Context(), p); err != nil {
+		return fmt.Errorf("plan %s: %w", path, err)
+	}
 	d, _, err := stage.Run(c.Context(), p, stage.Options{
-		Attack: func(ctx context.Context, a stage.Attack) (*result.Run, error) { return attackStage(ctx, c, p, a) },
+		Attack: func(ctx context.Context, a stage.Attack) (*result.Run, error) { return l.attackStage(ctx, c, p, a) },
+		Client: l.Access.Client,
 		Ready: func(ctx context.Context, url string) error {
 			client, err := oip.NewClient(url)
 			if err != nil {
 				return err
 			}
-			return client.Ready(ctx, p.Model, p.Version)
+			return client.Via(l.Access.Client(client.Address())).Ready(ctx, p.Model, p.Version)
 		},
 		Progress: func(text string) { fmt.Fprintln(c.ErrOrStderr(), "=", text) },
 	})
 	if err != nil {
-		fmt.Fprintln(c.ErrOrStderr(), "the plan was not run to its end:", err)
+		fmt.Fprintln(c.ErrOrStderr(), "the plan was not run to its end:", l.Mask(err.Error()))
+	}
+	for i, why := range d.Verdict.Reasons { // servers are quoted in them
+		d.Verdict.Reasons[i] = l.Mask(why)
+	}
+	for i, f := range d.Findings {
+		d.Findings[i].Got = l.Mask(f.Got)
 	}
 	return l.finish(c, d)
 }
 
+// access is that of a plan.
+func access(ctx context.Context, p stage.Plan) (a loadtest.Access, err error) {
+	lines, err := p.Header(ctx)
+	if err == nil {
+		a.Header, err = loadtest.ParseHeader(lines)
+	}
+	if err == nil {
+		a.TLS, err = loadtest.TLS(p.CA, p.Insecure)
+	}
+	return a, err
+}
+
 // attackStage runs a load test that the stage asks for.
-func attackStage(ctx context.Context, c *cobra.Command, p stage.Plan, a stage.Attack) (*result.Run, error) {
+func (l *loadFlags) attackStage(ctx context.Context, c *cobra.Command, p stage.Plan, a stage.Attack) (*result.Run, error) {
 	s, err := loadtest.Open(ctx, loadtest.Options{
-		URL: a.URL, Metrics: a.Metrics, Model: p.Model, Version: p.Version,
+		URL: a.URL, Metrics: a.Metrics, Access: l.Access, Model: p.Model, Version: p.Version,
 		Input: p.Inputs, Binary: p.Body == "binary", Cache: loadtest.Cache(p.Cache),
 		Timeout: p.Timeout, Connections: p.Connections, Check: float64(p.Goals.Answers), Seed: p.Seed,
 	})

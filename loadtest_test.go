@@ -136,6 +136,12 @@ func TestLoadtestRefuses(t *testing.T) {
 		{"not a number", []string{"--model", "a", "--rate", "NaN"}, []string{"--rate", "above 0"}},
 		{"no bound to a rate", []string{"--model", "a", "--rate", "+Inf"}, []string{"--rate", "above 0"}},
 		{"a scenario of nobody", []string{"scenario", "offline", "--model", "a", "--concurrency", "0"}, []string{"--concurrency", "above 0"}},
+		{"two warm-ups", []string{"--model-only", "examples/models/digits", "--profile", "poisson warm-up 5/s for 1s, 5/s for 1s", "--warm-up", "1s"}, []string{"--warm-up", "of its own"}},
+		{"a header without a colon", []string{"--model", "a", "--rate", "5", "--header", "Authorization s3cr3t"}, []string{"--header", "Authorization: Bearer TOKEN"}},
+		{"a header of ours", []string{"--model", "a", "--rate", "5", "--header", "cache-control: s3cr3t"}, []string{"--header", "--cache"}},
+		{"a header for nobody", []string{"--model-only", "examples/models/digits", "--rate", "5", "--header", "A: s3cr3t"}, []string{"--model-only and --header"}},
+		{"certificates nowhere", []string{"--model", "a", "--rate", "5", "--ca", "/no/such.pem"}, []string{"/no/such.pem"}},
+		{"certificates for nothing", []string{"--model", "a", "--rate", "5", "--ca", plan, "--insecure"}, []string{"--ca and --insecure"}},
 		{"an unknown command", []string{"nonsense"}, []string{"nonsense", "--help"}},
 		{"a stage without a plan", []string{"stage"}, []string{"arg", "--help"}},
 		{"a merge to nowhere", []string{"merge", plan, plan}, []string{"--into"}},
@@ -143,6 +149,9 @@ func TestLoadtestRefuses(t *testing.T) {
 		code, text := end(t, append([]string{"loadtest"}, c.args...)...)
 		if code != 2 {
 			t.Errorf("%s: ends with %d, want 2:\n%s", c.name, code, text)
+		}
+		if strings.Contains(text, "s3cr3t") {
+			t.Errorf("%s: tells a secret:\n%s", c.name, text)
 		}
 		for _, want := range c.want {
 			if !strings.Contains(text, want) {

@@ -101,7 +101,7 @@ func (l *loadFlags) verdict(r *result.Run) report.Verdict {
 	if len(r.Invalid) > 0 {
 		v.Outcome = report.Invalid
 	}
-	if l.rule == scenario.Publish && r.Took < scenario.PublishLength && v.Outcome != report.Invalid {
+	if l.rule == scenario.Publish && r.Took-r.Asked.WarmUp < scenario.PublishLength && v.Outcome != report.Invalid {
 		v.Outcome, v.Reasons = report.Unstable, append(v.Reasons, fmt.Sprintf("--stop-rule publish asks for %v", scenario.PublishLength))
 	}
 	return v

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,6 +32,7 @@ type Options struct {
 	Model   string
 	Version string // empty for the server's choice
 	Metrics string // where the server says what it did; where empty, the usual places are tried
+	Access
 
 	Input     string // generated (if empty), golden:DIR, file:PATH, capture:PATH or a PATH
 	Generated input.Generated
@@ -93,11 +95,17 @@ type Session struct {
 	pick     func(n uint64) int
 	target   attack.Target
 	answers  *input.Answers // nil if none are compared
+	via      *http.Client   // to ask the server beside the attack
 	metrics  string         // empty if there are none
 }
 
 // Open finds the model and makes the requests. An error says what is wrong with either.
 func Open(ctx context.Context, o Options) (*Session, error) {
+	s, err := open(ctx, o)
+	return s, o.hidden(err)
+}
+
+func open(ctx context.Context, o Options) (*Session, error) {
 	o.Cache, o.Timeout = cmp.Or(o.Cache, Bypass), cmp.Or(o.Timeout, defaultTimeout)
 	s := &Session{options: o}
 	if o.Model == "" {
@@ -133,9 +141,10 @@ func (s *Session) find(ctx context.Context) error {
 		return err
 	}
 	s.options.URL = client.Address()
+	s.via = s.options.Client(s.options.URL)
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	s.model, err = client.Model(ctx, s.options.Model, s.options.Version)
+	s.model, err = client.Via(s.via).Model(ctx, s.options.Model, s.options.Version)
 	return err
 }
 
@@ -195,10 +204,11 @@ func (s *Session) aim() (err error) {
 // over is the server's model, asked in a way of its cache.
 func (s *Session) over(c Cache) *attack.HTTP {
 	header := http.Header{}
+	maps.Copy(header, s.options.Header)
 	if c == Bypass {
 		header.Set("Cache-Control", "no-store")
 	}
-	return &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header}
+	return &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header, TLS: s.options.TLS}
 }
 
 // ask gets the offline answers, one request at a time before the run, past the cache: it would know
@@ -229,7 +239,7 @@ func (s *Session) findMetrics(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	if named := s.options.Metrics; named != "" {
-		if _, err := facts.Scrape(ctx, named, s.options.Model); err != nil {
+		if _, err := facts.Scrape(ctx, s.via, named, s.options.Model); err != nil {
 			return "", fmt.Errorf("no metrics: %w: try: curl %s", err, named)
 		}
 		return named, nil
@@ -239,7 +249,7 @@ func (s *Session) findMetrics(ctx context.Context) (string, error) {
 		places = append(places, "http://"+net.JoinHostPort(u.Hostname(), metricsPort)+"/metrics")
 	}
 	for _, place := range places {
-		if f, err := facts.Scrape(ctx, place, s.options.Model); err == nil && f != (facts.Facts{}) {
+		if f, err := facts.Scrape(ctx, s.via, place, s.options.Model); err == nil && f != (facts.Facts{}) {
 			return place, nil
 		}
 	}
@@ -251,7 +261,7 @@ func (s *Session) Facts(ctx context.Context) (f facts.Facts, ok bool) {
 	if s.metrics == "" {
 		return f, false
 	}
-	f, err := facts.Scrape(ctx, s.metrics, s.options.Model)
+	f, err := facts.Scrape(ctx, s.via, s.metrics, s.options.Model)
 	return f, err == nil
 }
 
@@ -275,6 +285,7 @@ type Load struct {
 	Schedule    schedule.Schedule
 	Concurrency int
 	Duration    time.Duration // of a closed loop
+	WarmUp      time.Duration // of a closed loop, before its duration and not counted
 
 	OnWindow func(result.Window) // called after every second; may be nil
 	Stop     func() string       // asked every second; a reason ends the attack; may be nil
@@ -288,14 +299,28 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 		}
 	}
 	before, known := s.Facts(ctx)
+	show := l.OnWindow
+	if w := l.WarmUpTime(); w > 0 {
+		show = func(v result.Window) {
+			if v.Begin < w && v.Begin+time.Second >= w { // what the server does from here on belongs to what is counted
+				before, known = s.Facts(ctx)
+			}
+			if l.OnWindow != nil {
+				l.OnWindow(v)
+			}
+		}
+	}
 	run, err := attack.Run(ctx, attack.Options{
 		Target: s.target, Requests: s.requests, Pick: s.pick, Schedule: l.Schedule,
-		Concurrency: l.Concurrency, Duration: l.Duration,
+		Concurrency: l.Concurrency, Duration: l.Duration, WarmUp: l.WarmUp,
 		Connections: s.options.Connections, Timeout: s.options.Timeout,
-		Check: s.check(), OnWindow: l.OnWindow, Stop: l.Stop,
+		Check: s.check(), OnWindow: show, Stop: l.Stop,
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.options.hidden(err)
+	}
+	for outcome, cause := range run.Causes {
+		run.Causes[outcome] = s.options.Mask(cause)
 	}
 	if after, ok := s.Facts(context.WithoutCancel(ctx)); ok && known {
 		checked := run.Server.Checked
@@ -304,8 +329,21 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 	}
 	asked := s.Asked()
 	asked.Profile, asked.Closed, asked.Seed, asked.Connections = run.Asked.Profile, run.Asked.Closed, run.Asked.Seed, run.Asked.Connections
+	asked.WarmUp = run.Asked.WarmUp
 	run.Asked = asked
 	return run, nil
+}
+
+// WarmUpTime is how long the warm-up is with which it begins.
+func (l Load) WarmUpTime() time.Duration {
+	end := l.WarmUp
+	for _, s := range l.Schedule.Steps {
+		if !s.Warmup {
+			break
+		}
+		end = s.End
+	}
+	return end
 }
 
 func (s *Session) check() attack.Check {
@@ -320,6 +358,7 @@ func (s *Session) Asked() result.Asked {
 	a := result.Asked{
 		Target: s.options.URL, Model: s.options.Model, Version: s.options.Version,
 		Body: "json", Inputs: s.set.String(), Cache: string(s.options.Cache), Timeout: s.options.Timeout,
+		Headers: s.options.Access.String(),
 	}
 	if s.options.Binary {
 		a.Body = "binary"

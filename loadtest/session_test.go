@@ -104,6 +104,45 @@ func TestAttack(t *testing.T) {
 	}
 }
 
+// What the server did in the warm-up is not part of what it did.
+func TestWarmUpIsNotCounted(t *testing.T) {
+	s := newServer(t)
+	o, err := Open(t.Context(), Options{URL: s.URL, Model: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm, err := schedule.Constant(20, time.Second).WarmUp(time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := warm.Schedule(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows := 0
+	for name, l := range map[string]Load{
+		"a schedule":    {Schedule: made, OnWindow: func(result.Window) { windows++ }},
+		"a closed loop": {Concurrency: 1, Duration: time.Second, WarmUp: time.Second},
+	} {
+		before, _ := s.seen()
+		run, err := o.Attack(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, _ := s.seen()
+		sent := uint64(len(after) - len(before))
+		if all := run.Total(); all.Total() == 0 || all.Total() >= sent || run.Asked.WarmUp != time.Second {
+			t.Errorf("%s: %d of %d requests are counted, warm-up %v, want some less", name, all.Total(), sent, run.Asked.WarmUp)
+		}
+		if got := run.Server.Hits; got == 0 || got >= sent { // the server counts all of them
+			t.Errorf("%s: the server did %d of %d requests, want those after the warm-up", name, got, sent)
+		}
+	}
+	if windows < 2 {
+		t.Errorf("%d windows were shown, want all", windows)
+	}
+}
+
 func TestAttackFindsWrongAnswers(t *testing.T) {
 	s := newServer(t)
 	s.wrong = true

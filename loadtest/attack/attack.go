@@ -11,7 +11,8 @@
 // for a request counts as sent when its making begins: the time that it takes is the server's.
 //
 // A closed loop keeps a number of requests under way and waits for each. It shows what a server can
-// do, never what its users would see.
+// do, never what its users would see. While connections cannot be made it tries again after a
+// millisecond, after two, and so on up to 100, and counts each as broken.
 //
 // An *HTTP target is driven by one thread on Linux, any other by a goroutine for each connection.
 // Nothing is sent twice: a request on a kept connection that the server closes at that moment is
@@ -64,6 +65,7 @@ type Options struct {
 	Schedule    schedule.Schedule
 	Concurrency int           // a closed loop
 	Duration    time.Duration // of a closed loop
+	WarmUp      time.Duration // of a closed loop: what comes before its duration and is not counted
 	Connections int           // at most; 0 for as many as are needed, up to 1024
 	Ready       int           // of them are there before the first start; of an *HTTP without TLS only
 	Timeout     time.Duration // of a request from its send, and of a start without a connection; 0 for 10 s

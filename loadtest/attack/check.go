@@ -68,6 +68,8 @@ func (s *session) decide(v sample) {
 		o = wrong
 		s.cause(wrong, v.err.Error())
 	}
-	s.checked++
+	if !s.perStep[v.step].Warmup {
+		s.checked++
+	}
 	s.answer(v.ticket, v.sent, v.answered, o, s.Requests[v.request].Rows)
 }

@@ -122,6 +122,7 @@ func (l *loop) begin(place int) {
 	}
 	l.last = place
 	if c.failed != nil {
+		l.unreached(c.sent)
 		l.fail(place, broken, "connect: "+c.failed.Error())
 	} else if !c.connecting {
 		l.write(place)
@@ -176,6 +177,7 @@ func (l *loop) connected(place int) {
 	case err == nil:
 		l.write(place)
 	case c.busy:
+		l.unreached(l.now())
 		l.fail(place, broken, "connect: "+err.Error())
 	default:
 		l.leave(place)

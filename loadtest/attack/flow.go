@@ -25,24 +25,30 @@ type flow struct {
 	starts      []time.Duration
 	steps       []schedule.Step
 	concurrency int           // of a closed loop, which has no schedule; else 0
-	duration    time.Duration // of a closed loop
+	duration    time.Duration // of a closed loop, with its warm-up
 	timeout     time.Duration
 	waiting     int // at most
 
 	gone     int // Starts before it were sent or dropped
 	due      int // starts[gone:due] wait to be sent
-	step     int // of starts[gone]
+	step     int // of starts[gone], of a closed loop that of now
 	crowded  int // Starts before it found no free connection
 	underWay int // tickets given out and not back
 	number   uint64
 	dropped  uint64
 	ended    bool // by a reason to stop: nothing more is sent
+
+	refused int           // connections in a row that could not be made
+	hold    time.Duration // a closed loop sends nothing before
 }
 
 func newFlow(o Options) flow {
-	f := flow{starts: o.Schedule.Starts, steps: o.Schedule.Steps, concurrency: o.Concurrency, duration: o.Duration, timeout: o.Timeout, waiting: maxWaiting}
+	f := flow{starts: o.Schedule.Starts, steps: o.Schedule.Steps, concurrency: o.Concurrency, duration: o.WarmUp + o.Duration, timeout: o.Timeout, waiting: maxWaiting}
 	if f.closed() {
-		f.steps = []schedule.Step{{Name: strconv.Itoa(o.Concurrency) + " under way", End: o.Duration}}
+		f.steps = []schedule.Step{{Name: strconv.Itoa(o.Concurrency) + " under way", Begin: o.WarmUp, End: f.duration}}
+	}
+	if f.closed() && o.WarmUp > 0 {
+		f.steps = append([]schedule.Step{{Name: "warm-up", End: o.WarmUp, Warmup: true}}, f.steps...)
 	}
 	return f
 }
@@ -74,7 +80,7 @@ func (f *flow) stepOf(i int) int {
 // ready says whether there is something to be sent.
 func (f *flow) ready(now time.Duration) bool {
 	if f.closed() {
-		return !f.over(now) && f.underWay < f.concurrency
+		return !f.over(now) && f.underWay < f.concurrency && now >= f.hold
 	}
 	return !f.ended && f.gone < f.due
 }
@@ -82,7 +88,12 @@ func (f *flow) ready(now time.Duration) bool {
 // take gives out the ticket that ready has spoken of.
 func (f *flow) take(now time.Duration) ticket {
 	t := ticket{number: f.number, intended: now}
-	if !f.closed() {
+	if f.closed() {
+		for f.step < len(f.steps)-1 && now >= f.steps[f.step].End {
+			f.step++
+		}
+		t.step = f.step
+	} else {
 		t.intended, t.step, t.waited = f.starts[f.gone], f.stepOf(f.gone), f.gone < f.crowded
 		f.gone++
 	}
@@ -90,6 +101,24 @@ func (f *flow) take(now time.Duration) ticket {
 	f.underWay++
 	return t
 }
+
+// The waits of a closed loop whose connections cannot be made: without them it would do nothing but
+// try, as fast as it can.
+const (
+	leastHold = time.Millisecond
+	mostHold  = 100 * time.Millisecond
+)
+
+// unreached says that a connection could not be made.
+func (f *flow) unreached(now time.Duration) {
+	if f.closed() {
+		f.hold = now + min(leastHold<<min(f.refused, 10), mostHold)
+		f.refused++
+	}
+}
+
+// reached says that there was an answer.
+func (f *flow) reached() { f.refused, f.hold = 0, 0 }
 
 // refuse says that there is no free connection for what is ready.
 func (f *flow) refuse() { f.crowded = f.due }
@@ -106,8 +135,14 @@ func (f *flow) forgo(now time.Duration) {
 // back says that a ticket is answered or given up.
 func (f *flow) back() { f.underWay-- }
 
-// next is when advance is to be called again, if ever.
-func (f *flow) next() (time.Duration, bool) {
+// next is when there may be more to do, if ever.
+func (f *flow) next(now time.Duration) (time.Duration, bool) {
+	if f.closed() && !f.over(now) {
+		if f.hold > now {
+			return min(f.hold, f.duration), true
+		}
+		return f.duration, true
+	}
 	if f.ended || f.due == len(f.starts) {
 		return 0, false
 	}

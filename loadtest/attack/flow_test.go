@@ -47,7 +47,7 @@ func TestFlowGivesOutWhatIsDueInOrder(t *testing.T) {
 		if f.ready(c.now) {
 			t.Fatalf("at %v: more is ready than %v", c.now, c.want)
 		}
-		if next, ok := f.next(); next != c.next || ok != (c.next > 0) {
+		if next, ok := f.next(c.now); next != c.next || ok != (c.next > 0) {
 			t.Fatalf("at %v: next() = %v, %v, want %v", c.now, next, ok, c.next)
 		}
 	}
@@ -139,8 +139,39 @@ func TestFlowSendsNothingAfterItsEnd(t *testing.T) {
 	for _, f := range []*flow{newTestFlow(time.Second, 0, 1), {concurrency: 1, duration: time.Second}} {
 		f.advance(5)
 		f.ended = true
-		if _, more := f.next(); f.ready(5) || more || !f.over(5) || f.inflight(2) != 0 {
+		if _, more := f.next(5); f.ready(5) || more || !f.over(5) || f.inflight(2) != 0 {
 			t.Errorf("%+v goes on", f)
 		}
+	}
+}
+
+func TestFlowOfAClosedLoopHoldsWhileConnectionsAreRefused(t *testing.T) {
+	f := newFlow(Options{Concurrency: 2, Duration: time.Second, Timeout: time.Second})
+	now := 5 * ms
+	for _, want := range []time.Duration{ms, 2 * ms, 4 * ms, 8 * ms, 16 * ms, 32 * ms, 64 * ms, 100 * ms, 100 * ms} {
+		f.take(now)
+		f.back()
+		f.unreached(now)
+		next, ok := f.next(now)
+		if f.ready(now) || f.ready(now+want-1) || !f.ready(now+want) || next != now+want || !ok {
+			t.Fatalf("at %v: ready %v, next %v, %v, want in %v", now, f.ready(now), next, ok, want)
+		}
+		now = next
+	}
+	if f.reached(); !f.ready(now - 1) {
+		t.Error("it still holds after an answer")
+	}
+	f.unreached(now)
+	if next, _ := f.next(now); next != now+ms {
+		t.Errorf("after an answer it holds until %v, want %v", next, now+ms)
+	}
+	f.unreached(999 * ms)
+	if next, ok := f.next(999 * ms); next != time.Second || !ok {
+		t.Errorf("next() = %v, %v, want no later than its end", next, ok)
+	}
+	open := newTestFlow(time.Second, 0)
+	open.advance(0)
+	if open.unreached(0); !open.ready(0) {
+		t.Error("an open loop waits for a server that is not there")
 	}
 }

@@ -26,6 +26,7 @@ type HTTP struct {
 	// Header is sent beside Host, Content-Length and Inference-Header-Content-Length. Content-Type
 	// is by the request's Head, application/json or application/octet-stream, unless it is here.
 	Header http.Header
+	TLS    *tls.Config // of an https URL; nil for the system's authorities
 }
 
 // Open connects to the server.
@@ -49,6 +50,7 @@ type wire struct {
 	host    string
 	fields  string // the caller's, as lines
 	typed   bool   // fields has a Content-Type
+	config  *tls.Config
 }
 
 func (h *HTTP) wire() (*wire, error) {
@@ -60,6 +62,13 @@ func (h *HTTP) wire() (*wire, error) {
 		return nil, fmt.Errorf("the target's address %q is not like http://host:port/path", h.URL)
 	}
 	w := &wire{address: u.Host, tls: u.Scheme == "https", path: u.RequestURI(), host: u.Host}
+	if w.tls {
+		w.config = h.TLS.Clone()
+		if w.config == nil {
+			w.config = &tls.Config{}
+		}
+		w.config.NextProtos = []string{"http/1.1"} // so that a server that speaks HTTP/2 alone says so
+	}
 	if u.Port() == "" {
 		w.address = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[w.tls])
 	}
@@ -82,7 +91,7 @@ var ours = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection",
 
 func checkField(name, v string) error {
 	if name == "" || strings.ContainsAny(name, " \t\r\n:") || strings.ContainsAny(v, "\r\n\x00") {
-		return fmt.Errorf("header %q: %q would break the request apart", name, v)
+		return fmt.Errorf("header %q: its name or its value would break the request apart", name) // without the value: it may be a secret
 	}
 	if slices.ContainsFunc(ours, func(o string) bool { return strings.EqualFold(o, name) }) {
 		return fmt.Errorf("header %s is made from the request: leave it out", name)
@@ -127,7 +136,7 @@ func (c *httpConn) dial(ctx context.Context) (net.Conn, error) {
 	var conn net.Conn
 	var err error
 	if c.wire.tls {
-		conn, err = new(tls.Dialer).DialContext(ctx, "tcp", c.wire.address)
+		conn, err = (&tls.Dialer{Config: c.wire.config}).DialContext(ctx, "tcp", c.wire.address)
 	} else {
 		conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.wire.address)
 	}

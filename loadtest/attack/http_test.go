@@ -97,6 +97,38 @@ func ways(t *testing.T, h *HTTP, test func(t *testing.T, target Target)) {
 // wrapped hides that a target is HTTP.
 type wrapped struct{ Target }
 
+// The server goes away with its first answer.
+func TestClosedLoopDoesNotSpinAtAPortWithoutAServer(t *testing.T) {
+	for _, way := range []string{"loop", "goroutines"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if requested(bufio.NewReader(c)) { // unlike the attack's look at whether there is a server
+					l.Close()
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+				}
+				c.Close()
+			}
+		}()
+		var target Target = &HTTP{URL: "http://" + l.Addr().String() + "/infer"}
+		if way == "goroutines" {
+			target = wrapped{target}
+		}
+		run := attackHere(t, Options{Target: target, Concurrency: 1, Duration: time.Second})
+		s := run.Steps[0]
+		if s.Count(result.OK) != 1 || s.Count(result.Broken) == 0 || s.Total() > 2+refusedInASecond || !strings.Contains(run.Causes[result.Broken], "refused") {
+			t.Errorf("%s: %d answers, %d broken because of %q, want one and at most %d tries", way, s.Count(result.OK), s.Count(result.Broken), run.Causes[result.Broken], refusedInASecond)
+		}
+	}
+}
+
 func TestServersOfAllKinds(t *testing.T) {
 	for _, c := range []struct {
 		name   string

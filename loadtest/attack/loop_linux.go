@@ -162,7 +162,7 @@ func (l *loop) sendDue(now time.Duration) error {
 func (l *loop) wait() (int, error) {
 	now := l.now()
 	until := l.nextEnd
-	if next, ok := l.next(); ok {
+	if next, ok := l.next(now); ok {
 		until = min(until, next)
 	}
 	if l.first != none {
@@ -170,9 +170,6 @@ func (l *loop) wait() (int, error) {
 	}
 	if l.ready(now) && (len(l.idle) > 0 || l.open < l.most) {
 		until = now
-	}
-	if l.closed() && !l.over(now) {
-		until = min(until, l.duration)
 	}
 	n, err := l.poller.wait(max(until-now, 0))
 	if err != nil {
@@ -190,6 +187,7 @@ func (l *loop) expire(now time.Duration) {
 	for l.first != none && l.deadline(l.first) <= now {
 		place := l.first
 		if l.conns[place].connecting {
+			l.unreached(now)
 			l.fail(place, broken, fmt.Sprintf("no connection within %v", l.timeout))
 		} else {
 			l.fail(place, tooLate, fmt.Sprintf("no answer within %v", l.timeout))

@@ -117,6 +117,16 @@ func (r *recorder) answer(t ticket, sent, now time.Duration, o outcome, rows int
 	}
 }
 
+// warmUp is how much of the run is not counted.
+func (r *recorder) warmUp() (d time.Duration) {
+	for _, s := range r.perStep {
+		if s.Warmup {
+			d += s.End - s.Begin
+		}
+	}
+	return d
+}
+
 // slowest returns how long the slowest answer took from its send.
 func (r *recorder) slowest() time.Duration {
 	most := time.Duration(0)

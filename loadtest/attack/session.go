@@ -62,6 +62,8 @@ func (o *Options) validate() error {
 		return errors.New("concurrency, connections and timeout cannot be negative")
 	case (len(o.Schedule.Starts) > 0) == (o.Concurrency > 0):
 		return errors.New("an attack follows either a schedule with starts or a concurrency")
+	case o.WarmUp < 0 || o.WarmUp > 0 && o.Concurrency == 0:
+		return errors.New("a warm-up is that of a closed loop: a schedule has its own")
 	case o.Concurrency > 0 && o.Duration <= 0:
 		return errors.New("a closed loop needs a duration")
 	case o.Concurrency > 0 && o.Connections > 0 && o.Connections < o.Concurrency:
@@ -183,6 +185,7 @@ func (s *session) settle(t ticket, sent time.Duration, r Reply) {
 	now := s.now()
 	s.pass(now)
 	s.back()
+	s.reached()
 	o := outcomeOf(r.Status)
 	if o != ok {
 		s.cause(o, fmt.Sprintf("status %d: %.*s", r.Status, enough, r.Body))
@@ -230,7 +233,7 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 	run := &result.Run{
 		Asked: result.Asked{
 			Profile: s.Options.Schedule.Profile, Closed: s.closed(), Seed: s.Options.Schedule.Seed,
-			Connections: s.Options.Connections, Timeout: s.Options.Timeout,
+			Connections: s.Options.Connections, Timeout: s.Options.Timeout, WarmUp: s.warmUp(),
 		},
 		Began: s.began, Took: now, Windows: s.seen, Steps: s.counted(end), Stopped: s.stopped,
 		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Queued: s.queued, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
@@ -245,7 +248,7 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 		}
 	}
 	if s.closed() {
-		run.Asked.Profile = s.steps[0].Name
+		run.Asked.Profile = s.steps[len(s.steps)-1].Name
 	}
 	run.Invalid = s.invalid(use)
 	return run

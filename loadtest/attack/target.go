@@ -80,11 +80,8 @@ func (c *crew) due() time.Duration {
 		w.jobs <- c.hand(w)
 	}
 	until := c.nextEnd
-	if next, ok := c.next(); ok {
+	if next, ok := c.next(now); ok {
 		until = min(until, next)
-	}
-	if c.closed() && !c.over(now) {
-		until = min(until, c.duration)
 	}
 	return max(until-c.now(), 1)
 }
@@ -171,6 +168,9 @@ func (c *crew) serve(w *worker, j job) (next job, more bool) {
 	case w.conn != nil && now >= j.sent+c.timeout:
 		c.lose(j.ticket, j.sent, tooLate, fmt.Sprintf("no answer within %v", c.timeout))
 	default:
+		if w.conn == nil {
+			c.unreached(now)
+		}
 		c.lose(j.ticket, j.sent, broken, err.Error())
 	}
 	if err != nil && w.conn != nil {
@@ -192,8 +192,8 @@ func (c *crew) after(w *worker) (next job, more bool) {
 	} else {
 		c.idle = append(c.idle, w)
 	}
-	if c.over(now) {
-		c.ring()
+	if c.over(now) || c.hold > now {
+		c.ring() // what there is to wait for has changed
 	}
 	return job{}, false
 }

@@ -331,6 +331,48 @@ func TestClosedLoopWaitsForEachAnswer(t *testing.T) {
 	})
 }
 
+func TestWarmUpOfAClosedLoopIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checked := 0
+		run := attackFake(t, t.Context(), Options{
+			Target:      &fake{at: func(now time.Duration) (time.Duration, int) { return now + 100*ms, 200 }},
+			Concurrency: 1, Duration: 2 * time.Second, WarmUp: time.Second,
+			Check: Check{Share: 1, Equal: func(int, Reply) error { checked++; return nil }},
+		})
+		if len(run.Steps) != 1 || run.Steps[0].Count(result.OK) != 20 || run.Steps[0].Duration != 2*time.Second || run.Generator.Sent != 20 || run.Took != 3*time.Second {
+			t.Errorf("%+v in %v, %d sent, want one step of 20 answers in 2 s after one that is not counted", run.Steps, run.Took, run.Generator.Sent)
+		}
+		if run.Asked.WarmUp != time.Second || run.Asked.Profile != "1 under way" || len(run.Windows) != 3 {
+			t.Errorf("asked for %+v with %d windows, want that it says so and that its course is whole", run.Asked, len(run.Windows))
+		}
+		if checked != 30 || run.Server.Checked != 20 {
+			t.Errorf("%d were compared and %d count, want 30 and 20", checked, run.Server.Checked)
+		}
+	})
+}
+
+// leaving is a target that can be reached once.
+type leaving struct{ opened int }
+
+func (l *leaving) Open(context.Context) (Conn, error) {
+	if l.opened++; l.opened > 1 {
+		return nil, errors.New("refused")
+	}
+	return &fakeConn{&fake{}, make(chan struct{})}, nil
+}
+
+// After the first try 1, 2, 4 ... 64 ms make 127, and the rest of a second has room for 8 waits of 100 ms.
+const refusedInASecond = 1 + 7 + 8
+
+func TestClosedLoopDoesNotSpinWhereNobodyIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := attackFake(t, t.Context(), Options{Target: &leaving{}, Concurrency: 1, Duration: time.Second})
+		if s := run.Steps[0]; s.Count(result.Broken) != refusedInASecond || s.Total() != refusedInASecond || run.Causes[result.Broken] != "refused" {
+			t.Errorf("%d of %d broken because of %q, want %d", s.Count(result.Broken), s.Total(), run.Causes[result.Broken], refusedInASecond)
+		}
+	})
+}
+
 func TestTargetThatCannotBeReachedIsAnError(t *testing.T) {
 	_, err := Run(t.Context(), Options{Target: &fake{refuse: errors.New("no route")}, Requests: []Request{{}}, Schedule: even(t, 1, time.Second)})
 	if err == nil || err.Error() != "no route" {
@@ -352,6 +394,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"either a schedule", func(o *Options) { o.Concurrency = 1 }},
 		{"either a schedule", func(o *Options) { o.Schedule = schedule.Schedule{} }},
 		{"needs a duration", func(o *Options) { o.Schedule, o.Concurrency = schedule.Schedule{}, 1 }},
+		{"schedule has its own", func(o *Options) { o.WarmUp = time.Second }},
 		{"as many connections", func(o *Options) {
 			o.Schedule, o.Concurrency, o.Duration, o.Connections = schedule.Schedule{}, 2, 1, 1
 		}},

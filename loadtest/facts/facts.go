@@ -54,16 +54,19 @@ const (
 	maxLine = 1 << 20
 )
 
-var client = http.Client{Timeout: 5 * time.Second}
+// patience with an answer.
+const patience = 5 * time.Second
 
-// Scrape asks for the metrics at url, of which those of the model count where they are labelled by
-// model.
-func Scrape(ctx context.Context, url, model string) (Facts, error) {
+// Scrape asks for the metrics at url by via, of which those of the model count where they are labelled
+// by model.
+func Scrape(ctx context.Context, via *http.Client, url, model string) (Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return Facts{}, fmt.Errorf("metrics: %w", err)
 	}
-	reply, err := client.Do(request)
+	reply, err := via.Do(request)
 	if err != nil {
 		return Facts{}, fmt.Errorf("metrics: %w", err)
 	}

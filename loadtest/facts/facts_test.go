@@ -44,13 +44,13 @@ func TestScrape(t *testing.T) {
 		CPU: 12250 * time.Millisecond, Memory: 50 << 20, Files: 33, Goroutines: 17, Hits: 32, Lookups: 100,
 		Batches: 10, BatchRows: 25, Queue: 500 * time.Millisecond, Compute: 150 * time.Millisecond,
 	}
-	if got, err := Scrape(t.Context(), s.URL+"/metrics", "a"); err != nil || got != want {
+	if got, err := Scrape(t.Context(), s.Client(), s.URL+"/metrics", "a"); err != nil || got != want {
 		t.Errorf("Scrape = %+v, %v, want %+v", got, err, want)
 	}
-	if _, err := Scrape(t.Context(), s.URL, "a"); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := Scrape(t.Context(), s.Client(), s.URL, "a"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("Scrape of another page = %v, want an error with 404", err)
 	}
-	if _, err := Scrape(t.Context(), "http://127.0.0.1:1/metrics", "a"); err == nil {
+	if _, err := Scrape(t.Context(), s.Client(), "http://127.0.0.1:1/metrics", "a"); err == nil {
 		t.Error("Scrape of nothing = nil, want an error")
 	}
 }

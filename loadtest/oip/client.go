@@ -35,6 +35,9 @@ func NewClient(address string) (*Client, error) {
 	return &Client{base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), http: &http.Client{Transport: &http.Transport{}}}, nil
 }
 
+// Via returns a client of the same server that asks by h.
+func (c *Client) Via(h *http.Client) *Client { return &Client{c.base, h} }
+
 // Address returns the server's address with its scheme and no slash at its end.
 func (c *Client) Address() string { return c.base }
 

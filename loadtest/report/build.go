@@ -82,7 +82,7 @@ func buildRun(name string, r *result.Run, goal Goal) runView {
 		Asked: askedView{
 			Target: plain(r.Asked.Target), Model: plain(r.Asked.Model), Version: plain(r.Asked.Version), Body: plain(r.Asked.Body), Profile: plain(r.Asked.Profile),
 			ClosedLoop: r.Asked.Closed, Seed: r.Asked.Seed, Connections: r.Asked.Connections, TimeoutMS: ms(r.Asked.Timeout),
-			Inputs: plain(r.Asked.Inputs), Cache: plain(r.Asked.Cache),
+			Inputs: plain(r.Asked.Inputs), Cache: plain(r.Asked.Cache), Headers: plain(r.Asked.Headers), WarmUpS: r.Asked.WarmUp.Seconds(),
 		},
 		Began:     r.Began,
 		TookS:     r.Took.Seconds(),

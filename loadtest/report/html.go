@@ -208,11 +208,17 @@ func facts(runs []runView) []fact {
 	add("model", func(r runView) string { return modelWords(r.Asked) })
 	add("target", func(r runView) string { return r.Asked.Target })
 	add("load", func(r runView) string { return r.Asked.Profile + loop(r.Asked) })
+	if slices.ContainsFunc(runs, func(r runView) bool { return r.Asked.WarmUpS > 0 }) {
+		add("warm-up", func(r runView) string { return warmUpWords(r.Asked) })
+	}
 	add("seed", func(r runView) string { return fmt.Sprint(r.Asked.Seed) })
 	add("took", func(r runView) string { return fmt.Sprintf("%.1f s", r.TookS) })
 	add("body, connections", func(r runView) string { return fmt.Sprintf("%s, at most %d", r.Asked.Body, r.Asked.Connections) })
 	add("inputs", func(r runView) string { return r.Asked.Inputs })
 	add("cache", func(r runView) string { return r.Asked.Cache })
+	if slices.ContainsFunc(runs, func(r runView) bool { return r.Asked.Headers != "" }) {
+		add("headers", func(r runView) string { return r.Asked.Headers })
+	}
 	add("cache hit ratio", func(r runView) string { return cacheWords(r.Server) })
 	add("generator sent", func(r runView) string { return count(r.Generator.Sent) })
 	add("sent late", func(r runView) string {

@@ -72,6 +72,8 @@ type askedView struct {
 	TimeoutMS   float64 `json:"timeout_ms"`
 	Inputs      string  `json:"inputs"`
 	Cache       string  `json:"cache"`
+	Headers     string  `json:"headers"` // values masked
+	WarmUpS     float64 `json:"warm_up_s"`
 }
 
 type stepView struct {

@@ -116,8 +116,21 @@ func asked(a askedView) string {
 	if a.ClosedLoop {
 		words = append(words, "CLOSED LOOP: a request waits for the one before, so that stalls of the server hide")
 	}
+	if a.WarmUpS > 0 {
+		words = append(words, warmUpWords(a))
+	}
 	words = append(words, fmt.Sprintf("seed %d", a.Seed), "inputs: "+a.Inputs, "cache: "+a.Cache)
+	if a.Headers != "" {
+		words = append(words, "headers: "+a.Headers)
+	}
 	return strings.Join(words, ", ")
+}
+
+func warmUpWords(a askedView) string {
+	if a.WarmUpS == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("the first %g s warm up and are not counted", a.WarmUpS)
 }
 
 func modelWords(a askedView) string {

@@ -54,6 +54,8 @@ func same(a, b *Run) error {
 		{"time limit", a.Asked.Timeout, b.Asked.Timeout},
 		{"inputs", a.Asked.Inputs, b.Asked.Inputs},
 		{"cache", a.Asked.Cache, b.Asked.Cache},
+		{"warm-up", a.Asked.WarmUp, b.Asked.WarmUp},
+		{"headers", a.Asked.Headers, b.Asked.Headers},
 	} {
 		if f.a != f.b {
 			return fmt.Errorf("%s %v, want %v", f.name, show(f.b), show(f.a))

@@ -58,9 +58,11 @@ type Asked struct {
 	Closed      bool          `json:"closed,omitempty"`  // a closed loop: each request waits for the one before, and no latency is that of an open one
 	Seed        uint64        `json:"seed"`
 	Connections int           `json:"connections"`
-	Timeout     time.Duration `json:"timeout_ns"` // of a request
-	Inputs      string        `json:"inputs"`     // where they came from
-	Cache       string        `json:"cache"`      // "bypass", "cold" or "as in production"
+	Timeout     time.Duration `json:"timeout_ns"`           // of a request
+	WarmUp      time.Duration `json:"warm_up_ns,omitempty"` // at the beginning of the course, of which nothing is counted
+	Inputs      string        `json:"inputs"`               // where they came from
+	Cache       string        `json:"cache"`                // "bypass", "cold" or "as in production"
+	Headers     string        `json:"headers,omitempty"`    // the names of those that were sent beside the usual ones, their values masked
 }
 
 // Step is what has been counted of a step of the schedule, by the intended start of requests.

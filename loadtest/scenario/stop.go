@@ -53,6 +53,8 @@ type Stop struct {
 	Rule Rule // none: never stops
 	Goal Goal // of Gate and Publish; its percentile is also that of Quick
 
+	WarmUp time.Duration // at the beginning, at which it does not look
+
 	windows     []result.Window // of the last spans, for Quick
 	over, total uint64
 	next        uint64 // total at which to look
@@ -63,7 +65,10 @@ type Stop struct {
 
 // Observe takes the next window into account.
 func (s *Stop) Observe(w result.Window) {
-	s.elapsed = w.Begin + time.Second
+	if w.Begin < s.WarmUp {
+		return
+	}
+	s.elapsed = w.Begin + time.Second - s.WarmUp
 	if s.Rule == Quick {
 		s.windows = append(s.windows, w)
 		s.windows = s.windows[max(0, len(s.windows)-span*spans):]

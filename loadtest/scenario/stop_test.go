@@ -34,6 +34,8 @@ func TestStop(t *testing.T) {
 		{"gate: errors are over", Stop{Rule: Gate, Goal: goal}, func(i int) result.Window { return window(i, ms, 50, 50) }, 5},
 		{"gate: at the edge", Stop{Rule: Gate, Goal: goal}, func(i int) result.Window { return window(i, ms, 99, 1) }, 0},
 		{"gate: nothing is answered", Stop{Rule: Gate, Goal: goal}, func(i int) result.Window { return window(i, ms, 0, 0) }, 0},
+		{"gate: not in the warm-up", Stop{Rule: Gate, Goal: goal, WarmUp: 5 * time.Second}, func(i int) result.Window { return window(i, ms*time.Duration(1+1000*max(5-i, 0)), 100, 0) }, 11},
+		{"publish: ten minutes after the warm-up", Stop{Rule: Publish, Goal: goal, WarmUp: 5 * time.Second}, func(i int) result.Window { return window(i, ms, 1000, 0) }, 605},
 		{"publish: ten minutes at least", Stop{Rule: Publish, Goal: goal}, func(i int) result.Window { return window(i, ms, 1000, 0) }, 600},
 		{"publish: not while nothing is known", Stop{Rule: Publish, Goal: goal}, func(i int) result.Window { return window(i, ms, 99, 1) }, 0},
 	} {

@@ -201,3 +201,25 @@ func Trace(offsets []time.Duration, speed float64) (Schedule, error) {
 	step := Step{Name: name, End: end, Rate: float64(len(starts)) / end.Seconds()}
 	return Schedule{Profile: name, Starts: starts, Steps: []Step{step}}, nil
 }
+
+// WarmUp returns s with its first d not counted.
+func (s Schedule) WarmUp(d time.Duration) (Schedule, error) {
+	if end := s.Steps[len(s.Steps)-1].End; d >= end {
+		return Schedule{}, fmt.Errorf("a warm-up of %v leaves nothing of the %v that %s lasts", d, end.Round(time.Millisecond), s.Profile)
+	}
+	var steps []Step
+	for _, step := range s.Steps {
+		if step.Begin < d {
+			warm := step
+			warm.Name, warm.End, warm.Warmup = "warm-up "+step.Name, min(step.End, d), true
+			steps = append(steps, warm)
+		}
+		if step.End > d {
+			step.Begin = max(step.Begin, d)
+			steps = append(steps, step)
+		}
+	}
+	s.Steps = steps
+	s.Profile += fmt.Sprintf(" after a warm-up of its first %v", d)
+	return s, nil
+}

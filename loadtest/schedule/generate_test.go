@@ -260,3 +260,43 @@ func BenchmarkPoisson(b *testing.B) {
 		}
 	}
 }
+
+func TestWarmUp(t *testing.T) {
+	p, err := Parse("constant 10/s for 1s, 20/s for 1s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm, err := p.WarmUp(2 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := warm.Schedule(1)
+	if err != nil || len(s.Steps) != 3 || !s.Steps[0].Warmup || s.Steps[1].Warmup || s.Steps[1].Begin != 2*time.Second || len(s.Starts) != 50 {
+		t.Errorf("Schedule = %+v, %v, want 2 s at 10/s before what was asked for", s.Steps, err)
+	}
+	if again, err := warm.WarmUp(time.Second); err == nil {
+		t.Errorf("WarmUp of %v = %v, want an error: it has one", warm, again)
+	}
+	if none, err := (Profile{}).WarmUp(time.Second); err == nil {
+		t.Errorf("WarmUp of nothing = %v, want an error", none)
+	}
+	ramp, err := Ramp(0, 100, time.Second).WarmUp(time.Second)
+	if err != nil || ramp.Check() != nil {
+		t.Errorf("WarmUp of a ramp from 0 = %v, %v, want a profile that can be", ramp, err)
+	}
+}
+
+func TestWarmUpOfAReplay(t *testing.T) {
+	trace, err := Trace([]time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := trace.WarmUp(1500 * time.Millisecond)
+	if err != nil || len(s.Starts) != 4 || len(s.Steps) != 2 || !s.Steps[0].Warmup || s.Steps[0].End != 1500*time.Millisecond ||
+		s.Steps[1].Warmup || s.Steps[1].Begin != s.Steps[0].End || s.Steps[1].End != 3*time.Second+1 || s.Steps[0].Name == s.Steps[1].Name {
+		t.Errorf("WarmUp = %+v, %v, want the same starts, of which the first 1.5 s are not counted", s.Steps, err)
+	}
+	if s, err := trace.WarmUp(4 * time.Second); err == nil {
+		t.Errorf("WarmUp longer than all = %+v, want an error", s.Steps)
+	}
+}

@@ -158,3 +158,17 @@ func (p Part) check() error {
 	}
 	return nil
 }
+
+// WarmUp returns a profile that begins with d at the rate with which p begins, which is not counted.
+func (p Profile) WarmUp(d time.Duration) (Profile, error) {
+	for _, part := range p.Parts {
+		if part.Warmup {
+			return Profile{}, fmt.Errorf("%s has a warm-up of its own: leave one of them out", p)
+		}
+	}
+	if len(p.Parts) == 0 {
+		return Profile{}, p.Check()
+	}
+	rate := cmp.Or(p.Parts[0].Rate, p.Parts[0].To)
+	return Profile{p.Arrivals, append([]Part{{Duration: d, Rate: rate, Warmup: true}}, p.Parts...)}, nil
+}

@@ -34,6 +34,10 @@ type Plan struct {
 	Timeout     time.Duration `yaml:"timeout"`
 	Connections int           `yaml:"connections"`
 
+	Headers  map[string]string `yaml:"headers"`  // sent with every request; a shell fills ${NAME} in, see Header
+	CA       string            `yaml:"ca"`       // file of certificates by which to know an https server
+	Insecure bool              `yaml:"insecure"` // believe an https server whoever it is
+
 	Candidate *Build   `yaml:"candidate"`
 	Baseline  *Build   `yaml:"baseline"`
 	Steps     *Steps   `yaml:"steps"`
@@ -201,6 +205,7 @@ func (p *Plan) check() error {
 		{!slices.Contains([]string{"poisson", "bursty", "constant"}, p.Arrivals), fmt.Sprintf("arrivals: %q: use poisson, bursty or constant", p.Arrivals)},
 		{!slices.Contains([]string{"json", "binary"}, p.Body), fmt.Sprintf("body: %q: use json or binary", p.Body)},
 		{!slices.Contains([]string{"bypass", "cold", "production"}, p.Cache), fmt.Sprintf("cache: %q: use bypass, cold or production", p.Cache)},
+		{p.CA != "" && p.Insecure, "ca and insecure contradict each other: with the latter nobody is asked for a certificate"},
 		{p.Timeout < 0 || p.Connections < 0, "timeout and connections cannot be negative"},
 		{p.Candidate == nil, "candidate: missing: give its command or its url"},
 		{p.Steps == nil && p.Spike == nil && p.Soak == nil && p.Drain == nil && p.Compare == nil, "nothing to run: give at least one of steps, spike, soak, drain and baseline"},

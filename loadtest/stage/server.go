@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -21,7 +22,8 @@ type Server struct {
 	URL     string
 	Metrics string // empty if there are none
 
-	command *exec.Cmd // nil if it was there before
+	via     *http.Client // to ask for the metrics
+	command *exec.Cmd    // nil if it was there before
 	output  *tail
 	ended   chan struct{} // closed when the command has
 	err     error         // of the command, once it has ended
@@ -29,7 +31,7 @@ type Server struct {
 
 // start starts a build and waits until ready, which is asked again and again, returns nil.
 func (b Build) start(ctx context.Context, ready func(ctx context.Context, url string) error) (*Server, error) {
-	s := &Server{URL: b.URL, Metrics: b.Metrics}
+	s := &Server{URL: b.URL, Metrics: b.Metrics, via: http.DefaultClient}
 	if b.Command != "" {
 		if err := s.run(b); err != nil {
 			return nil, err
@@ -141,7 +143,7 @@ func (s *Server) facts(ctx context.Context, model string) (facts.Facts, error) {
 	var f facts.Facts
 	var err error
 	if s.Metrics != "" {
-		f, err = facts.Scrape(ctx, s.Metrics, model)
+		f, err = facts.Scrape(ctx, s.via, s.Metrics, model)
 	}
 	if s.command == nil {
 		return f, err

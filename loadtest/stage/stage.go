@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/thrumserve/thrum/loadtest/report"
@@ -27,6 +28,7 @@ type Options struct {
 	Attack   func(ctx context.Context, a Attack) (*result.Run, error)
 	Ready    func(ctx context.Context, url string) error // nil if the server at url can be attacked
 	Progress func(text string)                           // may be nil
+	Client   func(url string) *http.Client               // asks for the metrics of the server at url; may be nil
 }
 
 // Run runs a plan. The document holds all runs and findings; an error says that the plan could not
@@ -86,11 +88,19 @@ func (s *stage) up(ctx context.Context) (err error) {
 		return nil
 	}
 	s.Progress("starting the candidate")
-	s.candidate, err = s.Candidate.start(ctx, s.Ready)
+	s.candidate, err = s.start(ctx, s.Candidate)
 	if err != nil {
 		return fmt.Errorf("candidate: %w", err)
 	}
 	return nil
+}
+
+func (s *stage) start(ctx context.Context, b *Build) (*Server, error) {
+	server, err := b.start(ctx, s.Ready)
+	if err == nil && s.Client != nil {
+		server.via = s.Client(server.URL)
+	}
+	return server, err
 }
 
 // patience is how long a server may take to end where that is not what is looked at.
@@ -297,7 +307,7 @@ func (s *stage) compare(ctx context.Context) error {
 func (s *stage) block(ctx context.Context, turns []int) (err error) {
 	var servers [2]*Server
 	for i, b := range []*Build{s.Baseline, s.Candidate} {
-		if servers[i], err = b.start(ctx, s.Ready); err != nil {
+		if servers[i], err = s.start(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", [2]string{"baseline", "candidate"}[i], err)
 		}
 		defer func() { err = errors.Join(err, servers[i].stop(patience)) }()
