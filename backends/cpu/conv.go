@@ -134,7 +134,7 @@ func (c convolution) fit(r *run, in []*tensor) (pads, size []int, err error) {
 func (c convolution) pack(w *tensor, pads []int, m kernels.Memory) *kernels.PackedConv {
 	return m.PackConv(kernels.Conv{
 		Channels: w.shape[1] * c.groups, Filters: w.shape[0], Groups: c.groups, Window: c.window.plane(pads),
-	}, view[float32](w))
+	}, view[float32](w), kernels.FP32)
 }
 
 // plane returns w as a window on planes, which for one dimension have height 1.

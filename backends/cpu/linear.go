@@ -82,7 +82,8 @@ func (e *engine) packMatrix(t *tensor, transposed bool) *kernels.Packed {
 		k, n = n, k
 	}
 	m := e.keep(fmt.Sprint("MatMul", k, n, transposed), t.raw)
-	return m.PackB(view[float32](t), k, n, t.shape[1], transposed)
+	b := kernels.Matrix{Data: view[float32](t), K: k, N: n, Stride: t.shape[1], Transposed: transposed}
+	return m.PackB(b, kernels.FP32)
 }
 
 func (w weighted) kernel(r *run, in, out []*tensor) error {

@@ -89,12 +89,12 @@ func (c *recurrence) pack(w, recurring, bias *tensor) ([]layer, error) {
 	rows, in, hidden := w.shape[1], w.shape[2], recurring.shape[2]
 	for d := range layers {
 		own := view[float32](recurring)[d*rows*hidden:][:rows*hidden]
-		l := layer{input: kernels.PackB(view[float32](w)[d*rows*in:][:rows*in], in, rows, in, true)}
+		l := layer{input: packRows(view[float32](w)[d*rows*in:][:rows*in], rows, in)}
 		if c.gates == 3 {
-			l.hidden = kernels.PackB(own[2*hidden*hidden:], hidden, hidden, hidden, true)
+			l.hidden = packRows(own[2*hidden*hidden:], hidden, hidden)
 			own = own[:2*hidden*hidden]
 		}
-		l.gates = kernels.PackB(own, hidden, len(own)/hidden, hidden, true)
+		l.gates = packRows(own, len(own)/hidden, hidden)
 		l.bias, l.after = make([]float32, rows), make([]float32, hidden)
 		if bias != nil {
 			c.addBias(&l, view[float32](bias)[d*2*rows:][:2*rows])
@@ -102,6 +102,11 @@ func (c *recurrence) pack(w, recurring, bias *tensor) ([]layer, error) {
 		layers[d] = l
 	}
 	return layers, nil
+}
+
+// packRows packs the transpose of n rows of k values.
+func packRows(w []float32, n, k int) *kernels.Packed {
+	return kernels.PackB(kernels.Matrix{Data: w, K: k, N: n, Stride: k, Transposed: true}, kernels.FP32)
 }
 
 func (c *recurrence) addBias(l *layer, bias []float32) {

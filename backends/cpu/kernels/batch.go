@@ -22,6 +22,7 @@ type BatchGemm struct {
 	Added      Operand // M x N, not transposed; no Data: nothing; Stride 0: one row for all rows
 	Alpha      float32 // 0 stands for 1
 	Activation Activation
+	Precision  Precision
 }
 
 // Run computes all products.
@@ -31,7 +32,7 @@ func (g BatchGemm) Run(p *Pool) {
 		g.Alpha = 1
 	}
 	items := g.Batch[0] * g.Batch[1]
-	grid := newGrid(p, g.M, g.N, g.K)
+	grid := newGrid(p, g.M, g.N, g.Precision.units(g.K))
 	if items >= tasksPerThread*p.Threads() {
 		grid = wholeGrid(g.M, g.N)
 	}
@@ -40,7 +41,7 @@ func (g BatchGemm) Run(p *Pool) {
 		for i := lo; i < hi; i++ {
 			item := i / tasks
 			d := g.item(item/g.Batch[1], item%g.Batch[1])
-			d.multiply(grid.task(i % tasks))
+			d.run(grid.task(i % tasks))
 		}
 	})
 }
@@ -72,11 +73,11 @@ func (g *BatchGemm) item(i, j int) dynamic {
 	at := func(o Operand) []float32 { return o.Data[min(i*o.Batch[0]+j*o.Batch[1], len(o.Data)):] }
 	d := dynamic{
 		product: product{
-			a: at(g.A), aRow: g.A.Stride, aStep: 1,
+			precision: g.Precision, a: at(g.A), aRow: g.A.Stride, aStep: 1,
 			c: at(g.C), cRow: g.C.Stride,
 			alpha: g.Alpha, ep: Epilogue{Activation: g.Activation},
 		},
-		k: g.K, matrix: at(g.B), row: g.B.Stride, transposed: g.B.Transposed,
+		right: Matrix{at(g.B), g.K, g.N, g.B.Stride, g.B.Transposed},
 	}
 	if g.A.Transposed {
 		d.aRow, d.aStep = 1, g.A.Stride
@@ -90,18 +91,52 @@ func (g *BatchGemm) item(i, j int) dynamic {
 // dynamic is a product whose B has not been packed.
 type dynamic struct {
 	product
-	k          int
-	matrix     []float32 // B as stored
-	row        int
-	transposed bool
+	right Matrix // B as stored
 }
 
-// multiply computes a block of the result. Where B is read once it is read in place, where
-// it is read often a packed copy pays; the last columns are copied in any case, as tiles
-// read whole panels.
+// run computes a block of the result from an A of float32.
+func (d dynamic) run(rows, cols span) {
+	if d.precision == FP32 {
+		d.multiply(rows, cols)
+		return
+	}
+	s := d.round(rows)
+	defer s.giveBack()
+	d.multiply(span{0, rows.hi - rows.lo}, cols)
+}
+
+// round makes the given rows the only ones and their A one of units, in memory to be given back.
+func (d *dynamic) round(rows span) *scratch {
+	step := leftStep(d.precision, CurrentLevel())
+	words := d.precision.units(d.right.K) * step
+	row, k := spread(words), d.right.K
+	s := borrow((rows.hi-rows.lo)*row+k, 0)
+	turned := s.data[len(s.data)-k:]
+	for r := range rows.hi - rows.lo {
+		from := d.a[min((rows.lo+r)*d.aRow, len(d.a)):]
+		if d.aStep != 1 {
+			for i := range turned {
+				turned[i] = from[i*d.aStep]
+			}
+			from = turned
+		}
+		d.precision.left(s.data[r*row:][:words], from[:k])
+	}
+	d.a, d.aRow, d.aStep = s.data, row, step
+	d.c = d.c[min(rows.lo*d.cRow, len(d.c)):]
+	if d.ep.Residual != nil {
+		d.ep.Residual = d.ep.Residual[rows.lo*d.residualRow:]
+	}
+	return s
+}
+
+// multiply computes a block of the result from an A of units. Where B is read once it is read in
+// place, if it has units; where it is read often a packed copy pays; the last columns are copied
+// in any case, as tiles read whole panels.
 func (d *dynamic) multiply(rows, cols span) {
 	whole := 0
-	if !d.transposed && d.k > 0 && rows.hi-rows.lo <= maxRows(CurrentLevel()) {
+	inPlace := d.precision == FP32 && !d.right.Transposed && d.right.K > 0
+	if inPlace && rows.hi-rows.lo <= maxRows(CurrentLevel()) {
 		whole = (cols.hi - cols.lo) / panelWidth * panelWidth
 		d.inPlace(rows, span{cols.lo, cols.lo + whole})
 	}
@@ -114,24 +149,20 @@ func (d *dynamic) inPlace(rows, cols span) {
 	if cols.lo == cols.hi {
 		return
 	}
-	s := borrow(0, d.k)
+	s := borrow(0, d.right.K)
 	defer s.giveBack()
 	g := d.product
-	g.b, g.panel, g.offsets = d.matrix, panelWidth, strided(s.offsets, d.row)
+	g.b, g.panel, g.offsets = d.right.Data, panelWidth, strided(s.offsets, d.right.Stride)
 	g.multiply(rows, []segment{{b: cols.lo, c: cols.lo, cols: cols.hi - cols.lo}})
 }
 
 func (d *dynamic) copied(rows, cols span) {
-	n := cols.hi - cols.lo
-	s := borrow(panels(n)*panelWidth*d.k, d.k)
+	n, units := cols.hi-cols.lo, d.precision.units(d.right.K)
+	s := borrow(panels(n)*panelWidth*units, units)
 	defer s.giveBack()
-	from := d.matrix[min(cols.lo, len(d.matrix)):]
-	if d.transposed {
-		from = d.matrix[min(cols.lo*d.row, len(d.matrix)):]
-	}
-	packPanels(s.data, from, packing{k: d.k, n: n, row: d.row, transposed: d.transposed})
+	packPanels(s.data, d.right.columns(cols.lo, cols.hi), d.precision)
 	g := d.product
-	g.b, g.panel, g.offsets = s.data, d.k*panelWidth, strided(s.offsets, panelWidth)
+	g.b, g.panel, g.offsets = s.data, units*panelWidth, strided(s.offsets, panelWidth)
 	g.multiply(rows, []segment{{c: cols.lo, cols: n}})
 }
 
@@ -156,4 +187,9 @@ func borrow(data, offsets int) *scratch {
 	return s
 }
 
-func (s *scratch) giveBack() { scratches.Put(s) }
+// giveBack ends the use of s, which may be nil.
+func (s *scratch) giveBack() {
+	if s != nil {
+		scratches.Put(s)
+	}
+}

@@ -20,7 +20,7 @@ func BenchmarkGemm(b *testing.B) {
 				atLevel(b, level)
 				s := newSource(b, 1)
 				x, c := s.values(size.m*size.k), make([]float32, size.m*size.n)
-				w := PackB(s.values(size.k*size.n), size.k, size.n, size.n, false)
+				w := PackB(Matrix{Data: s.values(size.k*size.n), K: size.k, N: size.n, Stride: size.n}, FP32)
 				measure(b, level, 2*size.m*size.k*size.n, func() { Gemm(pool, size.m, x, size.k, w, c, size.n, Epilogue{}) })
 			})
 		}
@@ -89,7 +89,7 @@ func BenchmarkConv(b *testing.B) {
 				s, c := newSource(b, 1), test.conv
 				h, w := c.OutSize(test.size, test.size)
 				depth := c.Channels / c.Groups * c.Kernel[0] * c.Kernel[1]
-				packed := PackConv(c, s.values(c.Filters*depth))
+				packed := PackConv(c, s.values(c.Filters*depth), FP32)
 				x := Images{s.values(c.Channels * test.size * test.size), 1, c.Channels, test.size, test.size}
 				y := Images{make([]float32, c.Filters*h*w), 1, c.Filters, h, w}
 				ep := Epilogue{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}}

@@ -14,37 +14,68 @@ type Conv struct {
 
 // PackedConv is a convolution with its weights, laid out for reading. It may be shared.
 type PackedConv struct {
-	conv    Conv
-	depth   int       // weights of a filter
-	row     int       // distance of filters in weights
-	weights []float32 // filter by filter
-	plan    atomic.Pointer[convPlan]
+	precision Precision
+	conv      Conv
+	depth     int       // weights of a filter
+	units     int       // of a filter: those of the first channels at all taps, then of the next
+	step      int       // words of a unit in weights
+	row       int       // distance of filters in weights
+	weights   []float32 // filter by filter
+	plan      atomic.Pointer[convPlan]
 }
 
 // convPlan is what follows from the sizes of x and y. The last one is kept.
 type convPlan struct {
 	in, out   [2]int
 	lattice   *lattice // nil where x is read in place
-	offsets   []int    // in a group's lattices, one per weight of a filter
+	offsets   []int    // in a group's lattices, one per unit of a filter
 	positions []int32  // of all values of a plane of y, up to a whole panel; nil where rows are read in place
 }
 
-// PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width.
-func PackConv(c Conv, weights []float32) *PackedConv { return Memory(nil).PackConv(c, weights) }
+// PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width, for products
+// of a precision and for the level of this process. Units are made of channels: where a group has
+// only one its products are FP32.
+func PackConv(c Conv, weights []float32, p Precision) *PackedConv {
+	return Memory(nil).PackConv(c, weights, p)
+}
 
 // newPackedConv returns a convolution of so many weights that has none yet.
-func newPackedConv(c Conv, weights int) *PackedConv {
+func newPackedConv(c Conv, weights int, p Precision) *PackedConv {
 	c.Groups = max(c.Groups, 1)
 	c.Window = c.normal()
 	c.check("PackConv")
 	if c.Channels%c.Groups != 0 || c.Filters%c.Groups != 0 {
 		panic(fmt.Sprintf("kernels: PackConv: %d channels and %d filters in %d groups", c.Channels, c.Filters, c.Groups))
 	}
-	depth := c.Channels / c.Groups * c.Kernel[0] * c.Kernel[1]
-	if weights != c.Filters*depth {
-		panic(fmt.Sprintf("kernels: PackConv: %d weights, want %d", weights, c.Filters*depth))
+	channels, taps := c.Channels/c.Groups, c.Kernel[0]*c.Kernel[1]
+	if weights != c.Filters*channels*taps {
+		panic(fmt.Sprintf("kernels: PackConv: %d weights, want %d", weights, c.Filters*channels*taps))
 	}
-	return &PackedConv{conv: c, depth: depth, row: spread(depth)}
+	if channels == 1 {
+		p = FP32
+	}
+	packed := &PackedConv{precision: p, conv: c, depth: channels * taps, units: p.units(channels) * taps}
+	packed.step = leftStep(p, CurrentLevel())
+	packed.row = spread(packed.units * packed.step)
+	return packed
+}
+
+// packFilter writes the weights of a filter as units to dst, which is zero.
+func (c *PackedConv) packFilter(dst, weights []float32) {
+	switch c.precision {
+	case FP32:
+		copy(dst, weights)
+	case BF16:
+		taps := c.conv.Kernel[0] * c.conv.Kernel[1]
+		values := make([]float32, 2*c.units)
+		for i, w := range weights {
+			channel, tap := i/taps, i%taps
+			values[channel/2*2*taps+2*tap+channel%2] = w
+		}
+		c.precision.left(dst[:c.units*c.step], values)
+	default:
+		panic("kernels: no convolution of precision " + c.precision.String())
+	}
 }
 
 // spread returns a row length of at least depth at which the same columns of neighbouring rows do
@@ -56,6 +87,9 @@ func spread(depth int) int {
 	}
 	return ((depth+line-1)/line | 1) * line
 }
+
+// Precision returns the precision of the convolution's products.
+func (c *PackedConv) Precision() Precision { return c.precision }
 
 // Conv returns the convolution that was packed.
 func (c *PackedConv) Conv() Conv { return c.conv }
@@ -112,10 +146,10 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	if depthwise || pointwise {
 		return p
 	}
-	p.offsets = make([]int, 0, c.depth)
-	for channel := range c.conv.Channels / c.conv.Groups {
+	p.offsets = make([]int, 0, c.units)
+	for i := range c.precision.units(c.conv.Channels / c.conv.Groups) {
 		for _, o := range p.lattice.offsets {
-			p.offsets = append(p.offsets, channel*p.lattice.size+o)
+			p.offsets = append(p.offsets, i*p.lattice.size+o)
 		}
 	}
 	if 10*out[1] < 7*panels(out[1])*panelWidth {
@@ -147,7 +181,8 @@ func (r *convolution) product(image, group int) product {
 	filters := r.Filters / r.Groups
 	first := (image*r.Filters + group*filters) * r.y.H * r.y.W
 	g := product{
-		a: r.packed.weights[group*filters*r.packed.row:], aRow: r.packed.row, aStep: 1,
+		precision: r.packed.precision,
+		a:         r.packed.weights[group*filters*r.packed.row:], aRow: r.packed.row, aStep: r.packed.step,
 		c: r.y.Data[first:], cRow: r.y.H * r.y.W, residualRow: r.y.H * r.y.W,
 		alpha: 1, ep: Epilogue{Activation: r.ep.Activation},
 	}
@@ -169,15 +204,8 @@ func (r *convolution) group(image, group int) {
 		r.pointwise(g, r.x.Data[planes*r.x.H*r.x.W:])
 		return
 	}
-	s := borrow(channels*r.lattice.size+slack, 0)
+	s := r.lattices(planes)
 	defer s.giveBack()
-	r.pool.For(channels, 1+taskSize/(8*(r.lattice.size+1)), func(lo, hi int) {
-		for c := lo; c < hi; c++ {
-			lattice := s.data[c*r.lattice.size:][:r.lattice.size]
-			clear(lattice)
-			r.lattice.fill(lattice, r.x.plane(planes+c))
-		}
-	})
 	switch {
 	case r.offsets == nil:
 		r.pointwise(g, s.data)
@@ -188,10 +216,54 @@ func (r *convolution) group(image, group int) {
 	}
 }
 
+// lattices copies the planes of a group, from the given one on, to lattices. Their values are
+// units, unless they are to be a matrix.
+func (r *convolution) lattices(planes int) *scratch {
+	channels, size := r.Channels/r.Groups, r.lattice.size
+	lanes := r.packed.precision.lanes()
+	if r.offsets == nil {
+		lanes = 1
+	}
+	n := (channels + lanes - 1) / lanes
+	s := borrow(n*size+slack, 0)
+	r.pool.For(n, 1+taskSize/(8*lanes*(size+1)), func(lo, hi int) {
+		if lanes == 1 {
+			for c := lo; c < hi; c++ {
+				r.fill(s.data[c*size:][:size], planes+c)
+			}
+			return
+		}
+		r.pairLattices(s.data, planes, span{lo, hi})
+	})
+	return s
+}
+
+func (r *convolution) fill(lattice []float32, plane int) {
+	clear(lattice)
+	r.lattice.fill(lattice, r.x.plane(plane))
+}
+
+// pairLattices fills lattices with the pairs of two channels each.
+func (r *convolution) pairLattices(dst []float32, planes int, pairs span) {
+	size := r.lattice.size
+	s := borrow(2*size, 0)
+	defer s.giveBack()
+	even, odd := s.data[:size], s.data[size:]
+	for i := pairs.lo; i < pairs.hi; i++ {
+		r.fill(even, planes+2*i)
+		if 2*i+1 < r.Channels/r.Groups {
+			r.fill(odd, planes+2*i+1)
+		} else {
+			clear(odd)
+		}
+		pairRows(dst[i*size:][:size], even, odd, panelWidth)
+	}
+}
+
 // pointwise multiplies with planes that are a matrix already.
 func (r *convolution) pointwise(g product, planes []float32) {
 	n := r.y.H * r.y.W
-	d := dynamic{product: g, k: r.packed.depth, matrix: planes, row: n}
+	d := dynamic{product: g, right: Matrix{Data: planes, K: r.packed.depth, N: n, Stride: n}}
 	grid := r.grid(n)
 	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -202,7 +274,7 @@ func (r *convolution) pointwise(g product, planes []float32) {
 }
 
 func (r *convolution) grid(n int) grid {
-	return newGrid(r.pool, r.Filters/r.Groups, n, r.packed.depth)
+	return newGrid(r.pool, r.Filters/r.Groups, n, r.packed.units)
 }
 
 // direct reads the rows of the lattices in place: each row of y is a segment, or two where both
@@ -241,7 +313,7 @@ func (r *convolution) gathered(g product, lattices []float32) {
 }
 
 func (r *convolution) gatherBlock(g product, lattices []float32, cols span) {
-	n, depth := cols.hi-cols.lo, r.packed.depth
+	n, depth := cols.hi-cols.lo, r.packed.units
 	s := borrow(panels(n)*panelWidth*depth, depth)
 	defer s.giveBack()
 	g.b, g.panel, g.offsets = s.data, depth*panelWidth, strided(s.offsets, panelWidth)

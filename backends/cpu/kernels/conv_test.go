@@ -111,7 +111,7 @@ func TestConvMatchesFloat64(t *testing.T) {
 			for _, c := range cases {
 				y := c.y
 				y.Data = s.values(len(c.want))
-				Conv2D(pool, PackConv(c.conv, c.weights), c.x, y, c.ep)
+				Conv2D(pool, PackConv(c.conv, c.weights, FP32), c.x, y, c.ep)
 				near(t, c.name, y.Data, c.want, 1e-4)
 			}
 		}
@@ -123,7 +123,7 @@ func TestConvMayBeShared(t *testing.T) {
 	c := Conv{5, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}
 	s := newSource(t, 1)
 	weights := s.values(20 * 5 * 9)
-	packed, pool := PackConv(c, weights), newTestPool(t, 2)
+	packed, pool := PackConv(c, weights, FP32), newTestPool(t, 2)
 	var callers sync.WaitGroup
 	for size := 6; size < 14; size++ {
 		x := Images{s.values(5 * size * size), 1, 5, size, size}
@@ -177,7 +177,7 @@ func FuzzConv(f *testing.F) {
 			y.Data = s.values(y.N * y.C * y.H * y.W)
 			weights := s.values(c.Filters * c.Channels / groups * c.Kernel[0] * c.Kernel[1])
 			ep := Epilogue{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}}
-			Conv2D(newTestPool(t, 1+s.IntN(3)), PackConv(c, weights), x, y, ep)
+			Conv2D(newTestPool(t, 1+s.IntN(3)), PackConv(c, weights, FP32), x, y, ep)
 			near(t, describe(c), y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
 		})
 	})

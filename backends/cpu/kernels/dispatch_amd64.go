@@ -36,13 +36,19 @@ func maxPanels(l Level, rows int) int {
 }
 
 func (t *tile) run(l Level) {
-	switch min(l, AVX512) {
-	case AVX512:
-		tileAVX512(t)
-	case AVX2:
-		tileAVX2(t)
-	default:
+	switch {
+	case l == Portable:
 		tilePortable(t)
+	case t.precision == BF16 && l >= AVX512BF16:
+		tileBF16AVX512BF16(t)
+	case t.precision == BF16 && l >= AVX512:
+		tileBF16AVX512(t)
+	case t.precision == BF16:
+		tileBF16AVX2(t)
+	case l >= AVX512:
+		tileAVX512(t)
+	default:
+		tileAVX2(t)
 	}
 }
 
@@ -215,34 +221,98 @@ func normalize(dst, src []float32, n Norm, m moments) {
 const rowChunk = 2048
 
 // copyPanel copies rows of a whole panel.
-func copyPanel(panel, b []float32, p packing) {
+func copyPanel(panel []float32, b Matrix) {
 	if CurrentLevel() == Portable {
-		packTail(panel, b, panelWidth, p)
+		packTail(panel, b)
 		return
 	}
-	for k := 0; k < p.k; k += rowChunk {
-		n := min(rowChunk, p.k-k)
-		to, from := panel[k*panelWidth:][:n*panelWidth], b[k*p.row:]
-		_ = from[(n-1)*p.row+panelWidth-1]
-		copyRows(unsafe.SliceData(to), unsafe.SliceData(from), 4*p.row, n)
+	for k := 0; k < b.K; k += rowChunk {
+		n := min(rowChunk, b.K-k)
+		to, from := panel[k*panelWidth:][:n*panelWidth], b.Data[k*b.Stride:]
+		_ = from[(n-1)*b.Stride+panelWidth-1]
+		copyRows(unsafe.SliceData(to), unsafe.SliceData(from), 4*b.Stride, n)
 	}
 }
 
 // transposePanel writes what of the panel comes from whole blocks of 8 x 8 values, and returns how
-// many values of the rows in those blocks are done.
-func transposePanel(panel, b []float32, cols int, p packing) int {
-	if CurrentLevel() == Portable || p.k < 8 {
+// many values of the columns in those blocks are done.
+func transposePanel(panel []float32, b Matrix) int {
+	if CurrentLevel() == Portable || b.K < 8 {
 		return 0
 	}
-	for c := 0; c+8 <= cols; c += 8 {
-		for k := 0; k+8 <= p.k; k += rowChunk {
-			n := min(rowChunk, p.k-k) / 8
-			to, from := panel[k*panelWidth+c:], b[c*p.row+k:]
-			_, _ = to[(8*n-1)*panelWidth+7], from[7*p.row+8*n-1]
-			transpose8(unsafe.SliceData(to), unsafe.SliceData(from), 4*p.row, n)
+	for c := 0; c+8 <= b.N; c += 8 {
+		for k := 0; k+8 <= b.K; k += rowChunk {
+			n := min(rowChunk, b.K-k) / 8
+			to, from := panel[k*panelWidth+c:], b.Data[c*b.Stride+k:]
+			_, _ = to[(8*n-1)*panelWidth+7], from[7*b.Stride+8*n-1]
+			transpose8(unsafe.SliceData(to), unsafe.SliceData(from), 4*b.Stride, n)
 		}
 	}
-	return p.k / 8 * 8
+	return b.K / 8 * 8
+}
+
+// pairRows sets dst[i/16*step + i%16] to the pair of even[i] and odd[i].
+func pairRows(dst, even, odd []float32, step int) {
+	level := CurrentLevel()
+	if level == Portable || len(even) == 0 {
+		pairRowsPortable(dst, even, odd, step)
+		return
+	}
+	_, _ = odd[len(even)-1], dst[(len(even)-1)/panelWidth*step+(len(even)-1)%panelWidth]
+	for len(even) > 0 {
+		n := min(len(even), chunk)
+		to, a, b := unsafe.SliceData(dst), unsafe.SliceData(even), unsafe.SliceData(odd)
+		switch {
+		case level >= AVX512BF16:
+			pairRowsAVX512BF16(to, a, b, n, 4*step)
+		case level >= AVX512:
+			pairRowsAVX512(to, a, b, n, 4*step)
+		default:
+			pairRowsAVX2(to, a, b, n, 4*step)
+		}
+		if even, odd = even[n:], odd[n:]; len(even) > 0 {
+			dst = dst[chunk/panelWidth*step:]
+		}
+	}
+}
+
+// roundRow sets dst to the values of src rounded to bfloat16.
+func roundRow(l Level, dst, src []float32) {
+	if l == Portable {
+		roundRowPortable(dst, src)
+		return
+	}
+	_ = dst[:len(src)]
+	for part := range chunks(src) {
+		if l >= AVX512 {
+			roundRowAVX512(unsafe.SliceData(dst), unsafe.SliceData(part), len(part))
+		} else {
+			roundRowAVX2(unsafe.SliceData(dst), unsafe.SliceData(part), len(part))
+		}
+		dst = dst[len(part):]
+	}
+}
+
+// pairUp sets dst to the pairs of the values of src; an odd one gets a zero, and so do pairs beyond.
+func pairUp(l Level, dst, src []float32) {
+	whole := 0
+	if l > Portable {
+		whole = len(src) / panelWidth * panelWidth
+		_ = dst[:whole/2]
+		for part := range chunks(src[:whole]) {
+			to, from := unsafe.SliceData(dst), unsafe.SliceData(part)
+			switch {
+			case l >= AVX512BF16:
+				pairUpAVX512BF16(to, from, len(part))
+			case l >= AVX512:
+				pairUpAVX512(to, from, len(part))
+			default:
+				pairUpAVX2(to, from, len(part))
+			}
+			dst = dst[len(part)/2:]
+		}
+	}
+	pairUpPortable(dst, src[whole:])
 }
 
 // run moves the block.

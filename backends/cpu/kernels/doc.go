@@ -1,4 +1,4 @@
-// Package kernels is float32 arithmetic on plain slices: matrix products, convolutions, pooling,
+// Package kernels is arithmetic on plain slices of float32: matrix products, convolutions, pooling,
 // row and elementwise functions. It knows no graph and no tensor.
 //
 // Every kernel exists in portable Go and, on amd64, as assembly for AVX2 with FMA and for AVX-512;
@@ -17,6 +17,13 @@
 // epilogue alone, bit for bit: neither on how many rows are multiplied together, nor on where it
 // stands among them, nor on the number of threads, and AVX2 and AVX-512 agree. Elementwise functions
 // have the same property; sums of a row are taken in an order that depends on the level.
+//
+// Products take and give float32 whatever their Precision. With BF16 the values of A and B are
+// rounded to bfloat16 first: to nearest, ties to even, a NaN to a quiet NaN, and what is no normal
+// number to a zero of its sign. That is the same at all levels, and below AVX512BF16 the result is
+// that of the product in float32 of the rounded values, bit for bit. AVX512BF16 adds two products
+// at a time to a sum, with roundings of its own, and takes sums that are no normal numbers for
+// zero. A row depends on its own data alone here as well.
 package kernels
 
 //go:generate go run -C gen . -out ..

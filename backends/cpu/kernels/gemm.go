@@ -7,18 +7,39 @@ func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int,
 	checkMatrix("Gemm: C", c, shape{m, b.n, ldc})
 	ep.check(shape{m, b.n, ldc})
 	g := product{
-		a: a, aRow: lda, aStep: 1,
-		b: b.data, offsets: b.offsets, panel: b.k * panelWidth,
+		precision: b.precision, b: b.data, offsets: b.offsets, panel: b.units * panelWidth,
 		c: c, cRow: ldc, residualRow: ldc,
 		alpha: 1, ep: ep,
 	}
-	grid := newGrid(p, m, b.n, b.k)
+	s := g.setA(p, a, shape{m, b.k, lda})
+	defer s.giveBack()
+	grid := newGrid(p, m, b.n, b.units)
 	p.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			rows, cols := grid.task(i)
-			g.multiply(rows, []segment{{b: cols.lo * b.k, c: cols.lo, cols: cols.hi - cols.lo}})
+			g.multiply(rows, []segment{{b: cols.lo * b.units, c: cols.lo, cols: cols.hi - cols.lo}})
 		}
 	})
+}
+
+// setA makes the rows of a the left operand, rounded to the precision of the product. It returns
+// the memory to give back after the product, which may be nil.
+func (g *product) setA(p *Pool, a []float32, s shape) *scratch {
+	if g.precision == FP32 {
+		g.a, g.aRow, g.aStep = a, s.stride, 1
+		return nil
+	}
+	step := leftStep(g.precision, CurrentLevel())
+	words := g.precision.units(s.cols) * step
+	row := spread(words)
+	rounded := borrow(s.rows*row, 0)
+	p.For(s.rows, 1+taskSize/(1+s.cols), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			g.precision.left(rounded.data[r*row:][:words], a[r*s.stride:][:s.cols])
+		}
+	})
+	g.a, g.aRow, g.aStep = rounded.data, row, step
+	return rounded
 }
 
 func (ep *Epilogue) check(s shape) {
@@ -54,6 +75,7 @@ func wholeGrid(m, n int) grid {
 	return grid{m: m, n: n, rows: m, cols: min(n, blockCols)}.normal()
 }
 
+// newGrid cuts a product with so many units along K.
 func newGrid(p *Pool, m, n, k int) grid {
 	g := wholeGrid(m, n)
 	if p.Threads() == 1 || m*n*k < 2*taskSize {
@@ -90,6 +112,7 @@ func (g grid) task(i int) (rows, cols span) {
 
 // product is a matrix product whose operands stand anywhere: see tile for where.
 type product struct {
+	precision   Precision
 	a           []float32
 	aRow, aStep int
 	b           []float32
@@ -110,14 +133,14 @@ type segment struct {
 	paired     bool
 }
 
-// blockDepth is how much of K is multiplied before the next rows: so much of A stays in the
+// blockDepth is how many units along K are multiplied before the next rows: so much of A stays in the
 // first-level cache.
 const blockDepth = 384
 
 // multiply computes the given rows of the columns of the segments.
 func (g *product) multiply(rows span, segments []segment) {
 	t := tile{
-		aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow, alpha: g.alpha,
+		precision: g.precision, aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow, alpha: g.alpha,
 	}
 	t.lo, t.hi, _ = g.ep.Activation.clamp()
 	blocks := g.blocks()

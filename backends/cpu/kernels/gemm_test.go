@@ -115,7 +115,8 @@ func TestGemmMatchesFloat64(t *testing.T) {
 			pool := newTestPool(t, threads)
 			for _, g := range cases {
 				name := fmt.Sprintf("%dx%dx%d", g.m, g.k, g.n)
-				for _, packed := range []*Packed{PackB(g.b, g.k, g.n, g.n, false), PackB(s.copyOf(transpose(g.b, g.k, g.n)), g.k, g.n, g.k, true)} {
+				for _, packed := range []*Packed{PackB(Matrix{Data: g.b, K: g.k, N: g.n, Stride: g.n}, FP32),
+					PackB(Matrix{s.copyOf(transpose(g.b, g.k, g.n)), g.k, g.n, g.k, true}, FP32)} {
 					c := s.values(g.m * g.ldc)
 					before := slices.Clone(c)
 					Gemm(pool, g.m, g.a, g.lda, packed, c, g.ldc, g.ep)
@@ -143,7 +144,7 @@ func TestGemmRowsDoNotDependOnTheirCompany(t *testing.T) {
 		const m, n, k = 31, 150, 800
 		s := newSource(t, 1)
 		a, b, bias := s.values(m*k), s.values(k*n), s.values(n)
-		packed := PackB(b, k, n, n, false)
+		packed := PackB(Matrix{Data: b, K: k, N: n, Stride: n}, FP32)
 		ep := Epilogue{Bias: bias, Activation: Activation{Function: Silu}}
 		alone := s.values(m * n)
 		for i := range m {
@@ -174,7 +175,7 @@ func TestGemmIsEqualAtVectorLevels(t *testing.T) {
 	}
 	s := newSource(t, 2)
 	const m, n, k = 30, 100, 500
-	a, packed := s.values(m*k), PackB(s.values(k*n), k, n, n, false)
+	a, packed := s.values(m*k), PackB(Matrix{Data: s.values(k * n), K: k, N: n, Stride: n}, FP32)
 	var results [][]float32
 	eachLevel(t, func(t *testing.T) {
 		c := make([]float32, m*n)
@@ -193,7 +194,7 @@ func TestGemmKeepsNaNAndInfinity(t *testing.T) {
 			for _, f := range []Function{None, Relu, Clip} {
 				ep := Epilogue{Activation: Activation{Function: f, Min: -1, Max: 1}}
 				c := s.values(m * n)
-				Gemm(newTestPool(t, 1), m, a, k, PackB(b, k, n, n, false), c, n, ep)
+				Gemm(newTestPool(t, 1), m, a, k, PackB(Matrix{Data: b, K: k, N: n, Stride: n}, FP32), c, n, ep)
 				want := naive{m: m, n: n, k: k, a: a, lda: k, b: b, ldb: n, ldc: n, ep: ep}.compute()
 				for i, w := range want {
 					// Products of 1e38 overflow in float32 only: skip what float64 holds.
@@ -213,7 +214,7 @@ func TestGemmMayAddItsOwnOutput(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		const m, n, k = 20, 50, 800
 		s := newSource(t, 1)
-		a, packed, c := s.values(m*k), PackB(s.values(k*n), k, n, n, false), s.values(m*n)
+		a, packed, c := s.values(m*k), PackB(Matrix{Data: s.values(k * n), K: k, N: n, Stride: n}, FP32), s.values(m*n)
 		want := s.values(m * n)
 		Gemm(newTestPool(t, 2), m, a, k, packed, want, n, Epilogue{Residual: s.copyOf(c)})
 		Gemm(newTestPool(t, 2), m, a, k, packed, c, n, Epilogue{Residual: c})
@@ -223,7 +224,7 @@ func TestGemmMayAddItsOwnOutput(t *testing.T) {
 
 func TestWrongSizesPanicBeforeWriting(t *testing.T) {
 	pool := newTestPool(t, 1)
-	packed := PackB(make([]float32, 12), 3, 4, 4, false)
+	packed := PackB(Matrix{Data: make([]float32, 12), K: 3, N: 4, Stride: 4}, FP32)
 	tests := []struct {
 		name string
 		call func(c []float32)
@@ -240,7 +241,7 @@ func TestWrongSizesPanicBeforeWriting(t *testing.T) {
 		{"residual too short", func(c []float32) {
 			Gemm(pool, 2, make([]float32, 6), 3, packed, c, 4, Epilogue{Residual: make([]float32, 7)})
 		}},
-		{"B too short", func([]float32) { PackB(make([]float32, 11), 3, 4, 4, false) }},
+		{"B too short", func([]float32) { PackB(Matrix{Data: make([]float32, 11), K: 3, N: 4, Stride: 4}, FP32) }},
 		{"batch too short", func(c []float32) {
 			BatchGemm{
 				Batch: [2]int{2, 1}, M: 1, N: 4, K: 3, A: Operand{Data: make([]float32, 3), Stride: 3},
@@ -277,7 +278,7 @@ func FuzzGemm(f *testing.F) {
 			eps := testEpilogues(s, rows, cols, ldc)
 			ep := eps[s.IntN(len(eps))]
 			c := s.values(rows * ldc)
-			Gemm(newTestPool(t, 1+s.IntN(3)), rows, a, lda, PackB(b, depth, cols, cols, false), c, ldc, ep)
+			Gemm(newTestPool(t, 1+s.IntN(3)), rows, a, lda, PackB(Matrix{Data: b, K: depth, N: cols, Stride: cols}, FP32), c, ldc, ep)
 			want := naive{m: rows, n: cols, k: depth, a: a, lda: lda, b: b, ldb: cols, ldc: ldc, ep: ep}.compute()
 			near(t, "product", rowsOf(c, rows, cols, ldc), want, 1e-4)
 		})

@@ -8,10 +8,15 @@ import (
 )
 
 // eachLevel runs the test at every level that this machine has and kernels for float32 tell apart.
-func eachLevel(t *testing.T, f func(t *testing.T)) {
+func eachLevel(t *testing.T, f func(t *testing.T)) { atLevels(t, AVX512, f) }
+
+// everyLevel runs the test at every level that this machine has.
+func everyLevel(t *testing.T, f func(t *testing.T)) { atLevels(t, Best(), f) }
+
+func atLevels(t *testing.T, last Level, f func(t *testing.T)) {
 	for _, l := range Levels() {
-		if l > AVX512 {
-			continue
+		if l > last {
+			break
 		}
 		t.Run(l.String(), func(t *testing.T) {
 			before := CurrentLevel()

@@ -15,26 +15,23 @@ func (m Memory) make(n int, fill func(dst []float32)) []float32 {
 }
 
 // PackB is the function PackB with a place for the result.
-func (m Memory) PackB(b []float32, k, n, ldb int, transposed bool) *Packed {
-	rows, cols := k, n
-	if transposed {
-		rows, cols = n, k
-	}
-	checkMatrix("PackB: B", b, shape{rows, cols, ldb})
-	data := m.make(panels(n)*k*panelWidth, func(dst []float32) {
-		packPanels(dst, b, packing{k: k, n: n, row: ldb, transposed: transposed})
-	})
-	return &Packed{k: k, n: n, data: data, offsets: panelOffsets(k)}
+func (m Memory) PackB(b Matrix, p Precision) *Packed {
+	b.check("PackB: B")
+	packed := &Packed{precision: p, k: b.K, n: b.N, units: p.units(b.K)}
+	packed.offsets = panelOffsets(packed.units)
+	packed.data = m.make(panels(b.N)*packed.units*panelWidth, func(dst []float32) { packPanels(dst, b, p) })
+	return packed
 }
 
 // PackConv is the function PackConv with a place for the result.
-func (m Memory) PackConv(c Conv, weights []float32) *PackedConv {
-	p := newPackedConv(c, len(weights))
-	p.weights = m.make(p.conv.Filters*p.row, func(dst []float32) {
-		for f := range p.conv.Filters {
-			row := dst[f*p.row:][:p.row]
-			clear(row[copy(row, weights[f*p.depth:][:p.depth]):])
+func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
+	packed := newPackedConv(c, len(weights), p)
+	packed.weights = m.make(packed.conv.Filters*packed.row, func(dst []float32) {
+		for f := range packed.conv.Filters {
+			row := dst[f*packed.row:][:packed.row]
+			clear(row)
+			packed.packFilter(row, weights[f*packed.depth:][:packed.depth])
 		}
 	})
-	return p
+	return packed
 }

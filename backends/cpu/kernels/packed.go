@@ -9,18 +9,31 @@ import (
 // registers take several panels at a time, so that one layout serves all.
 const panelWidth = 16
 
-// Packed is a K x N matrix laid out for reading by Gemm: panels of 16 columns, each of K rows of
-// 16 values, the last filled up with zeros. It is never written after PackB and may be shared.
-type Packed struct {
-	k, n    int
-	data    []float32
-	offsets []int // where each row starts in a panel
+// Matrix is K x N values as they are stored: K rows of N values, Stride apart, or N rows of K
+// values if Transposed.
+type Matrix struct {
+	Data       []float32
+	K, N       int
+	Stride     int
+	Transposed bool
 }
 
-// PackB packs b, K rows of N values ldb apart, or N rows of K values if transposed.
-func PackB(b []float32, k, n, ldb int, transposed bool) *Packed {
-	return Memory(nil).PackB(b, k, n, ldb, transposed)
+// Packed is a K x N matrix laid out for reading by Gemm: panels of 16 columns, each with a row of
+// 16 units for every one along K, the last panel filled up with zeros. It is never written after
+// PackB and may be shared.
+type Packed struct {
+	precision Precision
+	k, n      int
+	units     int // along K
+	data      []float32
+	offsets   []int // where each row of units starts in a panel
 }
+
+// PackB packs b for products of a precision, for the level of this process.
+func PackB(b Matrix, p Precision) *Packed { return Memory(nil).PackB(b, p) }
+
+// Precision returns the precision of products with b.
+func (b *Packed) Precision() Precision { return b.precision }
 
 // K returns the number of rows.
 func (b *Packed) K() int { return b.k }
@@ -49,51 +62,66 @@ func strided(offsets []int, step int) []int {
 	return offsets
 }
 
-// packing describes a K x N matrix that is to be packed: where element (k, j) stands.
-type packing struct {
-	k, n       int
-	row        int // distance of rows as stored
-	transposed bool
+// columns returns some columns of b.
+func (b Matrix) columns(lo, hi int) Matrix {
+	at := lo
+	if b.Transposed {
+		at *= b.Stride
+	}
+	b.Data, b.N = b.Data[min(at, len(b.Data)):], hi-lo
+	return b
 }
 
-// packPanels writes the panels of b to dst.
-func packPanels(dst, b []float32, p packing) {
-	for j := 0; j < p.n; j += panelWidth {
-		panel := dst[j*p.k : (j+panelWidth)*p.k]
-		cols := min(p.n-j, panelWidth)
+// packPanels writes the panels of b for products of a precision to dst.
+func packPanels(dst []float32, b Matrix, p Precision) {
+	switch p {
+	case FP32:
+		b.pack(dst)
+	case BF16:
+		pairPanels(dst, b)
+	default:
+		panic("kernels: no product of precision " + p.String())
+	}
+}
+
+// pack writes the panels of b, whose values are units, to dst.
+func (b Matrix) pack(dst []float32) {
+	for j := 0; j < b.N; j += panelWidth {
+		panel := dst[j*b.K : (j+panelWidth)*b.K]
+		part := b.columns(j, min(j+panelWidth, b.N))
 		switch {
-		case p.transposed:
-			packTransposed(panel, b[j*p.row:], cols, p)
-		case cols == panelWidth:
-			copyPanel(panel, b[min(j, len(b)):], p)
+		case b.Transposed:
+			packTransposed(panel, part)
+		case part.N == panelWidth:
+			copyPanel(panel, part)
 		default:
-			packTail(panel, b[min(j, len(b)):], cols, p)
+			packTail(panel, part)
 		}
 	}
 }
 
-// packTail writes the columns that do not fill a panel.
-func packTail(panel, b []float32, cols int, p packing) {
-	for k := range p.k {
+// packTail writes columns that do not fill a panel.
+func packTail(panel []float32, b Matrix) {
+	for k := range b.K {
 		row := panel[k*panelWidth : (k+1)*panelWidth]
-		clear(row[copy(row, b[k*p.row:][:cols]):])
+		clear(row[copy(row, b.Data[k*b.Stride:][:b.N]):])
 	}
 }
 
-// packTransposed writes the first cols rows of b as the columns of a panel.
-func packTransposed(panel, b []float32, cols int, p packing) {
-	done := transposePanel(panel, b, cols, p)
-	for c := range cols {
+// packTransposed writes dense columns to a panel.
+func packTransposed(panel []float32, b Matrix) {
+	done := transposePanel(panel, b)
+	for c := range b.N {
 		from := done
-		if c >= cols/8*8 {
+		if c >= b.N/8*8 {
 			from = 0
 		}
-		for k, v := range b[c*p.row:][from:p.k] {
+		for k, v := range b.Data[c*b.Stride:][from:b.K] {
 			panel[(from+k)*panelWidth+c] = v
 		}
 	}
-	for c := cols; c < panelWidth; c++ {
-		for k := range p.k {
+	for c := b.N; c < panelWidth; c++ {
+		for k := range b.K {
 			panel[k*panelWidth+c] = 0
 		}
 	}
@@ -101,6 +129,14 @@ func packTransposed(panel, b []float32, cols int, p packing) {
 
 // shape is the size of a matrix and the distance of its rows.
 type shape struct{ rows, cols, stride int }
+
+func (b Matrix) check(name string) {
+	s := shape{b.K, b.N, b.Stride}
+	if b.Transposed {
+		s.rows, s.cols = b.N, b.K
+	}
+	checkMatrix(name, b.Data, s)
+}
 
 func checkMatrix(name string, data []float32, s shape) {
 	if s.rows < 0 || s.cols < 0 || s.rows > 1 && s.stride < s.cols {

@@ -1,11 +1,13 @@
 package kernels
 
+import "math"
+
 // tile is a block of a product small enough for the registers. The assembly reads
 // its fields.
 //
 //	for r in rows, j in cols:
 //		x = flags&tileAdd ? c[r*cRow+j] : 0
-//		for k, o in offsets: x += a[r*aRow+k*aStep] * b[o + j/16*panel + j%16]
+//		for u, o in offsets: x += a[r*aRow+u*aStep] * b[o + j/16*panel + j%16]
 //		if flags&tileFinish:
 //			x = x*alpha + bias[j] + rowBias[r] + residual[r*residualRow+j], then clamped
 //		c[r*cRow+j] = x
@@ -13,7 +15,8 @@ package kernels
 // With tilePaired there are two panels, both with the columns of the last one, and the second one
 // of c and residual stands pair after the first instead of 16. The portable tile has one panel.
 //
-// Multiplications and additions are fused in assembly. b may be read up to the end of the last
+// The values of a and b are units. With BF16 below AVX512BF16 a has instead of each unit its two
+// values as float32. Multiplications and additions are fused in assembly. b may be read up to the end of the last
 // panel, all else only as far as rows and cols reach.
 type tile struct {
 	a, b, c     []float32
@@ -27,6 +30,7 @@ type tile struct {
 	residualRow int
 	rows, cols  int
 	flags       int
+	precision   Precision // says what units are
 	alpha       float32
 	lo, hi      float32
 }
@@ -62,10 +66,25 @@ func tilePortable(t *tile) {
 }
 
 func (t *tile) accumulate(x, a, b []float32) {
+	if t.precision == BF16 {
+		t.accumulatePairs(x, a, b)
+		return
+	}
 	for k, o := range t.offsets {
 		f := a[k*t.aStep]
 		for j, v := range b[o:][:len(x)] {
 			x[j] += f * v
+		}
+	}
+}
+
+func (t *tile) accumulatePairs(x, a, b []float32) {
+	for u, o := range t.offsets {
+		even, odd := a[u*t.aStep], a[u*t.aStep+1]
+		for j, v := range b[o:][:len(x)] {
+			unit := math.Float32bits(v)
+			x[j] += even * math.Float32frombits(unit<<16)
+			x[j] += odd * math.Float32frombits(unit&0xffff0000)
 		}
 	}
 }

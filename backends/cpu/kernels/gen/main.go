@@ -33,6 +33,7 @@ var subjects = []subject{
 	{"row", rowKernels},
 	{"sweep", sweeps},
 	{"pack", packs},
+	{"bf16", conversions},
 	{"tree", trees},
 	{"embedding", embeddings},
 	{"internal/peak/peak", peaks},

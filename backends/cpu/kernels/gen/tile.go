@@ -26,46 +26,89 @@ const (
 	regPanel3 = "R11"
 )
 
+// product is a way to multiply units. Units of a may be taken apart: then the parts, which stand
+// one after the other in A, are multiplied one after the other.
+type product struct {
+	precision string // as in the names of kernels
+	isa       isa
+	level     string // that the kernels are for
+	parts     int
+	load      func(k tileKernel, part int, from, reg string) // a vector of units of B
+	add       func(k tileKernel, b, a, acc string)           // the product to a sum
+}
+
+var products = []product{
+	{"", avx2, "AVX2", 1, loadUnits, multiplyAdd},
+	{"", avx512, "AVX512", 1, loadUnits, multiplyAdd},
+	{"BF16", avx2, "AVX2", 2, widen, multiplyAdd},
+	{"BF16", avx512, "AVX512", 2, widen, multiplyAdd},
+	{"BF16", avx512, "AVX512BF16", 1, loadUnits, func(k tileKernel, b, a, acc string) { k.evex(vdpbf16ps, b, a, acc) }},
+}
+
+func loadUnits(k tileKernel, _ int, from, reg string) { k.op("VMOVUPS", from, reg) }
+
+func multiplyAdd(k tileKernel, b, a, acc string) { k.op("VFMADD231PS", b, a, acc) }
+
+// widen makes one half of pairs of bfloat16 float32.
+func widen(k tileKernel, part int, from, reg string) {
+	v := vector{k.file, k.isa}
+	switch {
+	case part == 1:
+		k.op("VMOVUPS", from, reg)
+		v.do("VANDPS", v.bits(upperHalf), reg, reg)
+	case k.isa == avx512:
+		k.op("VPSLLD", 16, from, reg)
+	default:
+		k.op("VMOVUPS", from, reg)
+		k.op("VPSLLD", 16, reg, reg)
+	}
+}
+
+// upperHalf is the bits of a bfloat16 in a float32.
+const upperHalf = 0xffff0000
+
 // tileKernel is one size of tile.
 type tileKernel struct {
 	*file
-	isa          isa
+	product
 	rows, panels int
 }
 
 func tiles(f *file) {
 	f.maskTable("tileMask")
-	sizes := map[string][][2]int{
-		"AVX2":   {{1, 4}, {1, 2}, {2, 2}, {3, 2}},
-		"AVX512": {{1, 8}, {1, 4}, {2, 4}, {3, 4}, {4, 4}},
+	sizes := map[isa][][2]int{
+		avx2:   {{1, 4}, {1, 2}, {2, 2}, {3, 2}},
+		avx512: {{1, 8}, {1, 4}, {2, 4}, {3, 4}, {4, 4}},
 	}
 	for rows := range 6 {
-		sizes["AVX2"] = append(sizes["AVX2"], [2]int{rows + 1, 1})
+		sizes[avx2] = append(sizes[avx2], [2]int{rows + 1, 1})
 	}
 	for rows := range 14 {
-		sizes["AVX512"] = append(sizes["AVX512"], [2]int{rows + 1, 1}, [2]int{rows + 1, 2})
+		sizes[avx512] = append(sizes[avx512], [2]int{rows + 1, 1}, [2]int{rows + 1, 2})
 	}
-	for _, i := range []isa{avx2, avx512} {
-		for _, size := range sizes[i.name] {
-			tileKernel{f, i, size[0], size[1]}.write()
+	for _, p := range products {
+		for _, size := range sizes[p.isa] {
+			tileKernel{f, p, size[0], size[1]}.write()
 		}
-		tileSwitch(f, i, sizes[i.name])
+		p.tileSwitch(f, sizes[p.isa])
 	}
 }
 
 // tileSwitch writes the Go function that finds the kernel for a tile.
-func tileSwitch(f *file, i isa, sizes [][2]int) {
-	fmt.Fprintf(&f.stubs, "\n// tile%s computes a tile of one of the sizes that there are.\nfunc tile%s(t *tile) {\n", i.name, i.name)
+func (p product) tileSwitch(f *file, sizes [][2]int) {
+	fmt.Fprintf(&f.stubs, "\n// %s computes a tile of one of the sizes that there are.\nfunc %[1]s(t *tile) {\n", p.name())
 	f.stubs.WriteString("\tswitch [2]int{t.rows, panels(t.cols)} {\n")
 	for _, size := range sizes {
-		k := tileKernel{f, i, size[0], size[1]}
+		k := tileKernel{f, p, size[0], size[1]}
 		fmt.Fprintf(&f.stubs, "\tcase [2]int{%d, %d}:\n\t\t%s(t)\n", size[0], size[1], k.name())
 	}
 	f.stubs.WriteString("\tdefault:\n\t\tpanic(\"kernels: no tile of this size\")\n\t}\n}\n")
 }
 
+func (p product) name() string { return "tile" + p.precision + p.level }
+
 func (k tileKernel) name() string {
-	return fmt.Sprintf("tile%s_%dx%d", k.isa.name, k.rows, 16*k.panels)
+	return fmt.Sprintf("%s_%dx%d", k.product.name(), k.rows, 16*k.panels)
 }
 
 // vectors is how many vectors make a row of the tile.
@@ -133,8 +176,8 @@ func (k tileKernel) mask(half int) string { return k.isa.reg(12 + half) }
 // tail reports whether a vector stands in the last panel.
 func (k tileKernel) tail(v int) bool { return v*k.isa.width >= 16*(k.panels-1) }
 
-// load reads the v-th vector from an operand as far as the columns reach, zeros beyond.
-func (k tileKernel) load(from string, v int, reg string) {
+// read reads the v-th vector from an operand as far as the columns reach, zeros beyond.
+func (k tileKernel) read(from string, v int, reg string) {
 	switch {
 	case k.paired() && v == 0:
 		k.op("VMOVUPS.Z", from, "K2", reg)
@@ -191,7 +234,7 @@ func (k tileKernel) start() {
 	k.op("TESTQ", "$const_tileAdd", at("tile_flags", regTile))
 	k.op("JZ", fresh)
 	k.walk("tile_c", "tile_cRow", func(row int) {
-		k.eachVector(func(v int) { k.load(k.inRow(v), v, k.acc(row, v)) })
+		k.eachVector(func(v int) { k.read(k.inRow(v), v, k.acc(row, v)) })
 	})
 	k.op("JMP", started)
 	k.place(fresh)
@@ -241,36 +284,50 @@ func (k tileKernel) multiply() {
 	k.place(done)
 }
 
-// step multiplies one column of A with one row of B.
+// step multiplies one column of units of A with one row of B.
 func (k tileKernel) step() {
+	for part := range k.parts {
+		k.stepPart(part)
+	}
+}
+
+func (k tileKernel) stepPart(part int) {
 	switch {
 	case k.rows == 1:
-		k.broadcast(0, k.free(0))
-		k.eachVector(func(v int) { k.op("VFMADD231PS", k.bVector(v), k.free(0), k.acc(0, v)) })
+		k.broadcast(0, part, k.free(0))
+		k.eachVector(func(v int) {
+			if k.precision == "" {
+				k.add(k, k.bVector(v), k.free(0), k.acc(0, v))
+				return
+			}
+			b := k.free(1 + v%4)
+			k.load(k, part, k.bVector(v), b)
+			k.add(k, b, k.free(0), k.acc(0, v))
+		})
 	case k.vectors() <= 2:
-		k.eachVector(func(v int) { k.op("VMOVUPS", k.bVector(v), k.free(v)) })
+		k.eachVector(func(v int) { k.load(k, part, k.bVector(v), k.free(v)) })
 		for row := range k.rows {
 			a := k.free(2 + row%2)
-			k.broadcast(row, a)
-			k.eachVector(func(v int) { k.op("VFMADD231PS", k.free(v), a, k.acc(row, v)) })
+			k.broadcast(row, part, a)
+			k.eachVector(func(v int) { k.add(k, k.free(v), a, k.acc(row, v)) })
 		}
 	default:
 		for row := range k.rows {
-			k.broadcast(row, k.free(row))
+			k.broadcast(row, part, k.free(row))
 		}
 		k.eachVector(func(v int) {
-			k.op("VMOVUPS", k.bVector(v), k.free(k.rows))
+			k.load(k, part, k.bVector(v), k.free(k.rows))
 			for row := range k.rows {
-				k.op("VFMADD231PS", k.free(k.rows), k.free(row), k.acc(row, v))
+				k.add(k, k.free(k.rows), k.free(row), k.acc(row, v))
 			}
 		})
 	}
 }
 
-func (k tileKernel) broadcast(row int, reg string) {
-	from := at(0, aBases[row/3])
+func (k tileKernel) broadcast(row, part int, reg string) {
+	from := at(4*part, aBases[row/3])
 	if row%3 > 0 {
-		from = indexed(0, aBases[row/3], regARow, row%3)
+		from = indexed(4*part, aBases[row/3], regARow, row%3)
 	}
 	k.op("VBROADCASTSS", from, reg)
 }
@@ -305,7 +362,7 @@ func (k tileKernel) finish() {
 		})
 		k.ifGiven("tile_bias", func() {
 			k.eachVector(func(v int) {
-				k.load(k.inPanels("AX", v), v, k.temp(v%2))
+				k.read(k.inPanels("AX", v), v, k.temp(v%2))
 				for row := range k.rows {
 					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
 				}
@@ -320,7 +377,7 @@ func (k tileKernel) finish() {
 		k.ifGiven("tile_residual", func() {
 			k.walk("tile_residual", "tile_residualRow", func(row int) {
 				k.eachVector(func(v int) {
-					k.load(k.inRow(v), v, k.temp(v%2))
+					k.read(k.inRow(v), v, k.temp(v%2))
 					k.op("VADDPS", k.temp(v%2), k.acc(row, v), k.acc(row, v))
 				})
 			})
