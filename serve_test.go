@@ -468,3 +468,42 @@ func TestServeExplainsWhatItCannotDo(t *testing.T) {
 		}
 	}
 }
+
+// children returns the command lines of the server's processes, as far as the system tells.
+func (p *program) children() (commands []string) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	for _, list := range lists {
+		for _, pid := range strings.Fields(string(mustRead(p.t, list))) {
+			commands = append(commands, string(mustRead(p.t, "/proc/"+pid+"/cmdline")))
+		}
+	}
+	return commands
+}
+
+func TestServeRunsModelsAtTheLevelAskedFor(t *testing.T) {
+	root := copyModels(t, "digits", "tumor")
+	if err := os.WriteFile(filepath.Join(root, "tumor", "model.yaml"), []byte("options: {cpu_level: mmx}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := startServer(t, root, "--cpu-level", "portable", "--control", "none")
+	body, label := digitRequest(t)
+	if status, text := p.post("/v2/models/digits/infer", body); status != 200 || !strings.Contains(text, label) {
+		t.Errorf("infer = %d %s", status, text)
+	}
+	if _, index := p.post("/v2/repository/index", ""); !strings.Contains(index, `cpu_level \"mmx\": this processor has [portable`) {
+		t.Errorf("the index does not say which levels there are: %s", index)
+	}
+	for _, command := range p.children() {
+		if !strings.Contains(command, "--cpu-level=portable") {
+			t.Errorf("a plugin was started as %q", command)
+		}
+	}
+	p.stop()
+}
+
+func TestServeRefusesALevelThatThisProcessorLacks(t *testing.T) {
+	out, err := thrum("serve", "--models", "examples/models", "--cpu-level", "mmx").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), `cpu_level "mmx": this processor has [portable`) {
+		t.Errorf("serve = %v, %s", err, out)
+	}
+}

@@ -55,8 +55,12 @@ type backend struct {
 
 // Info describes the processor. It never waits.
 func (b *backend) Info(context.Context) (backends.Info, error) {
+	level := b.options.Level
+	if level == "" || CheckLevel(level) != nil {
+		level = kernels.CurrentLevel().String()
+	}
 	return backends.Info{Name: "cpu", Version: "1", Device: fmt.Sprintf("%s, %s, %d threads",
-		cmp.Or(strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOARCH), kernels.CurrentLevel(), b.options.threads())}, nil
+		cmp.Or(strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOARCH), level, b.options.threads())}, nil
 }
 
 func (o Options) threads() int {
@@ -156,12 +160,11 @@ func (b *backend) choose(level string) error {
 	if b.level != "" {
 		return backends.Errorf(backends.ErrInvalid, "cpu_level %q: this process runs with %q already, and has one for all models", level, b.level)
 	}
-	i := slices.IndexFunc(kernels.Levels(), func(l kernels.Level) bool { return l.String() == level })
-	if i < 0 {
-		return backends.Errorf(backends.ErrInvalid, "cpu_level %q: this processor has %v", level, kernels.Levels())
+	if err := CheckLevel(level); err != nil {
+		return err
 	}
 	b.level = level
-	return kernels.SetLevel(kernels.Levels()[i])
+	return kernels.SetLevel(kernels.Levels()[slices.Index(Levels(), level)])
 }
 
 // with returns the options of a model that says more about them.
