@@ -44,6 +44,10 @@ var allowed = map[string][]string{
 	"loadtest":          {"loadtest/attack", "loadtest/facts", "loadtest/input", "loadtest/oip", "loadtest/result", "loadtest/schedule"},
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
+	"bench/peers/engine": {"backends", "bench/turns"},
+	// It runs the engine and its plugin by themselves, without a server.
+	"bench/engine": {"backends", "backends/cpu", "backends/weights", "bench/peers/engine", "bench/turns", "plugins", "plugins/cpu"},
+
 	"bench/peers/serving": {"loadtest/attack", "loadtest/result", "loadtest/scenario", "loadtest/schedule"},
 
 	// It measures the boundary by itself, and wires a server without one to compare with.

@@ -183,6 +183,8 @@ def compare(name, thrum, peer, rows, answers, options):
     for batch in (1000, 1):
         if peer.name == "tl2cgen" and batch == 1:
             continue  # its Python costs more than its trees
+        if options.json and (peer.name, batch) not in TARGETS:
+            continue
         own, other, ratios, cycles = [], [], [], []
         for _ in range(options.rounds):
             cpu, clock, cycle = thrum.time(batch, options.length)
@@ -194,6 +196,12 @@ def compare(name, thrum, peer, rows, answers, options):
         ratio = statistics.median(ratios)
         verdict = "" if target is None else "held" if ratio >= target else "missed"
         mid = lambda all, i: statistics.median(t[i] for t in all)
+        if options.json:
+            print(json.dumps({
+                "what": name, "batch": batch, "peer": peer.name, "own": mid(own, 0), "other": mid(other, 0), "ratio": ratio,
+                "least": min(ratios), "most": max(ratios), "target": target or 0, "differs": difference,
+            }), flush=True)
+            continue
         print(f"{name:16} {batch:5} {peer.name:13} {mid(own, 0):8.2f} {mid(other, 0):8.2f}  {mid(own, 1):8.2f} /{mid(other, 1):8.2f} "
               f"{ratio:7.2f}  {min(ratios):6.2f} -{max(ratios):7.2f} {target or '-':>6} {verdict:7} {difference:8.1e} {statistics.median(cycles):5.2f} "
               f"{os.getloadavg()[0]:5.1f}", flush=True)
@@ -205,6 +213,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--length", type=float, default=0.3, help="seconds of a part of a round")
     parser.add_argument("--only", default="", help="only models whose name holds this")
+    parser.add_argument("--json", action="store_true", help="print what has a target only, as lines of JSON")
     options = parser.parse_args()
     folder = options.dir or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
