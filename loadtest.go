@@ -157,7 +157,7 @@ func runLoad(c *cobra.Command, l *loadFlags, w *what) error {
 	if err != nil {
 		return err
 	}
-	run, err := l.attack(c, s, load)
+	run, err := l.attack(c.Context(), c, s, load)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (l *loadFlags) trial(c *cobra.Command, s *loadtest.Session, p schedule.Prof
 	if err != nil {
 		return scenario.Trial{}, err
 	}
-	run, err := l.attack(c, s, loadtest.Load{Schedule: made})
+	run, err := l.attack(c.Context(), c, s, loadtest.Load{Schedule: made})
 	if err != nil {
 		return scenario.Trial{}, err
 	}
@@ -224,7 +224,7 @@ func mlperf(m scenario.MLPerf) *cobra.Command {
 }
 
 func (l *loadFlags) figure(c *cobra.Command, s *loadtest.Session, m scenario.MLPerf, load loadtest.Load) error {
-	run, err := l.attack(c, s, load)
+	run, err := l.attack(c.Context(), c, s, load)
 	if err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 			return scenario.Sample{Memory: float64(f.Memory), Goroutines: float64(f.Goroutines), Files: float64(f.Files)}, ok
 		})
 	}()
-	run, err := l.attack(c, s, load)
+	run, err := l.attack(c.Context(), c, s, load)
 	stop()
 	<-done
 	if err != nil {
@@ -342,7 +342,7 @@ func spike(c *cobra.Command, s *loadtest.Session, l *loadFlags, p schedule.Profi
 	if err != nil {
 		return err
 	}
-	run, err := l.attack(c, s, loadtest.Load{Schedule: made})
+	run, err := l.attack(c.Context(), c, s, loadtest.Load{Schedule: made})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type loadFlags struct {
 	goal      scenario.Goal
 	rule      scenario.Rule
 	report    string
+	force     bool // write over an older report
+	kept      int  // results files that were begun
 	modelOnly string
 	headers   []string
 	ca        string
@@ -61,7 +64,12 @@ func (l *loadFlags) add(f *pflag.FlagSet) {
 	f.Float64Var(&l.Check, "check", 0.01, "`share` of the answers to compare with those of the golden set, or of each request sent alone before the run")
 	f.Var(&l.goal, "slo", "the `goal`, such as 'p99<=5ms': decides pass or fail, and what goodput counts")
 	f.Uint64Var(&l.Seed, "seed", 1, "of arrivals and generated requests")
+	l.addReport(f)
+}
+
+func (l *loadFlags) addReport(f *pflag.FlagSet) {
 	f.StringVar(&l.report, "report", "", "`FILE.html` to write the report to, with .json and the results (.runs) beside it")
+	f.BoolVar(&l.force, "force", false, "write over an older --report")
 }
 
 // open opens the session, or says what to try next.
@@ -73,7 +81,7 @@ func (l *loadFlags) open(c *cobra.Command) (*loadtest.Session, func(), error) {
 	if l.json && l.Binary {
 		return nil, done, errors.New("--json and --binary contradict each other: give one of them")
 	}
-	if err := l.checkReport(); err != nil {
+	if err := l.checkReport(newRuns); err != nil {
 		return nil, done, err
 	}
 	if err := l.ranges(); err != nil {
@@ -157,14 +165,14 @@ func live(w io.Writer, name string, d time.Duration) (func(result.Window), func(
 }
 
 // attack attacks once, shown live, until the schedule or the stop rule ends it.
-func (l *loadFlags) attack(c *cobra.Command, s *loadtest.Session, load loadtest.Load) (*result.Run, error) {
-	name, length := load.Schedule.Profile, load.Duration
+func (l *loadFlags) attack(ctx context.Context, c *cobra.Command, s *loadtest.Session, load loadtest.Load) (*result.Run, error) {
+	name, length := load.Schedule.Profile, load.WarmUp+load.Duration
 	if load.Concurrency > 0 {
-		name, length = fmt.Sprintf("closed loop of %d", load.Concurrency), load.WarmUp+load.Duration
+		name = fmt.Sprintf("closed loop of %d", load.Concurrency)
 	} else {
 		length = load.Schedule.Steps[len(load.Schedule.Steps)-1].End
 	}
-	show, end := live(c.ErrOrStderr(), l.Model+", "+name, length)
+	show, end := live(c.ErrOrStderr(), s.Asked().Model+", "+name, length)
 	defer end()
 	stop := scenario.Stop{Rule: l.rule, Goal: l.goal, WarmUp: load.WarmUpTime()}
 	kept, err := l.keep(s)
@@ -178,32 +186,30 @@ func (l *loadFlags) attack(c *cobra.Command, s *loadtest.Session, load loadtest.
 			_ = kept.Window(w) // what cannot be written now fails in the end
 		}
 	}
+	load.OnStep = func(s result.Step) {
+		if kept != nil {
+			_ = kept.Step(s)
+		}
+	}
 	load.Stop = stop.Reason
-	run, err := s.Attack(c.Context(), load)
+	run, err := s.Attack(ctx, load)
 	if kept != nil {
 		err = errors.Join(err, kept.Close(run))
 	}
 	return run, err
 }
 
-// keep starts the results file, to which windows are written as they end, so that they outlive this
-// process. It is nil if no report is wanted.
+// keep starts a results file, to which windows and steps are written as they end, so that they
+// outlive this process. It is nil if no report is wanted.
 func (l *loadFlags) keep(s *loadtest.Session) (*result.Writer, error) {
 	if l.report == "" {
 		return nil, nil
 	}
-	path := runsPath(l.report, 0)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	if l.kept == 0 {
+		if err := l.clear(); err != nil {
+			return nil, err
+		}
 	}
-	return result.Create(path, s.Asked(), time.Now())
-}
-
-// runsPath is where the n-th run of a report goes.
-func runsPath(report string, n int) string {
-	base := strings.TrimSuffix(report, ".html")
-	if n == 0 {
-		return base + ".runs"
-	}
-	return fmt.Sprintf("%s.%d.runs", base, n)
+	l.kept++
+	return result.Create(runsPath(l.report, l.kept-1), s.Asked(), time.Now())
 }

@@ -28,13 +28,13 @@ its baseline. What comes of that is held against the plan's goals. Ends with 0: 
   thrum loadtest stage plan.yaml --report staging.html && deploy`,
 		Args: strict(cobra.ExactArgs(1)),
 	}
-	c.Flags().StringVar(&l.report, "report", "", "`FILE.html` to write the report to, with .json and the results (.runs) beside it")
+	l.addReport(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error { return invalid(runStage(c, &l, args[0])) }
 	return c
 }
 
 func runStage(c *cobra.Command, l *loadFlags, path string) error {
-	if err := l.checkReport(); err != nil {
+	if err := l.checkReport(newRuns); err != nil {
 		return err
 	}
 	p, err := stage.Read(path)
@@ -94,9 +94,7 @@ func (l *loadFlags) attackStage(ctx context.Context, c *cobra.Command, p stage.P
 	if err != nil {
 		return nil, err
 	}
-	show, end := live(c.ErrOrStderr(), p.Model+", "+a.Name, made.Steps[len(made.Steps)-1].End)
-	defer end()
-	return s.Attack(ctx, loadtest.Load{Schedule: made, OnWindow: show})
+	return l.attack(ctx, c, s, loadtest.Load{Schedule: made})
 }
 
 // readRuns reads results files. What is damaged is read up to there, and the run says so.
@@ -124,10 +122,11 @@ func reportCommand() *cobra.Command {
   thrum loadtest report new.runs old.runs --slo 'p99<=5ms' --report change.html`,
 		Args: strict(cobra.MinimumNArgs(1)),
 	}
-	c.Flags().StringVar(&l.report, "report", "", "`FILE.html` to write, with .json beside it")
+	l.addReport(c.Flags())
+	c.Flags().Lookup("report").Usage = "`FILE.html` to write, with .json beside it"
 	c.Flags().Var(&l.goal, "slo", "the `goal`, such as 'p99<=5ms'")
 	c.RunE = func(c *cobra.Command, paths []string) error {
-		if err := l.checkReport(); err != nil {
+		if err := l.checkReport(!newRuns); err != nil {
 			return invalid(err)
 		}
 		runs, err := readRuns(c, paths)
@@ -143,7 +142,7 @@ func reportCommand() *cobra.Command {
 			return invalid(err)
 		}
 		if l.report != "" {
-			if err := writeReport(l.report, d); err != nil {
+			if err := l.writeReport(d); err != nil {
 				return invalid(err)
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -59,6 +60,86 @@ func TestLoadtestMeasuresAServer(t *testing.T) {
 	}
 	if code, text := end(t, "loadtest", "--url", url, "--model", "digits", "--rate", "5", "--input", "golden:examples/models/tumor"); code != 2 || !strings.Contains(text, "expects") && !strings.Contains(text, "no input") {
 		t.Errorf("inputs of another model end with %d, want 2 and what it takes:\n%s", code, text)
+	}
+}
+
+func TestLoadtestKeepsAnOlderReport(t *testing.T) {
+	dir := t.TempDir()
+	html := filepath.Join(dir, "a.html")
+	put := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"loadtest", "--model-only", "examples/models/digits", "--rate", "50", "--duration", "1s", "--report", html}
+	for _, name := range []string{"a.html", "a.json", "a.runs", "a.12.runs"} {
+		put(name)
+		if code, text := end(t, args...); code != 2 || !strings.Contains(text, name) || !strings.Contains(text, "--force") {
+			t.Errorf("with %s there it ends with %d, want that it is not written over:\n%s", name, code, text)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(text) != "old" {
+			t.Errorf("%s is now %q, %v, want it as it was", name, text, err)
+		}
+		if name != "a.12.runs" {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put("a.html")
+	put("a.b.runs") // that is another's
+	if code, text := end(t, append(args, "--force")...); !believable(code) {
+		t.Errorf("with --force it ends with %d:\n%s", code, text)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 4 { // of the older report nothing is left that would be taken for one of this
+		t.Errorf("%q, %v, want a.b.runs, a.html, a.json and a.runs", files, err)
+	}
+	runs := filepath.Join(dir, "a.runs")
+	if code, text := end(t, "loadtest", "report", runs, "--report", html); code != 2 || !strings.Contains(text, "--force") {
+		t.Errorf("a report over another ends with %d:\n%s", code, text)
+	}
+	if code, text := end(t, "loadtest", "report", runs, "--report", html, "--force"); !believable(code) {
+		t.Errorf("a report over another with --force ends with %d:\n%s", code, text)
+	}
+	if _, err := os.Stat(runs); err != nil {
+		t.Errorf("the results that it is made of: %v", err)
+	}
+}
+
+// A process that is killed leaves the steps that have ended, and the course.
+func TestLoadtestReportsOfAFileThatWasCut(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ name, profile, want string }{
+		{"in its first step", "constant 20/s for 10m", "0 steps"},
+		{"in its second step", "constant 20/s for 1s, 21/s for 10m", "1 steps"},
+	} {
+		base := filepath.Join(dir, strings.ReplaceAll(c.name, " ", "-"))
+		cmd := thrum("loadtest", "--model-only", "examples/models/digits", "--profile", c.profile, "--slo", "p99<=1s", "--report", base+".html")
+		live, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(live)
+		for range 3 { // the step of the first second was written before the third window was shown
+			if !lines.Scan() {
+				t.Fatal(lines.Err())
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		code, text := end(t, "loadtest", "report", base+".runs", "--slo", "p99<=1s")
+		if code != 2 || !strings.Contains(text, c.want) || !strings.Contains(text, "INVALID") || strings.Contains(text, "no request was answered") {
+			t.Errorf("%s: report ends with %d, want 2 and %q:\n%s", c.name, code, c.want, text)
+		}
+		if c.want == "1 steps" && !strings.Contains(text, "20/s") {
+			t.Errorf("%s: its first step is not shown:\n%s", c.name, text)
+		}
 	}
 }
 

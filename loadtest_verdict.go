@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -81,6 +82,9 @@ func checkNumbers(c *cobra.Command) (err error) {
 func (l *loadFlags) verdict(r *result.Run) report.Verdict {
 	v := report.Verdict{}
 	all := r.Total()
+	if len(r.Steps) == 0 { // of a file that was cut in its first step: nothing can be said of the goal
+		return report.Verdict{Outcome: report.Invalid}
+	}
 	if l.goal.Limit > 0 {
 		v.Outcome, v.Reasons = report.Pass, []string{l.goal.Explain(all)}
 		switch l.goal.Held(all) {
@@ -148,7 +152,11 @@ func exitWith(d report.Document) error {
 	return exit{v.Code(), "the load test ends with: " + string(v)}
 }
 
-func (l *loadFlags) checkReport() error {
+// newRuns says that results files are written beside the report, and not those that it is made of.
+const newRuns = true
+
+// checkReport reports a report that cannot be written, or that is there already.
+func (l *loadFlags) checkReport(runs bool) error {
 	if l.report == "" {
 		return nil
 	}
@@ -158,7 +166,59 @@ func (l *loadFlags) checkReport() error {
 	if info, err := os.Stat(filepath.Dir(l.report)); err != nil || !info.IsDir() {
 		return fmt.Errorf("--report %s: there is no such folder: mkdir -p %s", l.report, filepath.Dir(l.report))
 	}
+	if l.force {
+		return nil
+	}
+	there, err := written(l.report, runs)
+	if err == nil && len(there) > 0 {
+		err = fmt.Errorf("--report %s: %s is there already: name another, or write over it with --force", l.report, there[0])
+	}
+	return err
+}
+
+// numbered is what follows the name of a report in those of its results files.
+var numbered = regexp.MustCompile(`^(\.[0-9]+)?\.runs$`)
+
+// written returns the files of an older report of the name, its results files among them if runs is true.
+func written(report string, runs bool) (there []string, err error) {
+	folder, name := filepath.Dir(report), strings.TrimSuffix(filepath.Base(report), ".html")
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		rest, ok := strings.CutPrefix(f.Name(), name)
+		if ok && (rest == ".html" || rest == ".json" || runs && numbered.MatchString(rest)) {
+			there = append(there, filepath.Join(folder, f.Name()))
+		}
+	}
+	return there, nil
+}
+
+// clear removes the results files of an older report, or those that were begun for this one. Without
+// --force there are no others.
+func (l *loadFlags) clear() error {
+	there, err := written(l.report, newRuns)
+	if err != nil {
+		return err
+	}
+	for _, path := range there {
+		if strings.HasSuffix(path, ".runs") {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// runsPath is where the n-th run of a report goes.
+func runsPath(report string, n int) string {
+	base := strings.TrimSuffix(report, ".html")
+	if n == 0 {
+		return base + ".runs"
+	}
+	return fmt.Sprintf("%s.%d.runs", base, n)
 }
 
 // write writes the report and what is beside it.
@@ -166,32 +226,35 @@ func (l *loadFlags) write(c *cobra.Command, d report.Document) error {
 	if l.report == "" {
 		return nil
 	}
+	if err := l.clear(); err != nil { // those kept on the way, of which the document may leave some out
+		return err
+	}
 	n := 0 // results first: of them a report can be made again
 	for _, s := range d.Series {
 		for _, r := range s.Runs {
-			path := runsPath(l.report, n)
+			if err := result.Save(runsPath(l.report, n), r); err != nil {
+				return err
+			}
 			n++
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-			if err := result.Save(path, r); err != nil {
-				return err
-			}
 		}
 	}
-	if err := writeReport(l.report, d); err != nil {
+	if err := l.writeReport(d); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.OutOrStdout(), "\nreport: %s (and .json, %d results files beside it)\n", l.report, n)
 	return nil
 }
 
-func writeReport(path string, d report.Document) error {
+func (l *loadFlags) writeReport(d report.Document) error {
+	how := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if l.force {
+		how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
 	for name, write := range map[string]func(io.Writer, report.Document) error{
-		path: report.HTML,
-		strings.TrimSuffix(path, ".html") + ".json": report.JSON,
+		l.report: report.HTML,
+		strings.TrimSuffix(l.report, ".html") + ".json": report.JSON,
 	} {
-		f, err := os.Create(name)
+		f, err := os.OpenFile(name, how, 0o644)
 		if err != nil {
 			return err
 		}

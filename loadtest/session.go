@@ -288,6 +288,7 @@ type Load struct {
 	WarmUp      time.Duration // of a closed loop, before its duration and not counted
 
 	OnWindow func(result.Window) // called after every second; may be nil
+	OnStep   func(result.Step)   // called with each step that is over before the end; may be nil
 	Stop     func() string       // asked every second; a reason ends the attack; may be nil
 }
 
@@ -314,7 +315,7 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 		Target: s.target, Requests: s.requests, Pick: s.pick, Schedule: l.Schedule,
 		Concurrency: l.Concurrency, Duration: l.Duration, WarmUp: l.WarmUp,
 		Connections: s.options.Connections, Timeout: s.options.Timeout,
-		Check: s.check(), OnWindow: show, Stop: l.Stop,
+		Check: s.check(), OnWindow: show, OnStep: l.OnStep, Stop: l.Stop,
 	})
 	if err != nil {
 		return nil, s.options.hidden(err)

@@ -72,6 +72,7 @@ type Options struct {
 	Check       Check         // may be nil
 
 	OnWindow func(result.Window) // called after every second; may be nil
+	OnStep   func(result.Step)   // called with each step of which all is known before the end of the attack, in their order; may be nil
 	Stop     func() string       // asked every second; a reason ends the attack; may be nil
 }
 

@@ -157,6 +157,11 @@ func (f *flow) over(now time.Duration) bool {
 	return f.ended || f.gone == len(f.starts)
 }
 
+// sends says whether a start before end is still to be sent.
+func (f *flow) sends(end time.Duration) bool {
+	return !f.closed() && f.gone < len(f.starts) && f.starts[f.gone] < end
+}
+
 // begun is how many requests were meant to start until now.
 func (f *flow) begun() int {
 	if f.closed() {

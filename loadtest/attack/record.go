@@ -41,6 +41,7 @@ func outcomeOf(status int) outcome {
 // recorder counts what becomes of requests.
 type recorder struct {
 	perStep []stepRecord
+	told    int              // steps before it are over for good
 	causes  [outcomes]string // of the first of each
 
 	sent   uint64
@@ -54,6 +55,7 @@ type recorder struct {
 
 type stepRecord struct {
 	schedule.Step
+	open    int // requests without an answer
 	rows    uint64
 	arrived uint64 // OK answers, while it lasted
 	latency [outcomes]*result.Latency
@@ -76,6 +78,7 @@ func newRecorder(steps []schedule.Step) *recorder {
 
 // send counts a request that is sent now.
 func (r *recorder) send(t ticket, now time.Duration) {
+	r.perStep[t.step].open++
 	delay := now - t.intended
 	if delay > late {
 		r.window.late++
@@ -104,6 +107,7 @@ func (r *recorder) answer(t ticket, sent, now time.Duration, o outcome, rows int
 		}
 	}
 	s := &r.perStep[t.step]
+	s.open--
 	if s.Warmup {
 		return
 	}
@@ -176,14 +180,19 @@ func (r *recorder) counted(end time.Duration) []result.Step {
 		if s.Warmup || s.Begin >= end {
 			continue
 		}
-		step := result.Step{Name: s.Name, Duration: min(s.End, end) - s.Begin, Rate: s.Rate, Rows: s.rows, Arrived: s.arrived,
-			Outcomes: map[result.Outcome]*result.Latency{}}
-		for o, l := range s.latency {
-			if l != nil {
-				step.Outcomes[result.Outcomes[o]] = l
-			}
-		}
-		steps = append(steps, step)
+		steps = append(steps, s.step(end))
 	}
 	return steps
+}
+
+// step is what has been counted up to a time.
+func (s *stepRecord) step(end time.Duration) result.Step {
+	step := result.Step{Name: s.Name, Duration: min(s.End, end) - s.Begin, Rate: s.Rate, Rows: s.rows, Arrived: s.arrived,
+		Outcomes: map[result.Outcome]*result.Latency{}}
+	for o, l := range s.latency {
+		if l != nil {
+			step.Outcomes[result.Outcomes[o]] = l
+		}
+	}
+	return step
 }

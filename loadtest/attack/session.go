@@ -32,7 +32,7 @@ type session struct {
 	cpu     time.Duration // of the process, until began
 	nextEnd time.Duration // of the window
 
-	windows chan result.Window
+	course  chan second
 	watched chan struct{} // closed when all windows were seen
 	seen    []result.Window
 	reason  atomic.Pointer[string] // to stop, by the caller
@@ -44,11 +44,17 @@ type session struct {
 	abandoned string                                // why too little is known of those under way at the end
 }
 
+// second is a window that has ended, and the steps that have by then.
+type second struct {
+	result.Window
+	steps []result.Step
+}
+
 func newSession(o Options) *session {
 	s := &session{Options: o, flow: newFlow(o), checker: newChecker(), nextEnd: window, watched: make(chan struct{}), wake: func() {}}
 	s.recorder = newRecorder(s.steps)
 	// So that it never blocks, even if OnWindow does.
-	s.windows = make(chan result.Window, int((s.steps[len(s.steps)-1].End+o.Timeout)/window)+4)
+	s.course = make(chan second, int((s.steps[len(s.steps)-1].End+o.Timeout)/window)+4)
 	return s
 }
 
@@ -98,11 +104,14 @@ func (s *session) now() time.Duration { return time.Since(s.began) }
 // watch shows windows to the caller and asks whether to stop.
 func (s *session) watch() {
 	defer close(s.watched)
-	for w := range s.windows {
+	for w := range s.course {
 		w.OK.Pack()
-		s.seen = append(s.seen, w)
+		s.seen = append(s.seen, w.Window)
 		if s.OnWindow != nil {
-			s.OnWindow(w)
+			s.OnWindow(w.Window)
+		}
+		for _, step := range w.steps {
+			s.OnStep(step)
 		}
 		if s.Stop == nil || s.reason.Load() != nil {
 			continue
@@ -134,12 +143,24 @@ func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 func (s *session) pass(now time.Duration) {
 	for now >= s.nextEnd {
 		starts := s.startsBefore(s.nextEnd)
-		s.windows <- s.roll(s.nextEnd, starts, s.inflight(starts))
+		s.course <- second{s.roll(s.nextEnd, starts, s.inflight(starts)), s.complete(now)}
 		s.nextEnd += window
 		if reason := s.hopeless(now); reason != "" {
 			s.halt(reason, now)
 		}
 	}
+}
+
+// complete returns the steps of which all has become known since it was asked last.
+func (s *session) complete(now time.Duration) (steps []result.Step) {
+	for ; s.OnStep != nil && s.told < len(s.perStep); s.told++ {
+		if p := &s.perStep[s.told]; p.open > 0 || now < p.End || s.sends(p.End) {
+			break
+		} else if !p.Warmup {
+			steps = append(steps, p.step(p.End))
+		}
+	}
+	return steps
 }
 
 func (s *session) halt(reason string, now time.Duration) {
@@ -222,9 +243,9 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 	s.pass(now)
 	s.learnAll()
 	if now > s.nextEnd-window {
-		s.windows <- s.roll(now, s.begun(), s.inflight(s.begun()))
+		s.course <- second{Window: s.roll(now, s.begun(), s.inflight(s.begun()))}
 	}
-	close(s.windows)
+	close(s.course)
 	<-s.watched
 	end := s.steps[len(s.steps)-1].End
 	if s.stopped != "" {

@@ -254,6 +254,36 @@ func TestStepsAreByIntendedStart(t *testing.T) {
 	})
 }
 
+// A step is told of when the last of its answers is there, and none before the one before it.
+func TestStepsAreToldOfAsTheyEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		starts, err := schedule.Parse("constant warm-up 10/s for 1s, 10/s for 1s, 20/s for 1s, 30/s for 1s, 10/s for 1s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := starts.Schedule(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		slow := func(now time.Duration) (time.Duration, int) {
+			if now >= 1900*ms && now < 2*time.Second {
+				return 3500 * ms, 200 // the last of the second step keeps the third from being told of
+			}
+			return now, 200
+		}
+		run := attackFake(t, t.Context(), Options{
+			Target: &fake{at: slow}, Schedule: s,
+			OnWindow: func(w result.Window) { told = append(told, fmt.Sprint(w.Begin.Seconds()+1)) },
+			OnStep:   func(s result.Step) { told = append(told, fmt.Sprintf("%s:%d", s.Name, s.Count(result.OK))) },
+		})
+		want := "1 2 3 4 10/s:10 20/s:20 30/s:30 5"
+		if got := strings.Join(told, " "); !strings.HasPrefix(got, want) || len(run.Steps) != 4 {
+			t.Errorf("told of %q, and %d steps in the end, want %q and 4", got, len(run.Steps), want)
+		}
+	})
+}
+
 func TestReasonToStopEndsTheAttack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0

@@ -23,7 +23,7 @@ func (p Plan) Header(ctx context.Context) (lines []string, err error) {
 		value := p.Headers[name]
 		if reference.MatchString(value) {
 			if value, err = expand(ctx, value); err != nil {
-				return nil, fmt.Errorf("headers.%s: %w: set it, such as by export NAME=...", name, err)
+				return nil, fmt.Errorf("headers.%s: %w: the shell has no such variable: export it", name, err)
 			}
 		}
 		lines = append(lines, name+": "+value)
