@@ -51,7 +51,7 @@ func pairUpPortable(dst, src []float32) {
 // the other, A is kept as float32 that has been rounded, so that it needs not be taken apart for
 // each tile.
 func leftStep(p Precision, l Level) int {
-	if p == BF16 && l < AVX512BF16 {
+	if p == BF16 && l < AVX512BF16 || p == Int8 && l > Portable && l < AVX512VNNI {
 		return 2
 	}
 	return 1

@@ -15,12 +15,14 @@ type Conv struct {
 // PackedConv is a convolution with its weights, laid out for reading. It may be shared.
 type PackedConv struct {
 	precision Precision
+	quads     bool // channels are four together, of bytes
 	conv      Conv
-	depth     int       // weights of a filter
-	units     int       // of a filter: those of the first channels at all taps, then of the next
-	step      int       // words of a unit in weights
-	row       int       // distance of filters in weights
-	weights   []float32 // filter by filter
+	depth     int         // weights of a filter
+	units     int         // of a filter: those of the first channels at all taps, then of the next
+	step      int         // words of a unit in weights
+	row       int         // distance of filters in weights
+	weights   []float32   // filter by filter
+	bytes     convAsBytes // for Int8, instead of weights
 	plan      atomic.Pointer[convPlan]
 }
 
@@ -101,6 +103,10 @@ func Conv2D(p *Pool, c *PackedConv, x, y Images, ep Epilogue) {
 	if len(y.Data) == 0 || y.N*y.C*y.H*y.W == 0 {
 		return
 	}
+	if c.precision == Int8 {
+		c.bytes.conv2D(p, x, y, ep)
+		return
+	}
 	run := convolution{Conv: c.conv, pool: p, packed: c, x: x, y: y, ep: ep}
 	run.convPlan = c.planFor([2]int{x.H, x.W}, [2]int{y.H, y.W})
 	if c.depthwise() {
@@ -174,6 +180,7 @@ type convolution struct {
 	packed *PackedConv
 	x, y   Images
 	ep     Epilogue
+	pad    float32 // what padding holds
 }
 
 // product returns the product of one group's filters, with B yet to be set.
@@ -199,7 +206,11 @@ func (r *convolution) product(image, group int) product {
 func (r *convolution) group(image, group int) {
 	channels := r.Channels / r.Groups
 	planes := image*r.Channels + group*channels
-	g := r.product(image, group)
+	r.multiply(r.product(image, group), planes)
+}
+
+// multiply computes a product with a group's planes, from the given one on.
+func (r *convolution) multiply(g product, planes int) {
 	if r.lattice == nil {
 		r.pointwise(g, r.x.Data[planes*r.x.H*r.x.W:])
 		return
@@ -239,7 +250,7 @@ func (r *convolution) lattices(planes int) *scratch {
 }
 
 func (r *convolution) fill(lattice []float32, plane int) {
-	clear(lattice)
+	fill(lattice, r.pad)
 	r.lattice.fill(lattice, r.x.plane(plane))
 }
 

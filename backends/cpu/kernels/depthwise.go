@@ -3,7 +3,7 @@ package kernels
 // depthwise reports whether each filter reads a channel of its own. Filters that share their only
 // channel are better multiplied together.
 func (c *PackedConv) depthwise() bool {
-	return c.conv.Channels == c.conv.Groups && (c.conv.Groups > 1 || c.conv.Filters == 1)
+	return !c.quads && c.conv.Channels == c.conv.Groups && (c.conv.Groups > 1 || c.conv.Filters == 1)
 }
 
 // sweepAll computes filters that read one channel each.

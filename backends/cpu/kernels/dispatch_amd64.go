@@ -45,6 +45,12 @@ func (t *tile) run(l Level) {
 		tileBF16AVX512(t)
 	case t.precision == BF16:
 		tileBF16AVX2(t)
+	case t.precision == Int8 && l >= AVX512VNNI:
+		tileInt8AVX512VNNI(t)
+	case t.precision == Int8 && l >= AVX512:
+		tileInt8AVX512(t)
+	case t.precision == Int8:
+		tileInt8AVX2(t)
 	case l >= AVX512:
 		tileAVX512(t)
 	default:

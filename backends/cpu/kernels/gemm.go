@@ -11,6 +11,10 @@ func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int,
 		c: c, cRow: ldc, residualRow: ldc,
 		alpha: 1, ep: ep,
 	}
+	if b.precision == Int8 {
+		b.asBytes.gemm(p, m, a, lda, c, ldc, ep)
+		return
+	}
 	s := g.setA(p, a, shape{m, b.k, lda})
 	defer s.giveBack()
 	grid := newGrid(p, m, b.n, b.units)
@@ -123,6 +127,7 @@ type product struct {
 	residualRow int
 	alpha       float32
 	ep          Epilogue
+	bytes       *byteSums // of a product of bytes
 }
 
 // segment is columns that stand together: from b[b:] into c[c:], which is also where they stand in
@@ -139,6 +144,10 @@ const blockDepth = 384
 
 // multiply computes the given rows of the columns of the segments.
 func (g *product) multiply(rows span, segments []segment) {
+	if g.bytes != nil {
+		g.multiplyBytes(rows, segments)
+		return
+	}
 	t := tile{
 		precision: g.precision, aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow, alpha: g.alpha,
 	}

@@ -17,6 +17,9 @@ func (m Memory) make(n int, fill func(dst []float32)) []float32 {
 // PackB is the function PackB with a place for the result.
 func (m Memory) PackB(b Matrix, p Precision) *Packed {
 	b.check("PackB: B")
+	if p == Int8 {
+		return &Packed{precision: p, k: b.K, n: b.N, units: p.units(b.K), asBytes: m.packInt8(b)}
+	}
 	packed := &Packed{precision: p, k: b.K, n: b.N, units: p.units(b.K)}
 	packed.offsets = panelOffsets(packed.units)
 	packed.data = m.make(panels(b.N)*packed.units*panelWidth, func(dst []float32) { packPanels(dst, b, p) })
@@ -26,6 +29,10 @@ func (m Memory) PackB(b Matrix, p Precision) *Packed {
 // PackConv is the function PackConv with a place for the result.
 func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
 	packed := newPackedConv(c, len(weights), p)
+	if packed.precision == Int8 {
+		packed.bytes = m.packInt8Conv(packed.conv, weights)
+		return packed
+	}
 	packed.weights = m.make(packed.conv.Filters*packed.row, func(dst []float32) {
 		for f := range packed.conv.Filters {
 			row := dst[f*packed.row:][:packed.row]

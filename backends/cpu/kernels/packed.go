@@ -27,6 +27,7 @@ type Packed struct {
 	units     int // along K
 	data      []float32
 	offsets   []int // where each row of units starts in a panel
+	asBytes         // for Int8, instead of data and offsets
 }
 
 // PackB packs b for products of a precision, for the level of this process.

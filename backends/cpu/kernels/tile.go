@@ -66,8 +66,12 @@ func tilePortable(t *tile) {
 }
 
 func (t *tile) accumulate(x, a, b []float32) {
-	if t.precision == BF16 {
+	switch t.precision {
+	case BF16:
 		t.accumulatePairs(x, a, b)
+		return
+	case Int8:
+		t.accumulateBytes(intsOf(x), a, b)
 		return
 	}
 	for k, o := range t.offsets {

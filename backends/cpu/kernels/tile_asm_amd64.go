@@ -638,6 +638,562 @@ func tileBF16AVX512(t *tile) {
 	}
 }
 
+// tileInt8AVX2_1x64 computes a tile of 1 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX2_1x64(t *tile)
+
+// tileInt8AVX2_1x32 computes a tile of 1 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX2_1x32(t *tile)
+
+// tileInt8AVX2_2x32 computes a tile of 2 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX2_2x32(t *tile)
+
+// tileInt8AVX2_3x32 computes a tile of 3 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX2_3x32(t *tile)
+
+// tileInt8AVX2_1x16 computes a tile of 1 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_1x16(t *tile)
+
+// tileInt8AVX2_2x16 computes a tile of 2 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_2x16(t *tile)
+
+// tileInt8AVX2_3x16 computes a tile of 3 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_3x16(t *tile)
+
+// tileInt8AVX2_4x16 computes a tile of 4 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_4x16(t *tile)
+
+// tileInt8AVX2_5x16 computes a tile of 5 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_5x16(t *tile)
+
+// tileInt8AVX2_6x16 computes a tile of 6 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX2_6x16(t *tile)
+
+// tileInt8AVX2 computes a tile of one of the sizes that there are.
+func tileInt8AVX2(t *tile) {
+	switch [2]int{t.rows, panels(t.cols)} {
+	case [2]int{1, 4}:
+		tileInt8AVX2_1x64(t)
+	case [2]int{1, 2}:
+		tileInt8AVX2_1x32(t)
+	case [2]int{2, 2}:
+		tileInt8AVX2_2x32(t)
+	case [2]int{3, 2}:
+		tileInt8AVX2_3x32(t)
+	case [2]int{1, 1}:
+		tileInt8AVX2_1x16(t)
+	case [2]int{2, 1}:
+		tileInt8AVX2_2x16(t)
+	case [2]int{3, 1}:
+		tileInt8AVX2_3x16(t)
+	case [2]int{4, 1}:
+		tileInt8AVX2_4x16(t)
+	case [2]int{5, 1}:
+		tileInt8AVX2_5x16(t)
+	case [2]int{6, 1}:
+		tileInt8AVX2_6x16(t)
+	default:
+		panic("kernels: no tile of this size")
+	}
+}
+
+// tileInt8AVX512_1x128 computes a tile of 1 rows and 8 panels.
+//
+//go:noescape
+func tileInt8AVX512_1x128(t *tile)
+
+// tileInt8AVX512_1x64 computes a tile of 1 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512_1x64(t *tile)
+
+// tileInt8AVX512_2x64 computes a tile of 2 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512_2x64(t *tile)
+
+// tileInt8AVX512_3x64 computes a tile of 3 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512_3x64(t *tile)
+
+// tileInt8AVX512_4x64 computes a tile of 4 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512_4x64(t *tile)
+
+// tileInt8AVX512_1x16 computes a tile of 1 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_1x16(t *tile)
+
+// tileInt8AVX512_1x32 computes a tile of 1 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_1x32(t *tile)
+
+// tileInt8AVX512_2x16 computes a tile of 2 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_2x16(t *tile)
+
+// tileInt8AVX512_2x32 computes a tile of 2 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_2x32(t *tile)
+
+// tileInt8AVX512_3x16 computes a tile of 3 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_3x16(t *tile)
+
+// tileInt8AVX512_3x32 computes a tile of 3 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_3x32(t *tile)
+
+// tileInt8AVX512_4x16 computes a tile of 4 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_4x16(t *tile)
+
+// tileInt8AVX512_4x32 computes a tile of 4 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_4x32(t *tile)
+
+// tileInt8AVX512_5x16 computes a tile of 5 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_5x16(t *tile)
+
+// tileInt8AVX512_5x32 computes a tile of 5 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_5x32(t *tile)
+
+// tileInt8AVX512_6x16 computes a tile of 6 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_6x16(t *tile)
+
+// tileInt8AVX512_6x32 computes a tile of 6 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_6x32(t *tile)
+
+// tileInt8AVX512_7x16 computes a tile of 7 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_7x16(t *tile)
+
+// tileInt8AVX512_7x32 computes a tile of 7 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_7x32(t *tile)
+
+// tileInt8AVX512_8x16 computes a tile of 8 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_8x16(t *tile)
+
+// tileInt8AVX512_8x32 computes a tile of 8 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_8x32(t *tile)
+
+// tileInt8AVX512_9x16 computes a tile of 9 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_9x16(t *tile)
+
+// tileInt8AVX512_9x32 computes a tile of 9 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_9x32(t *tile)
+
+// tileInt8AVX512_10x16 computes a tile of 10 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_10x16(t *tile)
+
+// tileInt8AVX512_10x32 computes a tile of 10 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_10x32(t *tile)
+
+// tileInt8AVX512_11x16 computes a tile of 11 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_11x16(t *tile)
+
+// tileInt8AVX512_11x32 computes a tile of 11 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_11x32(t *tile)
+
+// tileInt8AVX512_12x16 computes a tile of 12 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_12x16(t *tile)
+
+// tileInt8AVX512_12x32 computes a tile of 12 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_12x32(t *tile)
+
+// tileInt8AVX512_13x16 computes a tile of 13 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_13x16(t *tile)
+
+// tileInt8AVX512_13x32 computes a tile of 13 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_13x32(t *tile)
+
+// tileInt8AVX512_14x16 computes a tile of 14 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512_14x16(t *tile)
+
+// tileInt8AVX512_14x32 computes a tile of 14 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512_14x32(t *tile)
+
+// tileInt8AVX512 computes a tile of one of the sizes that there are.
+func tileInt8AVX512(t *tile) {
+	switch [2]int{t.rows, panels(t.cols)} {
+	case [2]int{1, 8}:
+		tileInt8AVX512_1x128(t)
+	case [2]int{1, 4}:
+		tileInt8AVX512_1x64(t)
+	case [2]int{2, 4}:
+		tileInt8AVX512_2x64(t)
+	case [2]int{3, 4}:
+		tileInt8AVX512_3x64(t)
+	case [2]int{4, 4}:
+		tileInt8AVX512_4x64(t)
+	case [2]int{1, 1}:
+		tileInt8AVX512_1x16(t)
+	case [2]int{1, 2}:
+		tileInt8AVX512_1x32(t)
+	case [2]int{2, 1}:
+		tileInt8AVX512_2x16(t)
+	case [2]int{2, 2}:
+		tileInt8AVX512_2x32(t)
+	case [2]int{3, 1}:
+		tileInt8AVX512_3x16(t)
+	case [2]int{3, 2}:
+		tileInt8AVX512_3x32(t)
+	case [2]int{4, 1}:
+		tileInt8AVX512_4x16(t)
+	case [2]int{4, 2}:
+		tileInt8AVX512_4x32(t)
+	case [2]int{5, 1}:
+		tileInt8AVX512_5x16(t)
+	case [2]int{5, 2}:
+		tileInt8AVX512_5x32(t)
+	case [2]int{6, 1}:
+		tileInt8AVX512_6x16(t)
+	case [2]int{6, 2}:
+		tileInt8AVX512_6x32(t)
+	case [2]int{7, 1}:
+		tileInt8AVX512_7x16(t)
+	case [2]int{7, 2}:
+		tileInt8AVX512_7x32(t)
+	case [2]int{8, 1}:
+		tileInt8AVX512_8x16(t)
+	case [2]int{8, 2}:
+		tileInt8AVX512_8x32(t)
+	case [2]int{9, 1}:
+		tileInt8AVX512_9x16(t)
+	case [2]int{9, 2}:
+		tileInt8AVX512_9x32(t)
+	case [2]int{10, 1}:
+		tileInt8AVX512_10x16(t)
+	case [2]int{10, 2}:
+		tileInt8AVX512_10x32(t)
+	case [2]int{11, 1}:
+		tileInt8AVX512_11x16(t)
+	case [2]int{11, 2}:
+		tileInt8AVX512_11x32(t)
+	case [2]int{12, 1}:
+		tileInt8AVX512_12x16(t)
+	case [2]int{12, 2}:
+		tileInt8AVX512_12x32(t)
+	case [2]int{13, 1}:
+		tileInt8AVX512_13x16(t)
+	case [2]int{13, 2}:
+		tileInt8AVX512_13x32(t)
+	case [2]int{14, 1}:
+		tileInt8AVX512_14x16(t)
+	case [2]int{14, 2}:
+		tileInt8AVX512_14x32(t)
+	default:
+		panic("kernels: no tile of this size")
+	}
+}
+
+// tileInt8AVX512VNNI_1x128 computes a tile of 1 rows and 8 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_1x128(t *tile)
+
+// tileInt8AVX512VNNI_1x64 computes a tile of 1 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_1x64(t *tile)
+
+// tileInt8AVX512VNNI_2x64 computes a tile of 2 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_2x64(t *tile)
+
+// tileInt8AVX512VNNI_3x64 computes a tile of 3 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_3x64(t *tile)
+
+// tileInt8AVX512VNNI_4x64 computes a tile of 4 rows and 4 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_4x64(t *tile)
+
+// tileInt8AVX512VNNI_1x16 computes a tile of 1 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_1x16(t *tile)
+
+// tileInt8AVX512VNNI_1x32 computes a tile of 1 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_1x32(t *tile)
+
+// tileInt8AVX512VNNI_2x16 computes a tile of 2 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_2x16(t *tile)
+
+// tileInt8AVX512VNNI_2x32 computes a tile of 2 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_2x32(t *tile)
+
+// tileInt8AVX512VNNI_3x16 computes a tile of 3 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_3x16(t *tile)
+
+// tileInt8AVX512VNNI_3x32 computes a tile of 3 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_3x32(t *tile)
+
+// tileInt8AVX512VNNI_4x16 computes a tile of 4 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_4x16(t *tile)
+
+// tileInt8AVX512VNNI_4x32 computes a tile of 4 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_4x32(t *tile)
+
+// tileInt8AVX512VNNI_5x16 computes a tile of 5 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_5x16(t *tile)
+
+// tileInt8AVX512VNNI_5x32 computes a tile of 5 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_5x32(t *tile)
+
+// tileInt8AVX512VNNI_6x16 computes a tile of 6 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_6x16(t *tile)
+
+// tileInt8AVX512VNNI_6x32 computes a tile of 6 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_6x32(t *tile)
+
+// tileInt8AVX512VNNI_7x16 computes a tile of 7 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_7x16(t *tile)
+
+// tileInt8AVX512VNNI_7x32 computes a tile of 7 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_7x32(t *tile)
+
+// tileInt8AVX512VNNI_8x16 computes a tile of 8 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_8x16(t *tile)
+
+// tileInt8AVX512VNNI_8x32 computes a tile of 8 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_8x32(t *tile)
+
+// tileInt8AVX512VNNI_9x16 computes a tile of 9 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_9x16(t *tile)
+
+// tileInt8AVX512VNNI_9x32 computes a tile of 9 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_9x32(t *tile)
+
+// tileInt8AVX512VNNI_10x16 computes a tile of 10 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_10x16(t *tile)
+
+// tileInt8AVX512VNNI_10x32 computes a tile of 10 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_10x32(t *tile)
+
+// tileInt8AVX512VNNI_11x16 computes a tile of 11 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_11x16(t *tile)
+
+// tileInt8AVX512VNNI_11x32 computes a tile of 11 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_11x32(t *tile)
+
+// tileInt8AVX512VNNI_12x16 computes a tile of 12 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_12x16(t *tile)
+
+// tileInt8AVX512VNNI_12x32 computes a tile of 12 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_12x32(t *tile)
+
+// tileInt8AVX512VNNI_13x16 computes a tile of 13 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_13x16(t *tile)
+
+// tileInt8AVX512VNNI_13x32 computes a tile of 13 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_13x32(t *tile)
+
+// tileInt8AVX512VNNI_14x16 computes a tile of 14 rows and 1 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_14x16(t *tile)
+
+// tileInt8AVX512VNNI_14x32 computes a tile of 14 rows and 2 panels.
+//
+//go:noescape
+func tileInt8AVX512VNNI_14x32(t *tile)
+
+// tileInt8AVX512VNNI computes a tile of one of the sizes that there are.
+func tileInt8AVX512VNNI(t *tile) {
+	switch [2]int{t.rows, panels(t.cols)} {
+	case [2]int{1, 8}:
+		tileInt8AVX512VNNI_1x128(t)
+	case [2]int{1, 4}:
+		tileInt8AVX512VNNI_1x64(t)
+	case [2]int{2, 4}:
+		tileInt8AVX512VNNI_2x64(t)
+	case [2]int{3, 4}:
+		tileInt8AVX512VNNI_3x64(t)
+	case [2]int{4, 4}:
+		tileInt8AVX512VNNI_4x64(t)
+	case [2]int{1, 1}:
+		tileInt8AVX512VNNI_1x16(t)
+	case [2]int{1, 2}:
+		tileInt8AVX512VNNI_1x32(t)
+	case [2]int{2, 1}:
+		tileInt8AVX512VNNI_2x16(t)
+	case [2]int{2, 2}:
+		tileInt8AVX512VNNI_2x32(t)
+	case [2]int{3, 1}:
+		tileInt8AVX512VNNI_3x16(t)
+	case [2]int{3, 2}:
+		tileInt8AVX512VNNI_3x32(t)
+	case [2]int{4, 1}:
+		tileInt8AVX512VNNI_4x16(t)
+	case [2]int{4, 2}:
+		tileInt8AVX512VNNI_4x32(t)
+	case [2]int{5, 1}:
+		tileInt8AVX512VNNI_5x16(t)
+	case [2]int{5, 2}:
+		tileInt8AVX512VNNI_5x32(t)
+	case [2]int{6, 1}:
+		tileInt8AVX512VNNI_6x16(t)
+	case [2]int{6, 2}:
+		tileInt8AVX512VNNI_6x32(t)
+	case [2]int{7, 1}:
+		tileInt8AVX512VNNI_7x16(t)
+	case [2]int{7, 2}:
+		tileInt8AVX512VNNI_7x32(t)
+	case [2]int{8, 1}:
+		tileInt8AVX512VNNI_8x16(t)
+	case [2]int{8, 2}:
+		tileInt8AVX512VNNI_8x32(t)
+	case [2]int{9, 1}:
+		tileInt8AVX512VNNI_9x16(t)
+	case [2]int{9, 2}:
+		tileInt8AVX512VNNI_9x32(t)
+	case [2]int{10, 1}:
+		tileInt8AVX512VNNI_10x16(t)
+	case [2]int{10, 2}:
+		tileInt8AVX512VNNI_10x32(t)
+	case [2]int{11, 1}:
+		tileInt8AVX512VNNI_11x16(t)
+	case [2]int{11, 2}:
+		tileInt8AVX512VNNI_11x32(t)
+	case [2]int{12, 1}:
+		tileInt8AVX512VNNI_12x16(t)
+	case [2]int{12, 2}:
+		tileInt8AVX512VNNI_12x32(t)
+	case [2]int{13, 1}:
+		tileInt8AVX512VNNI_13x16(t)
+	case [2]int{13, 2}:
+		tileInt8AVX512VNNI_13x32(t)
+	case [2]int{14, 1}:
+		tileInt8AVX512VNNI_14x16(t)
+	case [2]int{14, 2}:
+		tileInt8AVX512VNNI_14x32(t)
+	default:
+		panic("kernels: no tile of this size")
+	}
+}
+
 // tileBF16AVX512BF16_1x128 computes a tile of 1 rows and 8 panels.
 //
 //go:noescape

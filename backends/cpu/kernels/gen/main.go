@@ -34,6 +34,7 @@ var subjects = []subject{
 	{"sweep", sweeps},
 	{"pack", packs},
 	{"bf16", conversions},
+	{"int8", byteKernels},
 	{"tree", trees},
 	{"embedding", embeddings},
 	{"internal/peak/peak", peaks},

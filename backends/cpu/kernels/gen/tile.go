@@ -34,7 +34,7 @@ type product struct {
 	level     string // that the kernels are for
 	parts     int
 	load      func(k tileKernel, part int, from, reg string) // a vector of units of B
-	add       func(k tileKernel, b, a, acc string)           // the product to a sum
+	add       func(k tileKernel, b, a, acc string)           // the product to a sum; nil for stepHalves
 }
 
 var products = []product{
@@ -42,6 +42,9 @@ var products = []product{
 	{"", avx512, "AVX512", 1, loadUnits, multiplyAdd},
 	{"BF16", avx2, "AVX2", 2, widen, multiplyAdd},
 	{"BF16", avx512, "AVX512", 2, widen, multiplyAdd},
+	{"Int8", avx2, "AVX2", 2, halves, nil},
+	{"Int8", avx512, "AVX512", 2, halves, nil},
+	{"Int8", avx512, "AVX512VNNI", 1, loadUnits, func(k tileKernel, b, a, acc string) { k.op("VPDPBUSD", a, b, acc) }},
 	{"BF16", avx512, "AVX512BF16", 1, loadUnits, func(k tileKernel, b, a, acc string) { k.evex(vdpbf16ps, b, a, acc) }},
 }
 
@@ -292,6 +295,10 @@ func (k tileKernel) step() {
 }
 
 func (k tileKernel) stepPart(part int) {
+	if k.add == nil {
+		k.stepHalves(part)
+		return
+	}
 	switch {
 	case k.rows == 1:
 		k.broadcast(0, part, k.free(0))
@@ -355,6 +362,9 @@ func (k tileKernel) finish() {
 		k.loadMasks()
 	}
 	k.loadPair()
+	if k.precision == "Int8" {
+		return // integers are finished in Go
+	}
 	k.when("$const_tileFinish", func() {
 		k.when("$const_tileScale", func() {
 			k.op("VBROADCASTSS", at("tile_alpha", regTile), k.temp(0))
