@@ -38,3 +38,13 @@ func (l *Lease) Release() {
 		panic("backends: Lease.Release by more holders than there are")
 	}
 }
+
+// Renew makes l, a lease that nobody holds, a lease with one holder again, so that who lends the
+// same memory over and over needs no new one. free is as in NewLease. A holder that releases l
+// once too often may then end the hold of another.
+func (l *Lease) Renew(free func()) {
+	if !l.holders.CompareAndSwap(0, 1) {
+		panic("backends: Lease.Renew while it is held")
+	}
+	l.free = free
+}

@@ -27,6 +27,7 @@ func TestLeaseMisuseIsLoud(t *testing.T) {
 	for situation, misuse := range map[string]func(*Lease){
 		"released too often":     (*Lease).Release,
 		"retained after the end": func(l *Lease) { l.Retain(1) },
+		"renewed while held":     func(l *Lease) { l.Renew(func() {}); l.Renew(func() {}) },
 	} {
 		l := NewLease(func() {})
 		l.Release()
@@ -46,4 +47,18 @@ func TestNoLeaseIsNoTrouble(t *testing.T) {
 	l.Retain(3)
 	l.Release()
 	Batch{}.Release()
+}
+
+func TestARenewedLeaseFreesAgain(t *testing.T) {
+	var l Lease
+	freed := 0
+	for range 3 {
+		l.Renew(func() { freed++ })
+		l.Retain(1)
+		l.Release()
+		l.Release()
+	}
+	if freed != 3 {
+		t.Errorf("freed %d times, want 3", freed)
+	}
 }

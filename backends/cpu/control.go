@@ -73,11 +73,11 @@ func (b *body) findLastUses() {
 
 // follow runs a body whose inputs are set, while a step is under way.
 func (r *run) follow(b *body) error {
-	temps, in, out := r.temps, r.in, r.out
-	r.temps, r.in, r.out = nil, nil, nil
+	under, first, in, out := r.under, r.first, r.in, r.out
+	r.first, r.in, r.out = len(r.temps), in[len(in):], out[len(out):]
 	err := r.steps(b.steps, nil)
 	r.dropTemps()
-	r.temps, r.in, r.out = temps, in, out
+	r.under, r.first, r.in, r.out = under, first, in, out
 	return err
 }
 

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/thrumserve/thrum/backends"
@@ -12,7 +13,8 @@ type model struct {
 	signature backends.Signature
 	plan      *plan
 	engine    *engine
-	runs      sync.Pool // of *run
+	runs      runs
+	answers   answers
 
 	gone func() // called by the first Close, when nothing runs any more
 
@@ -21,15 +23,14 @@ type model struct {
 }
 
 func newModel(s backends.Signature, p *plan, e *engine) *model {
-	m := &model{signature: s, plan: p, engine: e, gone: func() {}}
-	m.runs.New = func() any { return p.newRun(e) }
-	return m
+	return &model{signature: s, plan: p, engine: e, gone: func() {}}
 }
 
 // Signature says what the model takes and gives.
 func (m *model) Signature() backends.Signature { return m.signature }
 
-// Predict runs the model. It looks at ctx between steps.
+// Predict runs the model. It looks at ctx between steps. The answer's memory is used again when
+// its lease is released.
 func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch, error) {
 	m.life.RLock()
 	defer m.life.RUnlock()
@@ -39,11 +40,17 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 	if err := m.signature.Check(in); err != nil {
 		return backends.Batch{}, err
 	}
-	r := m.runs.Get().(*run)
-	defer m.runs.Put(r)
-	tensors, err := m.plan.execute(ctx, r, in.Tensors, m.plan.wanted(in.Outputs))
-	m.own(tensors)
-	return backends.Batch{Tensors: tensors}, err
+	r := m.runs.get()
+	if r == nil {
+		r = m.plan.newRun(m.engine)
+	}
+	defer m.runs.put(r)
+	a := m.answers.get()
+	if err := m.plan.compute(ctx, r, in, a); err != nil {
+		m.answers.put(a)
+		return backends.Batch{}, err
+	}
+	return a.batch(), nil
 }
 
 // Close waits for the calls under way and ends the model's threads.
@@ -52,8 +59,48 @@ func (m *model) Close() error {
 	defer m.life.Unlock()
 	if !m.closed {
 		m.closed = true
+		m.runs.free()
 		m.engine.close()
 		m.gone()
 	}
 	return nil
+}
+
+// runs holds those that execute nothing, as many as there are processors.
+type runs struct {
+	mu   sync.Mutex
+	idle []*run // guarded by mu; the last one was used last
+}
+
+// get returns an idle run, or nil.
+func (l *runs) get() *run {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.idle)
+	if n == 0 {
+		return nil
+	}
+	r := l.idle[n-1]
+	l.idle = l.idle[:n-1]
+	return r
+}
+
+func (l *runs) put(r *run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.idle) >= runtime.GOMAXPROCS(0) {
+		r.arena.free()
+		return
+	}
+	l.idle = append(l.idle, r)
+}
+
+// free gives the memory of all idle runs back.
+func (l *runs) free() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.idle {
+		r.arena.free()
+	}
+	l.idle = nil
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
@@ -11,6 +12,7 @@ import (
 // step is one node with its place in a plan. Slots number the values of a plan; -1 stands
 // for a value that is left out.
 type step struct {
+	id     int    // in the plan, the steps of bodies counted too
 	name   string // of the node
 	op     string
 	kernel kernel
@@ -20,29 +22,34 @@ type step struct {
 	bodies []*body
 }
 
-// plan is a graph made ready to run: steps in order over slots that hold values. It is
-// immutable; any number of runs may follow it at once.
+// plan is a graph made ready to run: steps in order over slots that hold values. Any number of
+// runs may follow it at once; what it learns of them is all that changes.
 type plan struct {
 	steps     []step
 	slots     int
+	ids       int             // of steps
 	constants map[int]*tensor // by slot
-	inputs    map[string]int  // slot by name
-	outputs   []output
+	varying   []int           // all other slots
+	inputs    []named
+	outputs   []named
+	buckets   buckets
+	arenas    atomic.Int64 // bytes of all arenas
 }
 
-type output struct {
+// named is the slot of an input or an output.
+type named struct {
 	name string
 	slot int
 }
 
 // newPlan builds a kernel for every node of g that an output needs.
 func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
-	p := &plan{slots: len(g.Values), constants: map[int]*tensor{}, inputs: map[string]int{}}
+	p := &plan{slots: len(g.Values), constants: map[int]*tensor{}}
 	for _, v := range g.Inputs {
-		p.inputs[v.Name] = v.ID
+		p.inputs = append(p.inputs, named{v.Name, v.ID})
 	}
 	for _, v := range g.Outputs {
-		p.outputs = append(p.outputs, output{v.Name, v.ID})
+		p.outputs = append(p.outputs, named{v.Name, v.ID})
 	}
 	for _, n := range liveNodes(g) {
 		s, err := build(n, e)
@@ -54,8 +61,25 @@ func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
 	if err := p.keepConstants(g, e); err != nil {
 		return nil, err
 	}
+	for slot := range p.slots {
+		if p.constants[slot] == nil {
+			p.varying = append(p.varying, slot)
+		}
+	}
 	p.findLastUses()
+	p.number(p.steps)
 	return p, nil
+}
+
+// number gives all steps an id.
+func (p *plan) number(steps []step) {
+	for i := range steps {
+		steps[i].id = p.ids
+		p.ids++
+		for _, b := range steps[i].bodies {
+			p.number(b.steps)
+		}
+	}
 }
 
 // liveNodes returns the nodes that an output of g needs, in order.
@@ -150,13 +174,13 @@ func (p *plan) findLastUses() {
 }
 
 // needed returns which steps the wanted outputs need, or nil if that is all of them.
-func (p *plan) needed(wanted []output) []bool {
+func (p *plan) needed(wanted []int) []bool {
 	if len(wanted) == len(p.outputs) {
 		return nil
 	}
 	values := make([]bool, p.slots)
 	for _, o := range wanted {
-		values[o.slot] = true
+		values[p.outputs[o].slot] = true
 	}
 	steps := make([]bool, len(p.steps))
 	for i := range slices.Backward(p.steps) {
@@ -176,58 +200,131 @@ func (p *plan) needed(wanted []output) []bool {
 
 // newRun returns the state for executions of p, one after another.
 func (p *plan) newRun(e *engine) *run {
-	r := &run{engine: e, values: make([]tensor, p.slots), limit: e.limit}
+	r := &run{engine: e, values: make([]tensor, p.slots), limit: e.limit, in: make([]*tensor, 0, 64), out: make([]*tensor, 0, 64)}
+	r.states, r.arena.all = make([][]any, p.ids), &p.arenas
 	for slot, t := range p.constants {
 		r.values[slot] = *t
 	}
 	return r
 }
 
-// execute computes the wanted outputs from the tensors given.
-func (p *plan) execute(ctx context.Context, r *run, in []backends.Tensor, wanted []output) ([]backends.Tensor, error) {
+// compute computes the outputs that are asked for, which must exist, and adds them to a.
+func (p *plan) compute(ctx context.Context, r *run, in backends.Batch, a *answer) error {
 	defer p.clear(r)
-	for i := range in {
-		slot, ok := p.inputs[in[i].Name]
+	for i := range in.Tensors {
+		slot, ok := p.input(in.Tensors[i].Name)
 		if !ok {
-			return nil, backends.Errorf(backends.ErrInvalid, "unknown input %q", in[i].Name)
+			return backends.Errorf(backends.ErrInvalid, "unknown input %q", in.Tensors[i].Name)
 		}
-		if err := r.values[slot].importTensor(&in[i]); err != nil {
-			return nil, err
+		if err := r.values[slot].importTensor(&in.Tensors[i]); err != nil {
+			return err
 		}
 	}
+	k := p.bucket(r, in.Outputs)
+	l := k.layout.Load()
+	if l == nil {
+		a.begin(0)
+	} else {
+		a.begin(l.answer)
+	}
+	r.begin(l, a)
 	r.ctx, r.iterations = ctx, 0
-	if err := r.steps(p.steps, p.needed(wanted)); err != nil {
-		return nil, err
+	if err := r.steps(p.steps, k.needed); err != nil {
+		return err
 	}
-	all := make([]backends.Tensor, len(wanted))
-	for i, o := range wanted {
-		all[i] = r.values[o.slot].exportTensor(o.name)
+	for _, o := range k.wanted {
+		a.add(p.outputs[o].name, &r.values[p.outputs[o].slot])
 	}
-	// What has left may be kept by whoever has it, so its memory is not used again.
-	for _, o := range wanted {
-		r.values[o.slot].buf = nil
+	p.learn(r, k)
+	return nil
+}
+
+// input returns the slot of an input.
+func (p *plan) input(name string) (slot int, ok bool) {
+	for i := range p.inputs {
+		if p.inputs[i].name == name {
+			return p.inputs[i].slot, true
+		}
 	}
-	return all, nil
+	return 0, false
+}
+
+// bucket returns what is known of executions with the inputs that r has.
+func (p *plan) bucket(r *run, names []string) *bucket {
+	mark := r.mark()
+	defer r.reset(mark)
+	key := p.key(r, names)
+	if k := p.buckets.find(key); k != nil {
+		return k
+	}
+	k := &bucket{key: slices.Clone(key)}
+	for i := range p.outputs {
+		if names == nil {
+			k.wanted = append(k.wanted, i)
+		}
+	}
+	for _, name := range names {
+		k.wanted = append(k.wanted, p.output(name))
+	}
+	k.needed = p.needed(k.wanted)
+	p.buckets.add(k)
+	return k
+}
+
+// key lists the shapes of the inputs and the outputs wanted.
+func (p *plan) key(r *run, names []string) []int {
+	n := 1 + len(names)
+	for _, in := range p.inputs {
+		n += 1 + len(r.values[in.slot].shape)
+	}
+	key := r.ints(n)[:0]
+	for _, in := range p.inputs {
+		t := &r.values[in.slot]
+		if t.dtype == backends.Invalid {
+			key = append(key, -1)
+			continue
+		}
+		key = append(append(key, len(t.shape)), t.shape...)
+	}
+	if names != nil {
+		key = append(key, -2)
+	}
+	for _, name := range names {
+		key = append(key, p.output(name))
+	}
+	return key
+}
+
+func (p *plan) output(name string) int {
+	return slices.IndexFunc(p.outputs, func(o named) bool { return o.name == name })
+}
+
+// learn makes a layout for k of what r has recorded.
+func (p *plan) learn(r *run, k *bucket) {
+	if r.layout != nil || r.lost {
+		return
+	}
+	leaves := func(block int) bool {
+		return slices.ContainsFunc(k.wanted, func(o int) bool {
+			t := &r.values[p.outputs[o].slot]
+			return t.buf != nil && t.buf.number == block && t.dtype != backends.Bytes
+		})
+	}
+	if l := k.learn(r.record, leaves); l != nil {
+		r.want = max(r.want, l.arena)
+	}
 }
 
 // clear forgets all values of r but the constants.
 func (p *plan) clear(r *run) {
-	r.dropTemps()
-	for slot := range r.values {
-		if p.constants[slot] == nil {
-			r.drop(&r.values[slot])
-		}
+	r.first = 0
+	for _, t := range r.temps {
+		*t = tensor{shape: t.shape}
 	}
-}
-
-// wanted returns the outputs of those names, which must exist, or all if names is nil.
-func (p *plan) wanted(names []string) []output {
-	if names == nil {
-		return p.outputs
+	r.temps = r.temps[:0]
+	for _, slot := range p.varying {
+		t := &r.values[slot]
+		*t = tensor{shape: t.shape[:0]}
 	}
-	all := make([]output, len(names))
-	for i, name := range names {
-		all[i] = p.outputs[slices.IndexFunc(p.outputs, func(o output) bool { return o.name == name })]
-	}
-	return all
+	r.end()
 }

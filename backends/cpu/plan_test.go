@@ -62,8 +62,8 @@ func TestPlanFreesEachValueAfterItsLastUse(t *testing.T) {
 		if err != nil || !slices.Equal(got[0].Data, wave("x", 1, 5000).Data) {
 			t.Fatalf("execute = %v, %v, want the input", got, err)
 		}
-		if len(r.spare) > 2 {
-			t.Errorf("%d spare buffers for ten steps in a row, want at most 2", len(r.spare))
+		if most := 2 * wholeLines(4*5000); r.want > most {
+			t.Errorf("an arena of %d bytes for ten steps in a row, want at most %d", r.want, most)
 		}
 	}
 }
@@ -107,10 +107,10 @@ func TestOnlyStepsThatTheWantedOutputsNeedRun(t *testing.T) {
 	s.output(s.node("Gather", nil, x, s.constant(integers64("far", []int64{1}, 99)))) // fails
 	p, r := planOf(t, &s)
 	in := []backends.Tensor{floats("x", []int64{1}, 3)}
-	if got, err := p.execute(t.Context(), r, in, p.wanted([]string{y.Name})); err != nil || floatsOf(got[0])[0] != -3 {
+	if got, err := p.execute(t.Context(), r, in, p.outputs[:1]); err != nil || floatsOf(got[0])[0] != -3 {
 		t.Errorf("execute of one output = %v, %v, want -3", got, err)
 	}
-	if _, err := p.execute(t.Context(), r, in, p.wanted(nil)); !errors.Is(err, backends.ErrInvalid) {
+	if _, err := p.execute(t.Context(), r, in, p.outputs); !errors.Is(err, backends.ErrInvalid) {
 		t.Errorf("execute of all outputs = %v, want ErrInvalid", err)
 	}
 }
@@ -165,18 +165,4 @@ func TestPlanLetsTheGraphGo(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(plans)
-}
-
-func TestSpareMemoryIsBounded(t *testing.T) {
-	r := &run{limit: MaxTensorBytes}
-	for i := range 3 * maxSpare {
-		r.keep(&buffer{mem: make([]byte, i)})
-	}
-	if len(r.spare) != maxSpare || len(r.spare[0].mem) != 2*maxSpare {
-		t.Errorf("%d spare buffers, the oldest of %d bytes, want %d and %d", len(r.spare), len(r.spare[0].mem), maxSpare, 2*maxSpare)
-	}
-	r.keep(&buffer{mem: make([]byte, maxSpareBytes)})
-	if len(r.spare) != 1 || r.spareBytes != maxSpareBytes {
-		t.Errorf("%d spare buffers of %d bytes, want one of %d", len(r.spare), r.spareBytes, maxSpareBytes)
-	}
 }

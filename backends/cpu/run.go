@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -19,8 +18,12 @@ const MaxTensorBytes = 2 << 30
 // buffer is memory that values of one run share. A run is one goroutine, so uses is a plain
 // counter.
 type buffer struct {
-	mem  []byte
-	uses int
+	mem     []byte
+	uses    int
+	number  int  // of its taking in this execution
+	at, end int  // its place, if that is in the arena
+	inside  bool // the arena
+	leaves  bool // it belongs to the answer, or to nobody: it is not used again
 }
 
 // run is the state of one execution of a plan: the values so far and the memory they lie in.
@@ -29,14 +32,17 @@ type run struct {
 	engine *engine
 	ctx    context.Context // of the execution under way
 	values []tensor        // by slot
-	spare  []*buffer       // not used by any value, the oldest first
-	temps  []*tensor       // scratch of the step under way
-	in     []*tensor       // arguments of the step under way
+	temps  []*tensor       // scratch of the steps under way
+	first  int             // of temps, that belongs to the innermost step
+	under  *step           // the step under way
+	in     []*tensor       // its arguments
 	out    []*tensor
 	limit  int // bytes of the largest value allowed
 
-	spareBytes int // of all in spare
 	iterations int // of loops, in the execution under way
+
+	memory
+	workspace
 }
 
 // makeTensor makes t a new tensor whose elements have no particular value yet. It refuses
@@ -62,58 +68,42 @@ func (r *run) makeTensor(t *tensor, d backends.Datatype, shape []int) error {
 
 // scratch returns a tensor, to be made by the step under way, that lives until its end.
 func (r *run) scratch() *tensor {
+	if n := len(r.temps); n < cap(r.temps) && r.temps[:n+1][n] != nil {
+		r.temps = r.temps[:n+1]
+		return r.temps[n]
+	}
 	t := new(tensor)
 	r.temps = append(r.temps, t)
 	return t
 }
 
-// take returns a buffer of at least n bytes with one use.
-func (r *run) take(n int) *buffer {
-	best := -1
-	for i, b := range r.spare {
-		if len(b.mem) >= n && len(b.mem) <= 2*n+4096 && (best < 0 || len(b.mem) < len(r.spare[best].mem)) {
-			best = i
-		}
+// makeOver is makeTensor for kernels that may write over src, an input of theirs: it takes the
+// memory of src where nobody needs that after the step under way.
+func (r *run) makeOver(t, src *tensor, d backends.Datatype, shape []int) error {
+	if src.buf == nil || src.buf.uses != 1 || d == backends.Bytes || product(shape)*d.Size() != len(src.raw) || !r.dies(src) {
+		return r.makeTensor(t, d, shape)
 	}
-	if best < 0 {
-		return &buffer{mem: newMemory(n), uses: 1}
-	}
-	b := r.spare[best]
-	r.spare = slices.Delete(r.spare, best, best+1)
-	r.spareBytes -= len(b.mem)
-	b.uses = 1
-	return b
+	src.buf.uses++
+	t.dtype, t.raw, t.strings, t.buf = d, src.raw, nil, src.buf
+	t.shape = append(t.shape[:0], shape...)
+	return nil
 }
 
-// drop ends t's use of its memory.
-func (r *run) drop(t *tensor) {
-	if b := t.buf; b != nil {
-		if b.uses--; b.uses == 0 {
-			r.keep(b)
+// dies says that t is a value that is freed after the step under way.
+func (r *run) dies(t *tensor) bool {
+	if r.under == nil {
+		return false
+	}
+	for _, slot := range r.under.last {
+		if &r.values[slot] == t {
+			return true
 		}
 	}
-	t.raw, t.strings, t.buf = nil, nil, nil
-}
-
-// keep makes b spare. Beyond the bounds it lets the oldest go, so that buffers of sizes that
-// are not asked for any more make room.
-func (r *run) keep(b *buffer) {
-	r.spare = append(r.spare, b)
-	r.spareBytes += len(b.mem)
-	for len(r.spare) > maxSpare || r.spareBytes > maxSpareBytes {
-		r.spareBytes -= len(r.spare[0].mem)
-		r.spare = slices.Delete(r.spare, 0, 1)
-	}
+	return false
 }
 
 // stringBytes is what an empty string takes in memory.
 const stringBytes = 16
-
-// maxSpare and maxSpareBytes bound the buffers that a run keeps for later.
-const (
-	maxSpare      = 64
-	maxSpareBytes = 256 << 20
-)
 
 // newMemory returns n bytes whose capacity is a whole number of cache lines.
 func newMemory(n int) []byte { return make([]byte, n, (n+63)&^63) }
@@ -125,7 +115,7 @@ func (r *run) do(s *step) (err error) {
 			err = fmt.Errorf("node %q (%s) failed: %v", s.name, s.op, p)
 		}
 	}()
-	r.in, r.out = r.in[:0], r.out[:0]
+	r.under, r.in, r.out = s, r.in[:0], r.out[:0]
 	for _, slot := range s.in {
 		r.in = append(r.in, r.at(slot))
 	}
@@ -158,10 +148,12 @@ func (r *run) steps(all []step, needed []bool) error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
+		mark := r.mark()
 		if err := r.do(&all[i]); err != nil {
 			return err
 		}
 		r.dropTemps()
+		r.reset(mark)
 		for _, slot := range all[i].last {
 			r.drop(&r.values[slot])
 		}
@@ -169,10 +161,10 @@ func (r *run) steps(all []step, needed []bool) error {
 	return nil
 }
 
-// dropTemps ends the use of the scratch tensors.
+// dropTemps ends the use of the scratch tensors of the innermost step.
 func (r *run) dropTemps() {
-	for _, t := range r.temps {
+	for _, t := range r.temps[r.first:] {
 		r.drop(t)
 	}
-	r.temps = r.temps[:0]
+	r.temps = r.temps[:r.first]
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
 	"testing"
@@ -128,4 +129,15 @@ func testEngine(t testing.TB) *engine {
 	e := &engine{pool: kernels.NewPool(2), limit: MaxTensorBytes, iterations: 1000}
 	t.Cleanup(e.pool.Close)
 	return e
+}
+
+// execute computes the wanted outputs in memory that is not used again.
+func (p *plan) execute(ctx context.Context, r *run, in []backends.Tensor, wanted []named) ([]backends.Tensor, error) {
+	names := []string{}
+	for _, o := range wanted {
+		names = append(names, o.name)
+	}
+	var a answer
+	err := p.compute(ctx, r, backends.Batch{Tensors: in, Outputs: names}, &a)
+	return a.tensors, err
 }

@@ -139,6 +139,9 @@ func (t *tensor) exportTensor(name string) backends.Tensor {
 	return b
 }
 
+// addressOf returns where b lies.
+func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+
 // aligned returns data, or a copy of it where this processor cannot load elements of that
 // size from where data lies.
 func aligned(data []byte, size int) []byte {

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"unsafe"
@@ -45,13 +44,4 @@ func (e *engine) kept(t *tensor) *tensor {
 	k := &tensor{dtype: t.dtype, shape: t.shape, strings: t.strings}
 	k.raw = e.weights.Make("constant", t.raw, len(t.raw), func(dst []byte) { copy(dst, t.raw) })
 	return k
-}
-
-// own replaces what of an answer lies in memory that goes with the model.
-func (m *model) own(tensors []backends.Tensor) {
-	for i := range tensors {
-		if t := &tensors[i]; m.engine.weights.Holds(t.Data) {
-			t.Data = bytes.Clone(t.Data)
-		}
-	}
 }
