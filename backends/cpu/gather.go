@@ -15,7 +15,7 @@ func (r *run) indices(t *tensor, n int) ([]int, error) {
 	}
 	for i, v := range all {
 		if v < -n || v >= n {
-			return nil, backends.Errorf(backends.ErrInvalid, "index %d, element %d, is outside of [%d, %d)", v, i, -n, n)
+			return nil, outside(int64(v), i, n)
 		}
 		if v < 0 {
 			all[i] = v + n
@@ -38,13 +38,24 @@ func buildGather(n *node) (kernel, error) {
 		if err := r.makeTensor(out[0], t.dtype, slices.Concat(t.shape[:a], in[1].shape, t.shape[a+1:])); err != nil {
 			return err
 		}
-		index, err := r.indices(in[1], t.shape[a])
-		if err != nil {
+		if err := takeAlong(r, out[0], t, in[1], a, take); err != nil {
 			return backends.Errorf(backends.ErrInvalid, "indices %q: %w", name, err)
 		}
-		take(out[0], t, index, t.shape[a], product(t.shape[a+1:]))
 		return nil
 	}, nil
+}
+
+// takeAlong copies the slices of dimension a that index says.
+func takeAlong(r *run, dst, src, index *tensor, a int, take func(dst, src *tensor, index []int, n, width int)) error {
+	n, width := src.shape[a], product(src.shape[a+1:])
+	if bytes := width * src.dtype.Size(); product(src.shape[:a]) == 1 && src.dtype != backends.Bytes && bytes%4 == 0 {
+		return takeRows(r, dst, src, index, a, bytes/4)
+	}
+	all, err := r.indices(index, n)
+	if err == nil {
+		take(dst, src, all, n, width)
+	}
+	return err
 }
 
 // take copies the slices of width elements at the indices of a dimension of size n, for each
