@@ -11,17 +11,32 @@ import (
 // BenchmarkGemm is the product of layers, on one thread.
 func BenchmarkGemm(b *testing.B) {
 	sizes := []struct{ m, k, n int }{
-		{1, 768, 3072}, {4, 768, 3072}, {8, 768, 3072}, {32, 768, 3072}, {384, 768, 768}, {384, 768, 3072}, {384, 1024, 1024}, {1024, 1024, 1024}, {64, 256, 10},
+		{1, 768, 3072}, {4, 768, 3072}, {8, 768, 3072}, {16, 768, 3072}, {32, 768, 3072}, {384, 768, 768}, {384, 768, 3072},
+		{384, 1024, 1024}, {1024, 1024, 1024}, {64, 256, 10},
 	}
 	pool := newTestPool(b, 1)
-	for _, level := range Levels()[1:] {
+	eachKernel(b, func(b *testing.B, p Precision) {
 		for _, size := range sizes {
-			b.Run(fmt.Sprintf("%v/%dx%dx%d", level, size.m, size.k, size.n), func(b *testing.B) {
-				atLevel(b, level)
+			b.Run(fmt.Sprintf("%dx%dx%d", size.m, size.k, size.n), func(b *testing.B) {
 				s := newSource(b, 1)
 				x, c := s.values(size.m*size.k), make([]float32, size.m*size.n)
-				w := PackB(Matrix{Data: s.values(size.k*size.n), K: size.k, N: size.n, Stride: size.n}, FP32)
-				measure(b, level, 2*size.m*size.k*size.n, func() { Gemm(pool, size.m, x, size.k, w, c, size.n, Epilogue{}) })
+				w := PackB(Matrix{Data: s.values(size.k * size.n), K: size.k, N: size.n, Stride: size.n}, p)
+				measure(b, p, 2*size.m*size.k*size.n, func() { Gemm(pool, size.m, x, size.k, w, c, size.n, Epilogue{}) })
+			})
+		}
+	})
+}
+
+// eachKernel runs the benchmark for each precision at each vector level that differs for it.
+func eachKernel(b *testing.B, f func(b *testing.B, p Precision)) {
+	for p, last := range map[Precision]Level{FP32: AVX512, BF16: AVX512BF16} {
+		for _, level := range Levels()[1:] {
+			if level > last || p == BF16 && level == AVX512VNNI {
+				continue
+			}
+			b.Run(fmt.Sprintf("%v/%v", p, level), func(b *testing.B) {
+				atLevel(b, level)
+				f(b, p)
 			})
 		}
 	}
@@ -41,18 +56,27 @@ func atLevel(b *testing.B, l Level) {
 
 // measure runs f and reports the best rate that it reached, and its share of what the registers
 // can do at best in between: both bests, as other work on the machine only ever slows down.
-func measure(b *testing.B, level Level, flops int, f func()) {
+func measure(b *testing.B, p Precision, flops int, f func()) {
 	best, ceiling := 0.0, 0.0
 	for b.Loop() {
 		start := time.Now()
 		f()
 		best = max(best, float64(flops)/float64(time.Since(start)))
 		start = time.Now()
-		n := peak.Loop(level >= AVX512, 2000)
+		n := spin(p, CurrentLevel(), 2000)
 		ceiling = max(ceiling, float64(n)/float64(time.Since(start)))
 	}
 	b.ReportMetric(best, "GFLOPS")
 	b.ReportMetric(100*best/ceiling, "%peak")
+}
+
+// spin multiplies in registers as the kernels of a precision do, and returns how many operations
+// that were.
+func spin(p Precision, l Level, n int) int {
+	if p == BF16 && l >= AVX512BF16 {
+		return peak.Pairs(n)
+	}
+	return peak.Loop(l >= AVX512, n)
 }
 
 // BenchmarkConv is the layers of image networks, on one thread.
@@ -82,21 +106,20 @@ func BenchmarkConv(b *testing.B) {
 		{"depthwise5x5/960x7", Conv{960, 960, 960, square(5, 1, 2)}, 7},
 	}
 	pool := newTestPool(b, 1)
-	for _, level := range Levels()[1:] {
+	eachKernel(b, func(b *testing.B, p Precision) {
 		for _, test := range convs {
-			b.Run(fmt.Sprintf("%v/%s", level, test.name), func(b *testing.B) {
-				atLevel(b, level)
+			b.Run(test.name, func(b *testing.B) {
 				s, c := newSource(b, 1), test.conv
 				h, w := c.OutSize(test.size, test.size)
 				depth := c.Channels / c.Groups * c.Kernel[0] * c.Kernel[1]
-				packed := PackConv(c, s.values(c.Filters*depth), FP32)
+				packed := PackConv(c, s.values(c.Filters*depth), p)
 				x := Images{s.values(c.Channels * test.size * test.size), 1, c.Channels, test.size, test.size}
 				y := Images{make([]float32, c.Filters*h*w), 1, c.Filters, h, w}
 				ep := Epilogue{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}}
-				measure(b, level, 2*depth*len(y.Data), func() { Conv2D(pool, packed, x, y, ep) })
+				measure(b, p, 2*depth*len(y.Data), func() { Conv2D(pool, packed, x, y, ep) })
 			})
 		}
-	}
+	})
 }
 
 // BenchmarkElementwise prints bytes written per second for values that stay in the first-level cache.
@@ -134,7 +157,7 @@ func BenchmarkElementwise(b *testing.B) {
 // BenchmarkBatchGemm is the attention of 12 heads of 64, 128 tokens.
 func BenchmarkBatchGemm(b *testing.B) {
 	pool := newTestPool(b, 1)
-	for _, level := range Levels()[1:] {
+	eachKernel(b, func(b *testing.B, p Precision) {
 		for _, tokens := range []int{16, 128} {
 			s := newSource(b, 1)
 			row := 12 * 64
@@ -148,11 +171,38 @@ func BenchmarkBatchGemm(b *testing.B) {
 				"scores": {Batch: [2]int{1, 12}, M: tokens, N: tokens, K: 64, A: side(), B: keys, C: scores, Alpha: 0.125},
 				"values": {Batch: [2]int{1, 12}, M: tokens, N: 64, K: tokens, A: scores, B: side(), C: side()},
 			} {
-				b.Run(fmt.Sprintf("%v/%s%d", level, name, tokens), func(b *testing.B) {
-					atLevel(b, level)
-					measure(b, level, 2*12*tokens*tokens*64, func() { g.Run(pool) })
+				b.Run(fmt.Sprintf("%s%d", name, tokens), func(b *testing.B) {
+					g.Precision = p
+					measure(b, p, 2*12*tokens*tokens*64, func() { g.Run(pool) })
 				})
 			}
 		}
-	}
+	})
+}
+
+// BenchmarkStream is products of few rows with a matrix of 64 MiB, which no cache holds, as share of
+// the rate at which that memory can be read.
+func BenchmarkStream(b *testing.B) {
+	pool := newTestPool(b, 1)
+	eachKernel(b, func(b *testing.B, p Precision) {
+		k, n := 2048, 64<<20/4/2048*p.lanes()
+		s := newSource(b, 1)
+		packed := PackB(Matrix{Data: s.values(k * n), K: k, N: n, Stride: n}, p)
+		for _, m := range []int{1, 4, 8, 16} {
+			b.Run(fmt.Sprint(m), func(b *testing.B) {
+				x, c := s.values(m*k), make([]float32, m*n)
+				best, ceiling := 0.0, 0.0
+				for b.Loop() {
+					start := time.Now()
+					Gemm(pool, m, x, k, packed, c, n, Epilogue{})
+					best = max(best, 64<<20/float64(time.Since(start)))
+					start = time.Now()
+					MaxRows(x[:1], packed.data, len(packed.data))
+					ceiling = max(ceiling, 64<<20/float64(time.Since(start)))
+				}
+				b.ReportMetric(best, "GB/s")
+				b.ReportMetric(100*best/ceiling, "%read")
+			})
+		}
+	})
 }

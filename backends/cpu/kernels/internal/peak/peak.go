@@ -6,3 +6,9 @@ package peak
 // bytes otherwise, and returns how many floating-point operations that took. On processors or
 // builds without such registers it returns 0.
 func Loop(wide bool, n int) int { return loop(wide, n) }
+
+// Pairs is Loop for pairs of bfloat16 and registers of 64 bytes.
+func Pairs(n int) int { return pairs(n) }
+
+// Bytes is Loop for bytes, four at a time, and registers of 64 bytes.
+func Bytes(n int) int { return bytes(n) }

@@ -13,3 +13,13 @@ func loop(wide bool, n int) int {
 
 // operations is how many a lane does in a round: 12 registers, a multiplication and an addition.
 const operations = 2 * 12
+
+func pairs(n int) int {
+	pairsAVX512BF16(n)
+	return n * 24 * 16 * 4 // registers, lanes, two multiplications and two additions
+}
+
+func bytes(n int) int {
+	bytesAVX512VNNI(n)
+	return n * 24 * 16 * 8
+}

@@ -13,3 +13,13 @@ func fmaAVX2(n int)
 //
 //go:noescape
 func fmaAVX512(n int)
+
+// pairsAVX512BF16 multiplies and adds in 24 registers n times.
+//
+//go:noescape
+func pairsAVX512BF16(n int)
+
+// bytesAVX512VNNI multiplies and adds in 24 registers n times.
+//
+//go:noescape
+func bytesAVX512VNNI(n int)
