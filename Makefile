@@ -56,6 +56,11 @@ bench-peers: build ## thrum beside other serving systems from their public packa
 	bench/peers/serving/environments.sh $(or $(DIR),/tmp/thrum-peers)
 	$(GO) run ./bench/peers/serving -thrum ./thrum -environments $(or $(DIR),/tmp/thrum-peers) $(if $(SHORT),-short)
 
+.PHONY: bench-kernels
+bench-kernels: ## kernels beside ONNX Runtime, sonic, goccy and what the processor can do at best (SHORT=1, ONLY=: less; DIR=: keep 9 GB)
+	bench/peers/engine/environment.sh $(or $(DIR),/tmp/thrum-peers/engine)
+	$(GO) run ./bench/kernels -environment $(or $(DIR),/tmp/thrum-peers/engine) -only '$(ONLY)' $(if $(SHORT),-short)
+
 .PHONY: bench-engine
 bench-engine: ## whole models beside ONNX Runtime, OpenVINO, XGBoost and tl2cgen (SHORT=1, ONLY=: less; DIR=: keep 9 GB)
 	bench/peers/engine/environment.sh $(or $(DIR),/tmp/thrum-peers/engine)

@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 
 	"loadtest/attack": {"loadtest/result", "loadtest/schedule"},
 	"loadtest/input":  {"loadtest/attack", "loadtest/oip"},
-	"loadtest/report": {"loadtest/result"},
+	"loadtest/report": {"loadtest/result", "loadtest/stats"},
 	"loadtest/facts":  {"loadtest/result"},
 	"loadtest/stage":  {"loadtest/facts", "loadtest/report", "loadtest/result", "loadtest/scenario", "loadtest/schedule", "loadtest/stats"},
 	// It wires the load test as server does the server.
@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"loadtest/scenario": {"loadtest/result", "loadtest/stats"},
 
 	"bench/peers/engine": {"backends", "bench/turns"},
+	"bench/kernels":      {"backends", "backends/cpu/kernels", "backends/cpu/kernels/peak", "bench/peers/engine", "bench/turns"},
 	// It runs the engine and its plugin by themselves, without a server.
 	"bench/engine": {"backends", "backends/cpu", "backends/weights", "bench/peers/engine", "bench/turns", "plugins", "plugins/cpu"},
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/thrumserve/thrum/backends/cpu/kernels/internal/peak"
+	"github.com/thrumserve/thrum/backends/cpu/kernels/peak"
 )
 
 // BenchmarkGemm is the product of layers, on one thread.

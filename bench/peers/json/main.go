@@ -8,6 +8,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -20,9 +21,14 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 15, "rounds of each comparison")
 	length := flag.Duration("length", 300*time.Millisecond, "length of a peer's part of a round")
+	lines := flag.Bool("json", false, "print what has a target only, as lines of JSON")
 	flag.Parse()
 	runtime.LockOSThread()
-	if err := run(*rounds, *length); err != nil {
+	measure := run
+	if *lines {
+		measure = runLines
+	}
+	if err := measure(*rounds, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "json:", err)
 		os.Exit(1)
 	}
@@ -43,6 +49,29 @@ func run(rounds int, length time.Duration) error {
 		}
 	}
 	fmt.Fprintf(out, "load average at the end: %s\n", load())
+	return nil
+}
+
+// runLines prints for bench/kernels what has a target.
+func runLines(rounds int, length time.Duration) error {
+	out := json.NewEncoder(os.Stdout)
+	for _, c := range comparisons() {
+		if c.peers[0].target == 0 {
+			continue
+		}
+		if err := c.check(); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		for _, r := range c.measure(rounds, length) {
+			line := map[string]any{
+				"what": c.name, "peer": r.peer.name, "own": r.own.cpu, "other": r.other.cpu, "ratio": r.ratio.median,
+				"least": r.ratio.least, "most": r.ratio.most, "target": r.peer.target, "allocations": c.allocations(),
+			}
+			if err := out.Encode(line); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

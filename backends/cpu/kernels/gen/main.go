@@ -37,7 +37,7 @@ var subjects = []subject{
 	{"int8", byteKernels},
 	{"tree", trees},
 	{"embedding", embeddings},
-	{"internal/peak/peak", peaks},
+	{"peak/peak", peaks},
 }
 
 func write(folder string) error {

@@ -1,5 +1,5 @@
 // Package peak is the yardstick of benchmarks: what the processor can multiply if nothing but
-// registers is involved.
+// registers is involved. Only benchmarks import it.
 package peak
 
 // Loop multiplies and adds in registers for n rounds, with registers of 64 bytes if wide and of 32
