@@ -26,7 +26,7 @@ func buildAttention(n *node) (kernel, error) {
 	a := attention{
 		causal: n.int("is_causal", 0) != 0, heads: [2]int{n.int("q_num_heads", 0), n.int("kv_num_heads", 0)},
 		scale: float64(n.float("scale", 0)), softcap: n.float("softcap", 0), shown: n.int("qk_matmul_output_mode", 0),
-		left: n.int("left_window_size", -1), right: n.int("right_window_size", -1),
+		left: n.int("left_window_size", -1), right: n.int("right_window_size", -1), precision: n.engine.precision.ofValues(),
 	}
 	if n.output(3) == backends.Invalid {
 		a.shown = showNothing
@@ -44,6 +44,7 @@ type attention struct {
 	softcap     float32
 	shown       int // what the last output is: products, these capped, these masked, or weights
 	left, right int // how far a query sees, -1 for as far as there is
+	precision   kernels.Precision
 }
 
 // What attention.shown says.
@@ -103,7 +104,7 @@ func (a attention) kernel(r *run, in, out []*tensor) error {
 			a.weigh(h, mask, [2]int{i / h.heads, i % h.heads}, view[float32](weights)[i*size:(i+1)*size], show)
 		}
 	})
-	h.mix(r, [3][]float32{view[float32](weights), view[float32](v), view[float32](y)})
+	a.mix(r, h, [3][]float32{view[float32](weights), view[float32](v), view[float32](y)})
 	if in[0].rank() == 4 {
 		out[0].share(y, y.shape)
 		return nil
@@ -265,15 +266,15 @@ func (a attention) score(r *run, h attentionSizes, data [3][]float32) {
 		scale = 1 / math.Sqrt(float64(h.width))
 	}
 	g := h.products(h.queries*h.width, h.keys*h.width, h.queries*h.keys, data)
-	g.M, g.N, g.K, g.Alpha = h.queries, h.keys, h.width, float32(scale)
+	g.M, g.N, g.K, g.Alpha, g.Precision = h.queries, h.keys, h.width, float32(scale), a.precision
 	g.A.Stride, g.B.Stride, g.B.Transposed, g.C.Stride = h.width, h.width, true, h.keys
 	g.Run(r.engine.pool)
 }
 
 // mix computes the means of the values; data are the weights, the values and the means.
-func (h attentionSizes) mix(r *run, data [3][]float32) {
+func (a attention) mix(r *run, h attentionSizes, data [3][]float32) {
 	g := h.products(h.queries*h.keys, h.keys*h.valueWidth, h.queries*h.valueWidth, data)
-	g.M, g.N, g.K = h.queries, h.valueWidth, h.keys
+	g.M, g.N, g.K, g.Precision = h.queries, h.valueWidth, h.keys, a.precision
 	g.A.Stride, g.B.Stride, g.C.Stride = h.keys, h.valueWidth, h.valueWidth
 	g.Run(r.engine.pool)
 }

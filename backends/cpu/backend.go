@@ -33,12 +33,14 @@ import (
 type Options struct {
 	Threads int    // a prediction runs on at most so many threads; 0 is GOMAXPROCS
 	Level   string // the instruction set, such as "avx2"; empty is the best there is
+
+	Precision kernels.Precision // of products; FP32 unless said otherwise
 }
 
 // maxThreads bounds Options.Threads.
 const maxThreads = 1024
 
-// New returns the backend. A model's own options "threads" and "cpu_level" go before o; the
+// New returns the backend. A model's own options "threads", "precision" and "cpu_level" go before o; the
 // instruction set is one for the whole process.
 func New(o Options) backends.Backend {
 	return &backend{options: o, models: map[*model]bool{}}
@@ -111,7 +113,7 @@ func open(ctx context.Context, spec backends.Spec, o Options) (*model, error) {
 
 // prepare makes a model of a graph, with its weights in shared if that is not nil.
 func prepare(ctx context.Context, g *onnx.Graph, o Options, shared *os.File) (*model, error) {
-	e := &engine{pool: kernels.NewPool(o.threads()), limit: MaxTensorBytes, iterations: MaxIterations}
+	e := &engine{pool: kernels.NewPool(o.threads()), precision: precision{asked: o.Precision}, limit: MaxTensorBytes, iterations: MaxIterations}
 	m, err := e.prepare(ctx, g, shared)
 	if err != nil {
 		e.close()
@@ -120,13 +122,20 @@ func prepare(ctx context.Context, g *onnx.Graph, o Options, shared *os.File) (*m
 }
 
 func (e *engine) prepare(ctx context.Context, g *onnx.Graph, shared *os.File) (*model, error) {
+	own := e.precision
+	e.precision = precision{} // what is folded is FP32
 	if err := g.Fold(e.evaluate); err != nil {
 		return nil, err
 	}
+	e.precision = own
 	signature := g.Signature()
+	signature.Precision = own.asked.String()
 	fuse(g, allFusions)
 	e.weights = openWeights(ctx, shared) // what folding needed is not kept
 	p, err := newPlan(g, e)
+	if err == nil {
+		err = e.precision.check()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -178,10 +187,16 @@ func (o Options) with(settings map[string]string) (Options, error) {
 				return o, backends.Errorf(backends.ErrInvalid, "threads %q: use a number from 1 to %d", value, maxThreads)
 			}
 			o.Threads = n
+		case "precision":
+			p, err := parsePrecision(value)
+			if err != nil {
+				return o, err
+			}
+			o.Precision = p
 		case "cpu_level":
 			o.Level = value
 		default:
-			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q of backend cpu: it has threads and cpu_level", key)
+			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q of backend cpu: it has threads, precision and cpu_level", key)
 		}
 	}
 	return o, nil

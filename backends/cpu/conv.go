@@ -21,12 +21,13 @@ func buildConv(n *node) (kernel, error) {
 	if len(c.shape) > 4 {
 		return c.lattice, nil
 	}
+	c.precision = n.engine.precision.ofWeights()
 	w := n.take(1)
 	if w == nil {
 		return c.kernel, nil
 	}
 	if c.window.auto == "NOTSET" || c.window.auto == "VALID" {
-		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups), w.raw))
+		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups, c.precision), w.raw))
 		return func(r *run, in, out []*tensor) error {
 			_, size, err := c.fit(r, in)
 			if err != nil {
@@ -81,6 +82,7 @@ type convolution struct {
 	shape      []int // of the weights
 	window     window
 	groups     int
+	precision  kernels.Precision
 	residual   bool // the last input is added to the result
 	activation kernels.Activation
 }
@@ -134,7 +136,7 @@ func (c convolution) fit(r *run, in []*tensor) (pads, size []int, err error) {
 func (c convolution) pack(w *tensor, pads []int, m kernels.Memory) *kernels.PackedConv {
 	return m.PackConv(kernels.Conv{
 		Channels: w.shape[1] * c.groups, Filters: w.shape[0], Groups: c.groups, Window: c.window.plane(pads),
-	}, view[float32](w), kernels.FP32)
+	}, view[float32](w), c.precision)
 }
 
 // plane returns w as a window on planes, which for one dimension have height 1.

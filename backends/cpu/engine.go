@@ -11,6 +11,7 @@ import (
 // constants are kept.
 type engine struct {
 	pool       *kernels.Pool
+	precision  precision      // of products
 	limit      int            // bytes of the largest value that a step may make
 	iterations int            // of all loops in one prediction
 	weights    *weights.Store // nil where they are in this process' own memory

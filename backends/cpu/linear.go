@@ -81,9 +81,10 @@ func (e *engine) packMatrix(t *tensor, transposed bool) *kernels.Packed {
 	if transposed {
 		k, n = n, k
 	}
-	m := e.keep(fmt.Sprint("MatMul", k, n, transposed), t.raw)
+	p := e.precision.ofWeights()
+	m := e.keep(fmt.Sprint("MatMul", k, n, transposed, p), t.raw)
 	b := kernels.Matrix{Data: view[float32](t), K: k, N: n, Stride: t.shape[1], Transposed: transposed}
-	return m.PackB(b, kernels.FP32)
+	return m.PackB(b, p)
 }
 
 func (w weighted) kernel(r *run, in, out []*tensor) error {

@@ -210,9 +210,12 @@ func TestOptions(t *testing.T) {
 		{"no threads", Options{}, map[string]string{"threads": "0"}, `threads "0"`},
 		{"threads in words", Options{}, map[string]string{"threads": "two"}, `threads "two"`},
 		{"too many threads", Options{}, map[string]string{"threads": "1000000"}, "1024"},
+		{"a precision", Options{}, map[string]string{"precision": "bf16"}, ""},
+		{"one that is over that of the backend", Options{Precision: 77}, map[string]string{"precision": "fp32"}, ""},
+		{"unknown precision", Options{}, map[string]string{"precision": "fp16"}, `precision "fp16": use fp32, bf16 or int8`},
 		{"unknown level", Options{}, map[string]string{"cpu_level": "mmx"}, "mmx"},
 		{"unknown level of the backend", Options{Level: "mmx"}, nil, "mmx"},
-		{"unknown key", Options{}, map[string]string{"thread": "2"}, "threads and cpu_level"},
+		{"unknown key", Options{}, map[string]string{"thread": "2"}, "threads, precision and cpu_level"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 func buildProduct(n *node) (kernel, error) {
 	p := batched{
 		permA: attribute[[]int](n, permA, nil), permB: attribute[[]int](n, permB, nil), permOut: attribute[[]int](n, permOut, nil),
-		alpha: n.float(scale, 1),
+		alpha: n.float(scale, 1), precision: n.engine.precision.ofValues(),
 	}
 	return p.kernel, nil
 }
@@ -27,6 +27,7 @@ func buildProduct(n *node) (kernel, error) {
 type batched struct {
 	permA, permB, permOut []int // nil for the order as it is
 	alpha                 float32
+	precision             kernels.Precision
 }
 
 // strided is a tensor whose dimensions may stand in memory in another order.
@@ -110,7 +111,7 @@ func (b batched) kernel(r *run, in, out []*tensor) error {
 	}
 	x.asMatrix(true)
 	y.asMatrix(false)
-	g := kernels.BatchGemm{M: s.m, N: s.n, K: s.k, Alpha: b.alpha}
+	g := kernels.BatchGemm{M: s.m, N: s.n, K: s.k, Alpha: b.alpha, Precision: b.precision}
 	if g.A, err = r.dense(&x); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ func buildRecurrent(n *node) (kernel, error) {
 	c := recurrence{
 		cell: cells[n.Op], clip: n.float("clip", 0), batchFirst: n.int("layout", 0) != 0,
 		coupled: n.int("input_forget", 0) != 0, resetAfter: n.int("linear_before_reset", 0) != 0,
+		precision: n.engine.precision.ofWeights(),
 	}
 	switch n.string("direction", "forward") {
 	case "forward":
@@ -67,6 +68,7 @@ type recurrence struct {
 	batchFirst bool
 	coupled    bool // LSTM: the forget gate is what the input gate leaves
 	resetAfter bool // GRU: the reset gate acts on the product, not on the state
+	precision  kernels.Precision
 }
 
 // layer is one direction's weights.
@@ -89,12 +91,12 @@ func (c *recurrence) pack(w, recurring, bias *tensor) ([]layer, error) {
 	rows, in, hidden := w.shape[1], w.shape[2], recurring.shape[2]
 	for d := range layers {
 		own := view[float32](recurring)[d*rows*hidden:][:rows*hidden]
-		l := layer{input: packRows(view[float32](w)[d*rows*in:][:rows*in], rows, in)}
+		l := layer{input: c.packRows(view[float32](w)[d*rows*in:][:rows*in], rows, in)}
 		if c.gates == 3 {
-			l.hidden = packRows(own[2*hidden*hidden:], hidden, hidden)
+			l.hidden = c.packRows(own[2*hidden*hidden:], hidden, hidden)
 			own = own[:2*hidden*hidden]
 		}
-		l.gates = packRows(own, len(own)/hidden, hidden)
+		l.gates = c.packRows(own, len(own)/hidden, hidden)
 		l.bias, l.after = make([]float32, rows), make([]float32, hidden)
 		if bias != nil {
 			c.addBias(&l, view[float32](bias)[d*2*rows:][:2*rows])
@@ -105,8 +107,8 @@ func (c *recurrence) pack(w, recurring, bias *tensor) ([]layer, error) {
 }
 
 // packRows packs the transpose of n rows of k values.
-func packRows(w []float32, n, k int) *kernels.Packed {
-	return kernels.PackB(kernels.Matrix{Data: w, K: k, N: n, Stride: k, Transposed: true}, kernels.FP32)
+func (c *recurrence) packRows(w []float32, n, k int) *kernels.Packed {
+	return kernels.PackB(kernels.Matrix{Data: w, K: k, N: n, Stride: k, Transposed: true}, c.precision)
 }
 
 func (c *recurrence) addBias(l *layer, bias []float32) {
