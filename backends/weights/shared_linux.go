@@ -57,6 +57,7 @@ type shared struct {
 	end      int      // of the last record
 	complete bool     // nothing is added or looked for any more
 	err      error    // why nothing is shared any more; nil if all is well
+	huge     collapser
 }
 
 // Open returns a store in f, which other processes may have filled already or be filling now,
@@ -184,16 +185,24 @@ func (s *shared) read(f *os.File, at unsafe.Pointer) error {
 	return err
 }
 
+// mmap maps f over what is at that address or, if it is nil, where a huge page may start.
 func mmap(f *os.File, at unsafe.Pointer, size, access int) ([]byte, error) {
-	flags := unix.MAP_SHARED
-	if at != nil {
-		flags |= unix.MAP_FIXED
+	reserved := at == nil
+	if reserved {
+		var err error
+		if at, err = reserve(size); err != nil {
+			return nil, err
+		}
 	}
+	flags := unix.MAP_SHARED | unix.MAP_FIXED
 	if access == unix.PROT_READ {
 		flags |= unix.MAP_POPULATE
 	}
 	mem, err := unix.MmapPtr(int(f.Fd()), 0, at, uintptr(size), access, flags)
 	if err != nil {
+		if reserved {
+			_ = unix.MunmapPtr(at, uintptr(size))
+		}
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
 	return unsafe.Slice((*byte)(mem), size), nil
@@ -261,12 +270,14 @@ func (s *shared) finish() error {
 	if s.file == nil {
 		if s.end != len(s.mem) {
 			s.err = ErrMismatch
+			return s.err
 		}
+		s.huge.start(s.mem)
 		return s.err
 	}
 	defer s.unlock()
-	if s.err == nil {
-		_ = s.seal() // a file that is not sealed is believed by nobody
+	if s.err == nil && s.seal() == nil { // a file that is not sealed is believed by nobody
+		s.huge.start(s.mem)
 	}
 	s.err = nil
 	return nil
@@ -290,6 +301,7 @@ func (s *shared) seal() error {
 
 func (s *shared) close() {
 	s.complete = true
+	s.huge.end()
 	s.unlock()
 	if len(s.mem) > 0 {
 		_ = unix.MunmapPtr(unsafe.Pointer(&s.mem[0]), uintptr(len(s.mem)))

@@ -79,6 +79,7 @@ func (s *Store) Close() {
 // private returns memory of this process.
 func private(n int) []byte {
 	b := make([]byte, n+line-1)
+	advise(b)
 	past := int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % line)
 	return b[(line-past)%line:][:n:n]
 }
