@@ -228,7 +228,7 @@ func withCapture(s metrics.Sample, recorder *capture.Recorder) metrics.Sample {
 func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {
 	h, b := model.Stats(), batcher.Stats()
 	s := metrics.Sample{
-		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport, SharedBytes: h.SharedBytes,
+		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport, SharedBytes: h.SharedBytes, HugeBytes: model.HugeBytes(),
 		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Bounds().MaxQueueRows, InflightBatches: b.Inflight,
 		Rejected: b.Rejected, Expired: b.Expired, QuarantineRefused: ward.Refused(),
 	}

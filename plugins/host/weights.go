@@ -68,6 +68,15 @@ func (s *shelf) close() {
 	s.file, s.lease = nil, nil
 }
 
+// HugeBytes returns how much memory of an instance lies in huge pages, most of it weights.
+func (m *Model) HugeBytes() int64 {
+	pids := m.PIDs()
+	if len(pids) == 0 {
+		return 0
+	}
+	return weights.Huge(pids[0])
+}
+
 // bytes returns how much the instances share now.
 func (s *shelf) bytes() int64 {
 	s.mu.Lock()

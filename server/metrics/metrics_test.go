@@ -23,7 +23,7 @@ func scrape(t *testing.T, m *Metrics) string {
 func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 	m := New("1.2.3")
 	v := m.AddVersion("digits", "1", func() Sample {
-		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6, SharedBytes: 1000,
+		return Sample{InstancesWanted: 3, InstancesLive: 2, Restarts: 5, Hangs: 4, Transport: "shm", QuarantineRefused: 6, SharedBytes: 1000, HugeBytes: 2000,
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99,
 			Precision: "bf16", Accuracy: &catalog.Accuracy{Outputs: []catalog.OutputAccuracy{{Name: "label", Figures: []catalog.Figure{{Kind: "equal", Value: 0.5}}}}},
 			HasCapture: true, CaptureWritten: 11, CaptureDropped: 12, CaptureFailed: 13, CaptureSkipped: 14}
@@ -59,6 +59,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 		`thrum_instance_hangs_total{model="digits",version="1"} 4`,
 		`thrum_quarantine_refused_total{model="digits",version="1"} 6`,
 		`thrum_weights_shared_bytes{model="digits",version="1"} 1000`,
+		`thrum_instance_huge_bytes{model="digits",version="1"} 2000`,
 		`thrum_plugin_transport{model="digits",transport="shm",version="1"} 1`,
 		`thrum_model_precision{model="digits",precision="bf16",version="1"} 1`,
 		`thrum_golden_error{kind="equal",model="digits",output="label",version="1"} 0.5`,

@@ -32,6 +32,7 @@ type Sample struct {
 	Restarts, Hangs                uint64 // instances started in place of one that died; killed because they hung
 	Transport                      string // how tensors reach them; empty while none lives
 	SharedBytes                    int64  // weights that are in memory once for all instances
+	HugeBytes                      int64  // memory of an instance that lies in huge pages
 	QuarantineRefused              uint64 // requests refused because they had ended instances
 
 	QueuedRows, MaxQueueRows, InflightBatches int
@@ -126,6 +127,7 @@ var sampled = []struct {
 	{describe("thrum_instance_restarts_total", "Plugin processes started in place of one that died."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Restarts) }},
 	{describe("thrum_instance_hangs_total", "Plugin processes killed because they hung."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.Hangs) }},
 	{describe("thrum_weights_shared_bytes", "Weights that are in memory once for all instances of a version."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.SharedBytes) }},
+	{describe("thrum_instance_huge_bytes", "Memory of an instance that lies in huge pages, most of it weights."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.HugeBytes) }},
 	{describe("thrum_quarantine_refused_total", "Requests refused because they had ended instances before."), prometheus.CounterValue, false, func(s Sample) float64 { return float64(s.QuarantineRefused) }},
 	{describe("thrum_queue_rows", "Rows waiting."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.QueuedRows) }},
 	{describe("thrum_queue_limit_rows", "Rows that may wait."), prometheus.GaugeValue, false, func(s Sample) float64 { return float64(s.MaxQueueRows) }},
