@@ -1,131 +1,151 @@
 package cpu
 
 import (
-	"math"
+	"slices"
 
 	"github.com/thrumserve/thrum/backends"
-	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
-// buildQLinear builds QLinearMatMul and QLinearConv: the product of quantised values, exact in
-// integers, is scaled and rounded to the type of the result.
-func buildQLinear(n *node) (kernel, error) {
-	for _, i := range []int{1, 4, 6} {
+// checkQLinear refuses scales that are not FP32 and results that are not bytes.
+func checkQLinear(n *node, scales ...int) error {
+	for _, i := range scales {
 		if n.input(i) != backends.FP32 {
-			return nil, n.unsupported("a scale of %v", n.input(i))
+			return n.unsupported("a scale of %v", n.input(i))
 		}
 	}
-	// The integer operators take both factors, then both zero points.
-	exact := *n.Node
-	exact.Inputs = []*onnx.Value{n.Inputs[0], n.Inputs[3], n.Inputs[2], n.Inputs[5]}
-	exact.Op, exact.Outputs = "MatMulInteger", nil
-	f := buildMatMulInteger
-	if n.Op == "QLinearConv" {
-		exact.Op, f = "ConvInteger", buildConvInteger
+	if !isByte(n.output(0)) {
+		return n.unsupported("an output of %v", n.output(0))
 	}
-	product, err := f(&node{Node: &exact, engine: n.engine})
+	return nil
+}
+
+// roundingOf returns how sums become bytes of a scale and a zero point, which have one element
+// each. A sum's own scale is the product of a and b, of which b may have one element per column.
+func roundingOf(a float32, b []float32, scale, zero *tensor, d backends.Datatype) (kernels.Rounding, error) {
+	t, err := byteTypeOf(d, scale, zero)
+	if err != nil {
+		return kernels.Rounding{}, err
+	}
+	by := view[float32](scale)[0]
+	factors := make([]float32, len(b))
+	for i, v := range b {
+		product := a * v
+		factors[i] = product / by
+	}
+	return kernels.Rounding{Scale: factors, Zero: t.Zero, Signed: t.Signed}, nil
+}
+
+// byteTypeOf returns the type of bytes with one scale and one zero point, or none.
+func byteTypeOf(d backends.Datatype, scale, zero *tensor) (kernels.ByteType, error) {
+	t := kernels.ByteType{Signed: d == backends.Int8}
+	if scale.len() != 1 || zero != nil && zero.len() != 1 {
+		return t, backends.Errorf(backends.ErrInvalid, "a scale of shape %v with a zero point: they need one element each", scale.shape)
+	}
+	if zeros := zerosOf(zero); zeros != nil {
+		t.Zero = zeros[0]
+	}
+	return t, nil
+}
+
+// buildQLinearMatMul builds the product of quantised values, exact in integers, that is scaled
+// and rounded to the type of the result.
+func buildQLinearMatMul(n *node) (kernel, error) {
+	if err := checkQLinear(n, 1, 4, 6); err != nil {
+		return nil, err
+	}
+	p, err := byteMatMulOf(n, byteMatMul{a: 0, b: 3, zeroA: 2, zeroB: 5})
 	if err != nil {
 		return nil, err
 	}
-	q := requantizing{product: product, conv: n.Op == "QLinearConv"}
-	switch d := n.output(0); d {
-	case backends.Uint8:
-		q.round = rounding[uint8](0, math.MaxUint8)
-	case backends.Int8:
-		q.round = rounding[int8](math.MinInt8, math.MaxInt8)
-	default:
-		return nil, n.unsupported("an output of %v", d)
-	}
-	q.dtype = n.output(0)
-	return q.kernel, nil
-}
-
-type requantizing struct {
-	product kernel
-	conv    bool
-	dtype   backends.Datatype
-	round   func(out, zero *tensor, values []float64)
-}
-
-func (q requantizing) kernel(r *run, in, out []*tensor) error {
-	sums := r.scratch()
-	if err := q.product(r, []*tensor{in[0], in[3], in[2], in[5]}, []*tensor{sums}); err != nil {
-		return err
-	}
-	if in[1].len() != 1 && q.conv || in[6].len() != 1 || in[7].len() != 1 {
-		return backends.Errorf(backends.ErrInvalid, "scales of shapes %v, %v and %v, zero point of shape %v", in[1].shape, in[4].shape, in[6].shape, in[7].shape)
-	}
-	values := make([]float64, sums.len())
-	for i, v := range view[int32](sums) {
-		values[i] = float64(v)
-	}
-	if q.conv && len(in) > 8 && in[8] != nil {
-		if err := q.addBias(values, sums, in[8]); err != nil {
+	d := n.output(0)
+	return func(r *run, in, out []*tensor) error {
+		s, err := p.sizes(in)
+		if err != nil {
 			return err
 		}
-	}
-	if err := q.scale(values, sums.shape, in); err != nil {
-		return err
-	}
-	if err := r.makeTensor(out[0], q.dtype, sums.shape); err != nil {
-		return err
-	}
-	q.round(out[0], in[7], values)
-	return nil
-}
-
-func (q requantizing) addBias(values []float64, sums, bias *tensor) error {
-	if bias.len() != sums.shape[1] {
-		return backends.Errorf(backends.ErrInvalid, "a bias of shape %v for %d filters", bias.shape, sums.shape[1])
-	}
-	inner := product(sums.shape[2:])
-	for i := range values {
-		values[i] += float64(view[int32](bias)[i/inner%sums.shape[1]])
-	}
-	return nil
-}
-
-// scale multiplies the sums by the scales of both factors and divides them by the result's.
-func (q requantizing) scale(values []float64, shape []int, in []*tensor) error {
-	rows, err := q.spread(in[1], shape, len(shape)-2)
-	if err != nil {
-		return err
-	}
-	at := len(shape) - 1
-	if q.conv {
-		at = 1
-	}
-	cols, err := q.spread(in[4], shape, at)
-	if err != nil {
-		return err
-	}
-	by := float64(view[float32](in[6])[0])
-	for i := range values {
-		values[i] *= float64(rows(i)) * float64(cols(i)) / by
-	}
-	return nil
-}
-
-// spread returns the scale of each element: one for all, or one for each index of a dimension.
-func (q requantizing) spread(t *tensor, shape []int, d int) (func(i int) float32, error) {
-	all := view[float32](t)
-	if len(all) == 1 {
-		return func(int) float32 { return all[0] }, nil
-	}
-	if d < 0 || len(all) != shape[d] {
-		return nil, backends.Errorf(backends.ErrInvalid, "scales of shape %v for a result of shape %v", t.shape, shape)
-	}
-	inner := product(shape[d+1:])
-	return func(i int) float32 { return all[i/inner%shape[d]] }, nil
-}
-
-// rounding returns the function that rounds values to integers around a zero point.
-func rounding[T integer](low, high float64) func(out, zero *tensor, values []float64) {
-	return func(out, zero *tensor, values []float64) {
-		middle := float64(view[T](zero)[0])
-		dst := view[T](out)
-		for i, v := range values {
-			dst[i] = T(max(low, min(high, math.RoundToEven(v)+middle)))
+		rows, cols := view[float32](in[1]), view[float32](in[4])
+		if len(cols) != 1 && len(cols) != s.n || len(rows) != 1 && (len(rows) == 0 || s.m%len(rows) != 0) {
+			return backends.Errorf(backends.ErrInvalid, "scales of shapes %v and %v for products of %d x %d", in[1].shape, in[4].shape, s.m, s.n)
 		}
+		rounding, err := roundingOf(rows[0], cols, in[6], in[7], d)
+		if err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], d, s.out); err != nil {
+			return err
+		}
+		return p.each(in, s, func(g kernels.ByteGemm, at int) {
+			c := out[0].raw[at:]
+			if len(rows) == 1 {
+				g.Bytes(r.engine.pool, c, s.n, rounding)
+				return
+			}
+			eachRow(g, func(i int, row kernels.ByteGemm) {
+				rounding, _ := roundingOf(rows[i%len(rows)], cols, in[6], in[7], d)
+				row.Bytes(r.engine.pool, c[i*s.n:], s.n, rounding)
+			})
+		})
+	}, nil
+}
+
+// eachRow calls f for the product of each row.
+func eachRow(g kernels.ByteGemm, f func(i int, row kernels.ByteGemm)) {
+	for i := range g.M {
+		row := g
+		row.M, row.A.Data = 1, g.A.Data[i*g.A.Stride:]
+		if len(g.A.Zero) > 1 {
+			row.A.Zero = g.A.Zero[i : i+1]
+		}
+		f(i, row)
 	}
+}
+
+// buildQLinearConv builds the convolution of quantised values, exact in integers, that is scaled
+// and rounded to the type of the result.
+func buildQLinearConv(n *node) (kernel, error) {
+	if err := checkQLinear(n, 1, 4, 6); err != nil {
+		return nil, err
+	}
+	p, err := byteConvOf(n, byteConv{x: 0, w: 3, zeroX: 2, zeroW: 5})
+	if err != nil {
+		return nil, err
+	}
+	d := n.output(0)
+	return func(r *run, in, out []*tensor) error {
+		c, shape, err := p.prepare(r, in)
+		if err != nil {
+			return err
+		}
+		filters := view[float32](in[4])
+		if in[1].len() != 1 || len(filters) != 1 && len(filters) != shape[1] {
+			return backends.Errorf(backends.ErrInvalid, "scales of shapes %v and %v for %d filters", in[1].shape, in[4].shape, shape[1])
+		}
+		rounding, err := roundingOf(view[float32](in[1])[0], filters, in[6], in[7], d)
+		if err != nil {
+			return err
+		}
+		if c.Bias, err = sumsBias(optional(in, 8), shape[1]); err != nil {
+			return err
+		}
+		if err := r.makeTensor(out[0], d, shape); err != nil {
+			return err
+		}
+		c.Bytes(r.engine.pool, out[0].raw, rounding)
+		return nil
+	}, nil
+}
+
+// sumsBias returns the elements of a bias of n sums, nil if it is left out.
+func sumsBias(t *tensor, n int) ([]int32, error) {
+	if t == nil {
+		return nil, nil
+	}
+	if t.dtype != backends.Int32 || t.len() != n && t.len() != 1 {
+		return nil, backends.Errorf(backends.ErrInvalid, "a bias of shape %v of %v for %d sums of INT32", t.shape, t.dtype, n)
+	}
+	if t.len() < n {
+		return slices.Repeat(view[int32](t), n), nil
+	}
+	return view[int32](t), nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
 // scaling is how a quantised tensor's scale and zero point spread over it.
@@ -49,16 +50,87 @@ func buildQuantizeLinear(n *node) (kernel, error) {
 	}
 	s := scalingOf(n)
 	switch d := n.output(0); d {
-	case backends.Uint8:
-		return quantizing[uint8](s, d, 0, math.MaxUint8), nil
-	case backends.Int8:
-		return quantizing[int8](s, d, math.MinInt8, math.MaxInt8), nil
+	case backends.Uint8, backends.Int8:
+		return s.quantizingBytes(d), nil
 	case backends.Uint16:
 		return quantizing[uint16](s, d, 0, math.MaxUint16), nil
 	case backends.Int16:
 		return quantizing[int16](s, d, math.MinInt16, math.MaxInt16), nil
 	}
 	return nil, n.unsupported("an output of %v", n.output(0))
+}
+
+// quantizingBytes is quantizing to bytes.
+func (s scaling) quantizingBytes(d backends.Datatype) kernel {
+	other := quantizing[uint8](s, d, 0, math.MaxUint8)
+	if d == backends.Int8 {
+		other = quantizing[int8](s, d, math.MinInt8, math.MaxInt8)
+	}
+	return func(r *run, in, out []*tensor) error {
+		types, inner, err := s.stretches(in, d)
+		if err != nil {
+			return err
+		}
+		if types == nil {
+			return other(r, in, out)
+		}
+		if err := r.makeTensor(out[0], d, in[0].shape); err != nil {
+			return err
+		}
+		src, dst, scales := view[float32](in[0]), out[0].raw, view[float32](in[1])
+		r.forStretches(len(src), inner, func(lo, hi int) {
+			i := lo / inner % len(types)
+			types[i].Quantize(dst[lo:hi], src[lo:hi], scales[i])
+		})
+		return nil
+	}
+}
+
+// stretches returns the types of bytes that follow each other in in[0], or in the result of the
+// quantisation of it, each for inner elements: one type, or one per index along the axis. It returns
+// nil where scales change from element to element or along blocks.
+func (s scaling) stretches(in []*tensor, d backends.Datatype) (types []kernels.ByteType, inner int, err error) {
+	x, n := in[0], in[1].len()
+	if s.block != 0 || n == 0 || x.len() == 0 {
+		return nil, 0, nil
+	}
+	inner = x.len()
+	if n > 1 {
+		a, err := axis(s.axis, x.rank())
+		if err != nil {
+			return nil, 0, err
+		}
+		inner = product(x.shape[a+1:])
+		if in[1].rank() != 1 || x.shape[a] != n || inner < 16 {
+			return nil, 0, nil
+		}
+	}
+	zero := optional(in, 2)
+	if zero != nil && zero.len() != n {
+		return nil, 0, backends.Errorf(backends.ErrInvalid, "zero points of shape %v for scales of shape %v", zero.shape, in[1].shape)
+	}
+	zeros := zerosOf(zero)
+	types = make([]kernels.ByteType, n)
+	for i := range types {
+		types[i].Signed = d == backends.Int8
+		if zeros != nil {
+			types[i].Zero = zeros[i]
+		}
+	}
+	return types, inner, nil
+}
+
+// forStretches splits n elements over the threads, none of the parts with elements of two stretches.
+func (r *run) forStretches(n, inner int, f func(lo, hi int)) {
+	if inner == n {
+		r.engine.pool.For(n, elementGrain, f)
+		return
+	}
+	r.engine.pool.For(n/inner, 1+elementGrain/inner, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			f(i*inner, (i+1)*inner)
+		}
+	})
 }
 
 func quantizing[T integer](s scaling, d backends.Datatype, low, high float64) kernel {
@@ -104,10 +176,8 @@ func buildDequantizeLinear(n *node) (kernel, error) {
 	}
 	s := scalingOf(n)
 	switch n.input(0) {
-	case backends.Uint8:
-		return dequantizing[uint8](s), nil
-	case backends.Int8:
-		return dequantizing[int8](s), nil
+	case backends.Uint8, backends.Int8:
+		return s.dequantizingBytes(n.input(0)), nil
 	case backends.Uint16:
 		return dequantizing[uint16](s), nil
 	case backends.Int16:
@@ -116,6 +186,32 @@ func buildDequantizeLinear(n *node) (kernel, error) {
 		return dequantizing[int32](s), nil
 	}
 	return nil, n.unsupported("an input of %v", n.input(0))
+}
+
+// dequantizingBytes is dequantizing from bytes.
+func (s scaling) dequantizingBytes(d backends.Datatype) kernel {
+	other := dequantizing[uint8](s)
+	if d == backends.Int8 {
+		other = dequantizing[int8](s)
+	}
+	return func(r *run, in, out []*tensor) error {
+		types, inner, err := s.stretches(in, d)
+		if err != nil {
+			return err
+		}
+		if types == nil {
+			return other(r, in, out)
+		}
+		if err := r.makeTensor(out[0], backends.FP32, in[0].shape); err != nil {
+			return err
+		}
+		src, dst, scales := in[0].raw, view[float32](out[0]), view[float32](in[1])
+		r.forStretches(len(dst), inner, func(lo, hi int) {
+			i := lo / inner % len(types)
+			types[i].Dequantize(dst[lo:hi], src[lo:hi], scales[i])
+		})
+		return nil
+	}
 }
 
 func dequantizing[T integer](s scaling) kernel {
@@ -148,7 +244,8 @@ func dequantizing[T integer](s scaling) kernel {
 // themselves need.
 func buildDynamicQuantizeLinear(*node) (kernel, error) {
 	return func(r *run, in, out []*tensor) error {
-		scale, zero := dynamicScale(view[float32](in[0]))
+		values := view[float32](in[0])
+		scale, zero := dynamicScale(values)
 		scales, zeros := orScratch(r, out, 1), orScratch(r, out, 2)
 		if err := r.makeTensor(scales, backends.FP32, nil); err != nil {
 			return err
@@ -157,17 +254,23 @@ func buildDynamicQuantizeLinear(*node) (kernel, error) {
 			return err
 		}
 		view[float32](scales)[0], zeros.raw[0] = scale, zero
-		k := quantizing[uint8](scaling{}, backends.Uint8, 0, math.MaxUint8)
-		return k(r, []*tensor{in[0], scales, zeros}, out)
+		if err := r.makeTensor(out[0], backends.Uint8, in[0].shape); err != nil {
+			return err
+		}
+		dst := out[0].raw
+		r.engine.pool.For(len(values), elementGrain, func(lo, hi int) {
+			kernels.ByteType{Zero: int32(zero)}.Quantize(dst[lo:hi], values[lo:hi], scale)
+		})
+		return nil
 	}, nil
 }
 
 // dynamicScale returns the scale and zero point that spread values and zero over a byte.
 func dynamicScale(values []float32) (scale float32, zero uint8) {
-	low, high := float32(0), float32(0)
-	for _, v := range values {
-		low, high = min(low, v), max(high, v)
-	}
+	var bounds [2]float32
+	kernels.MinRows(bounds[:1], values, len(values))
+	kernels.MaxRows(bounds[1:], values, len(values))
+	low, high := min(bounds[0], 0), max(bounds[1], 0)
 	scale = (high - low) / 255
 	if scale == 0 {
 		return 1, 0
