@@ -34,7 +34,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(serve(), loadtestCommand(), plugin())
+	c.AddCommand(serve(), loadtestCommand(), precisionCommand(), plugin())
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: `%s --help` lists the flags", err, c.CommandPath())
 	})

@@ -507,3 +507,108 @@ func TestServeRefusesALevelThatThisProcessorLacks(t *testing.T) {
 		t.Errorf("serve = %v, %s", err, out)
 	}
 }
+
+// TestServeTellsWhatALowerPrecisionCosts serves a model at two and one that is too far from its
+// golden set to be served.
+func TestServeTellsWhatALowerPrecisionCosts(t *testing.T) {
+	root := copyModels(t, "digits")
+	for name, options := range map[string]string{
+		"half":     "options: {precision: bf16}",
+		"bytes":    "options: {precision: int8}",
+		"unproven": "options: {precision: bf16}",
+		"strict":   "golden: {min_cosine: 0.99999999999}\noptions: {precision: int8}",
+		"top1":     "golden: {min_top1: 1}\noptions: {precision: bf16}",
+		"inert":    "golden: {min_top1: 1}",
+		"tree":     "options: {precision: bf16}",
+		"unknown":  "options: {precision: fp8}",
+	} {
+		from := map[string]string{"tree": "tumor"}[name]
+		if from == "" {
+			from = "digits"
+		}
+		dir := filepath.Join(root, name)
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join("examples/models", from))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "model.yaml"), []byte(options), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if name == "unproven" || name == "inert" {
+			if err := os.Remove(filepath.Join(dir, "1", "golden.json")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := startServer(t, root, "--control", "none")
+	for model, want := range map[string]string{
+		"digits":   `"parameters":\{"precision":"fp32","golden":\{"measured":true,"reference":"onnxruntime [0-9.]+","cases":[0-9]+,"outputs":\{"label":\{"equal":1\}`,
+		"half":     `"precision":"bf16","golden":\{"measured":true,.*"probabilities":\{"distance":0\.0[0-9]+,"max_abs":`,
+		"bytes":    `"precision":"int8","golden":\{"measured":true,.*"min_cosine":0\.99[0-9]+,"top1":`,
+		"unproven": `"parameters":\{"precision":"bf16","golden":\{"measured":false\}\}`,
+		"top1":     `"top1":1`,
+	} {
+		if status, text := p.get(p.http + "/v2/models/" + model + "/versions/1"); status != 200 || !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("%s: %d %s, want %s", model, status, text, want)
+		}
+	}
+	_, index := p.post("/v2/repository/index", "")
+	for model, want := range map[string]string{
+		"strict":  `golden set: output \\"probabilities\\": distance is [0-9.e-]+ at precision int8, and must be at most [0-9.e-]+: use a higher precision, or lower golden.min_cosine in model.yaml`,
+		"inert":   `golden does nothing: there is no golden set`,
+		"tree":    `precision bf16 does nothing`,
+		"unknown": `precision \\"fp8\\": use fp32, bf16 or int8`,
+	} {
+		if !regexp.MustCompile(`"name":"` + model + `","version":"1","state":"UNAVAILABLE","reason":"[^}]*` + want).MatchString(index) {
+			t.Errorf("the index does not say of %s %s: %s", model, want, index)
+		}
+	}
+	_, text := p.get(p.admin + "/metrics")
+	for _, want := range []string{
+		`thrum_model_precision{model="half",precision="bf16",version="1"} 1`,
+		`thrum_golden_error{kind="equal",model="half",output="label",version="1"} 1`,
+		`thrum_golden_error{kind="max_abs",model="bytes",output="probabilities",version="1"} 0.`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	if strings.Contains(text, `thrum_golden_error{kind="max_abs",model="unproven"`) {
+		t.Error("the metrics have an error that was not measured")
+	}
+	p.stop()
+	for _, want := range []string{
+		`level=WARN msg="answers are not measured at this precision: there is no golden set" model=unproven version=1 precision=bf16`,
+		`msg="answers measured on the golden set" model=half version=1 precision=bf16 reference="onnxruntime`,
+		`probabilities.min_cosine=`,
+	} {
+		if !strings.Contains(p.seen.String(), want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+}
+
+func TestPrecisionMeasuresModels(t *testing.T) {
+	bare := copyModels(t, "digits")
+	if err := os.Remove(filepath.Join(bare, "digits", "1", "golden.json")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := thrum("precision", "examples/models/digits", "examples/models/tumor", filepath.Join(bare, "digits")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("precision = %v, %s", err, out)
+	}
+	for _, want := range []string{
+		`MODEL +PRECISION +OUTPUT +max_abs +max_rel +distance +min_cosine +top1 +equal`,
+		`examples/models/digits +fp32 +label +- +- +- +- +- +1`,
+		`examples/models/digits +bf16 +probabilities +0\.0\d+ .* 1 +-`,
+		`examples/models/digits +int8 +probabilities +0\.\d+ `,
+		`examples/models/tumor +int8 .* not served: .*precision int8 does nothing`,
+		`digits +bf16 .* not measured: it has no golden set`,
+	} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("the table lacks %s:\n%s", want, out)
+		}
+	}
+	if out, err := thrum("precision", "--cpu-level", "mmx", "examples/models/digits").CombinedOutput(); err == nil || !strings.Contains(string(out), `cpu_level "mmx"`) {
+		t.Errorf("precision = %v, %s", err, out)
+	}
+}
