@@ -18,8 +18,9 @@ const maxRecords = 8
 // outputs wanted.
 type bucket struct {
 	key     []int
-	wanted  []int  // outputs, by index
-	needed  []bool // the steps that they need; nil for all
+	wanted  []int                   // outputs, by index
+	needed  []bool                  // the steps that they need; nil for all
+	special atomic.Pointer[special] // nil before the first execution
 	layout  atomic.Pointer[layout]
 	records atomic.Int32 // how many layouts there were
 }

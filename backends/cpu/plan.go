@@ -32,6 +32,8 @@ type plan struct {
 	varying   []int           // all other slots
 	inputs    []named
 	outputs   []named
+	fixed     []bool // steps whose results depend on the shapes of the inputs alone
+	kept      []bool // their results that others read
 	buckets   buckets
 	arenas    atomic.Int64 // bytes of all arenas
 }
@@ -67,6 +69,7 @@ func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
 		}
 	}
 	p.findLastUses()
+	p.findFixed()
 	p.number(p.steps)
 	return p, nil
 }
@@ -229,13 +232,31 @@ func (p *plan) compute(ctx context.Context, r *run, in backends.Batch, a *answer
 	}
 	r.begin(l, a)
 	r.ctx, r.iterations = ctx, 0
-	if err := r.steps(p.steps, k.needed); err != nil {
+	if err := p.follow(r, k); err != nil {
 		return err
 	}
 	for _, o := range k.wanted {
 		a.add(p.outputs[o].name, &r.values[p.outputs[o].slot])
 	}
 	p.learn(r, k)
+	return nil
+}
+
+// follow runs the steps that k needs: all of them the first time, when what depends on shapes alone
+// is found out.
+func (p *plan) follow(r *run, k *bucket) error {
+	if s := k.special.Load(); s != nil {
+		s.set(r)
+		return r.steps(p.steps, s.needed)
+	}
+	w := &watch{constants: map[int]tensor{}}
+	r.watch = func(s *step) { p.saw(r, w, s) }
+	defer func() { r.watch = nil }()
+	if err := r.steps(p.steps, k.needed); err != nil {
+		return err
+	}
+	r.lost = true // what it takes without those steps is for the next one to record
+	k.special.Store(p.specialise(w, k))
 	return nil
 }
 
@@ -267,6 +288,9 @@ func (p *plan) bucket(r *run, names []string) *bucket {
 		k.wanted = append(k.wanted, p.output(name))
 	}
 	k.needed = p.needed(k.wanted)
+	if !slices.Contains(p.fixed, true) {
+		k.special.Store(&special{needed: k.needed})
+	}
 	p.buckets.add(k)
 	return k
 }

@@ -39,7 +39,8 @@ type run struct {
 	out    []*tensor
 	limit  int // bytes of the largest value allowed
 
-	iterations int // of loops, in the execution under way
+	iterations int         // of loops, in the execution under way
+	watch      func(*step) // called after each step; may be nil
 
 	memory
 	workspace
@@ -151,6 +152,9 @@ func (r *run) steps(all []step, needed []bool) error {
 		mark := r.mark()
 		if err := r.do(&all[i]); err != nil {
 			return err
+		}
+		if r.watch != nil {
+			r.watch(&all[i])
 		}
 		r.dropTemps()
 		r.reset(mark)
