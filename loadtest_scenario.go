@@ -188,6 +188,9 @@ func mlperf(m scenario.MLPerf) *cobra.Command {
 	}
 	c := command(m.Name+" --model NAME", strings.ToUpper(m.Description[:1])+m.Description[1:], example, &l,
 		func(c *cobra.Command, s *loadtest.Session, _ []string) error {
+			if err := rowsFit(s, m); err != nil {
+				return err
+			}
 			l.rule = ""
 			load := loadtest.Load{Concurrency: concurrency, Duration: duration}
 			if !m.Closed {
@@ -219,8 +222,22 @@ func mlperf(m scenario.MLPerf) *cobra.Command {
 		rows = 32
 	}
 	l.Generated.Rows = rows
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if m.Rows > 0 && l.Generated.Rows != m.Rows {
+			return invalid(fmt.Errorf("--rows and %s contradict each other: its requests have %d: leave --rows out", m.Name, m.Rows))
+		}
+		return nil
+	}
 	c.Flags().Lookup("rows").DefValue = fmt.Sprint(rows)
 	return c
+}
+
+// rowsFit reports requests that are not those of a scenario.
+func rowsFit(s *loadtest.Session, m scenario.MLPerf) error {
+	if least, most := s.Rows(); m.Rows > 0 && (least != m.Rows || most != m.Rows) {
+		return fmt.Errorf("%s sends requests of %d rows, and these have %d to %d (%s): it takes a model and inputs of as many", m.Name, m.Rows, least, most, s.Inputs())
+	}
+	return nil
 }
 
 func (l *loadFlags) figure(c *cobra.Command, s *loadtest.Session, m scenario.MLPerf, load loadtest.Load) error {

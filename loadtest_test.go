@@ -143,6 +143,33 @@ func TestLoadtestReportsOfAFileThatWasCut(t *testing.T) {
 	}
 }
 
+func TestScenarioRefusesRowsThatAreNotItsOwn(t *testing.T) {
+	models := t.TempDir()
+	if err := os.CopyFS(filepath.Join(models, "digits"), os.DirFS("examples/models/digits")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(models, "digits", "model.yaml"), []byte("backend: cpu\nbatching: {max_rows: 1}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startServer(t, models)
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"as the user wants them", []string{"multistream", "--rows", "1"}, "--rows and multistream contradict each other: its requests have 8"},
+		{"as the user wants them", []string{"singlestream", "--rows", "2"}, "--rows and singlestream contradict each other: its requests have 1"},
+		{"as the inputs have them", []string{"multistream", "--input", "golden:examples/models/digits"}, "8 rows"},
+		{"more than the model takes", []string{"multistream"}, "at most 1"},
+		{"more than the model takes, nothing compared", []string{"multistream", "--check", "0"}, "at most 1"},
+	} {
+		code, text := end(t, append([]string{"loadtest", "scenario"}, append(c.args, "--url", p.http, "--model", "digits", "--duration", "1s")...)...)
+		if code != 2 || !strings.Contains(text, c.want) || strings.Contains(text, "offered") {
+			t.Errorf("%s: ends with %d, want 2 and %q, and nothing measured:\n%s", c.name, code, c.want, text)
+		}
+	}
+}
+
 func TestLoadtestMeasuresAModelByItself(t *testing.T) {
 	code, text := end(t, "loadtest", "--model-only", "examples/models/digits", "--rate", "50", "--duration", "1s", "--check", "1", "--input", "golden:examples/models/digits")
 	if !believable(code) || !strings.Contains(text, "the model by itself") || strings.Contains(text, "are wrong") {

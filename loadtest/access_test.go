@@ -85,6 +85,9 @@ func TestAttackWithHeadersAndTLS(t *testing.T) {
 		if all.Count(result.OK) != 10 || all.Total() != 10 || run.Server.Checked != 10 {
 			t.Errorf("TLS %v: %d of %d OK, causes %v", secure, all.Count(result.OK), all.Total(), run.Causes)
 		}
+		if run.Generator.Spread != secure {
+			t.Errorf("TLS %v: the generator says of its goroutines %v", secure, run.Generator.Spread)
+		}
 		if _, known := run.Server.HitRatio(); !known {
 			t.Errorf("TLS %v: nothing is known of the metrics beside the model, which want the header, too", secure)
 		}
@@ -114,7 +117,7 @@ func TestCausesAreMasked(t *testing.T) {
 	s := newServer(t)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			w.WriteHeader(http.StatusForbidden)
+			w.WriteHeader(http.StatusInternalServerError)
 			fmt.Fprintf(w, "%s may not", r.Header.Get("Authorization"))
 			return
 		}
@@ -122,7 +125,7 @@ func TestCausesAreMasked(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	run := attacked(t, Options{URL: front.URL, Model: "m", Access: access(t, "Authorization: "+secret)})
-	if got := run.Causes[result.Failed]; got != "status 403: *** may not" {
+	if got := run.Causes[result.Failed]; got != "status 500: *** may not" {
 		t.Errorf("cause %q, want it masked", got)
 	}
 }

@@ -211,12 +211,9 @@ func (s *Session) over(c Cache) *attack.HTTP {
 	return &attack.HTTP{URL: s.options.URL + oip.ModelPath(s.options.Model, s.options.Version) + "/infer", Header: header, TLS: s.options.TLS}
 }
 
-// ask gets the offline answers, one request at a time before the run, past the cache: it would know
-// them all in the run.
+// ask gets the offline answers that the inputs do not bring, one request at a time before the run,
+// past the cache: it would know them all in the run. If there are none to get it tries one.
 func (s *Session) ask(ctx context.Context) error {
-	if s.options.Check == 0 {
-		return nil
-	}
 	target := s.target
 	if s.options.Direct == nil {
 		target = s.over(Bypass)
@@ -226,8 +223,38 @@ func (s *Session) ask(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	if s.options.Check == 0 || s.set.Cases[0].Want != nil {
+		err = s.try(conn)
+	}
+	if err != nil || s.options.Check == 0 {
+		return err
+	}
 	s.answers, err = s.set.Ask(ctx, conn, s.requests, s.options.Timeout)
 	return err
+}
+
+// try sends the first request to see whether it is one that the server takes at all: with more rows than
+// it allows, or without its permission, a run would be nothing but errors.
+func (s *Session) try(conn attack.Conn) error {
+	reply, err := conn.Do(&s.requests[0], time.Now().Add(s.options.Timeout))
+	if err != nil {
+		return nil // the run will show it
+	}
+	switch reply.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return fmt.Errorf("%s: %s, sent alone before the run, is refused: %d %s: %.200s", s.set.Source, s.set.Cases[0].Name, reply.Status, http.StatusText(reply.Status), reply.Body)
+	}
+	return nil
+}
+
+// Rows returns how many rows the requests have at least and at most.
+func (s *Session) Rows() (least, most int) {
+	least = s.requests[0].Rows
+	for _, r := range s.requests {
+		least, most = min(least, r.Rows), max(most, r.Rows)
+	}
+	return least, most
 }
 
 // metricsPort is where thrum and Triton have their metrics, beside HTTP on 8000.
@@ -273,11 +300,11 @@ func (s *Session) Warnings() []string { return s.set.Warnings }
 
 // Replay returns the schedule of the captured requests, speed times as fast as they came.
 func (s *Session) Replay(speed float64) (schedule.Schedule, error) {
-	offsets, err := s.set.Offsets(speed)
+	offsets, err := s.set.Offsets()
 	if err != nil {
 		return schedule.Schedule{}, err
 	}
-	return schedule.Trace(offsets, 1)
+	return schedule.Trace(offsets, speed)
 }
 
 // Load is one attack: a schedule or a closed loop.
@@ -326,7 +353,7 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 	if after, ok := s.Facts(context.WithoutCancel(ctx)); ok && known {
 		checked := run.Server.Checked
 		run.Server = after.Since(before)
-		run.Server.Checked = checked
+		run.Server.Checked, run.Server.Metrics = checked, true
 	}
 	asked := s.Asked()
 	asked.Profile, asked.Closed, asked.Seed, asked.Connections = run.Asked.Profile, run.Asked.Closed, run.Asked.Seed, run.Asked.Connections

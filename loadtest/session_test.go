@@ -215,6 +215,19 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: Open = %v, want %q in it", c.name, err, c.want)
 		}
 	}
+	picky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			http.Error(w, "1 row, at most 0", http.StatusBadRequest)
+			return
+		}
+		s.Config.Handler.ServeHTTP(w, r)
+	}))
+	defer picky.Close()
+	for _, check := range []float64{0, 1} {
+		if _, err := Open(t.Context(), Options{URL: picky.URL, Model: "m", Check: check}); err == nil || !strings.Contains(err.Error(), "1 row, at most 0") {
+			t.Errorf("Open at a server that refuses every request, of which %v are compared, = %v, want what it says", check, err)
+		}
+	}
 	ok, err := Open(t.Context(), Options{URL: s.URL, Model: "m"})
 	if err != nil {
 		t.Fatal(err)

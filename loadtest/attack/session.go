@@ -37,6 +37,7 @@ type session struct {
 	seen    []result.Window
 	reason  atomic.Pointer[string] // to stop, by the caller
 	wake    func()                 // ends the generator's wait
+	spread  bool                   // over goroutines
 	stopped string
 	stopAt  time.Duration
 
@@ -257,7 +258,7 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 			Connections: s.Options.Connections, Timeout: s.Options.Timeout, WarmUp: s.warmUp(),
 		},
 		Began: s.began, Took: now, Windows: s.seen, Steps: s.counted(end), Stopped: s.stopped,
-		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Queued: s.queued, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu},
+		Generator: result.Generator{Sent: s.recorder.sent, Late: s.late, Queued: s.queued, Dropped: s.dropped, Delay: s.delay, CPU: processCPU() - s.cpu, Spread: s.spread},
 		Server:    result.Server{Checked: s.checked},
 	}
 	for o, cause := range s.causes {

@@ -46,6 +46,7 @@ func attackWith(ctx context.Context, s *session, sl sleeper) (use float64, err e
 	if err := first.Close(); err != nil {
 		return 0, err
 	}
+	s.spread = true
 	c := &crew{ctx: ctx, sleeper: sl, session: s}
 	defer context.AfterFunc(ctx, c.ring)()
 	s.wake = c.ring

@@ -25,7 +25,8 @@ type Facts struct {
 	Goroutines uint64
 	Files      uint64 // open descriptors
 	Hits       uint64 // requests that reached no model: the answer was in the cache, or on its way there
-	Lookups    uint64 // requests to a model with a cache
+	Lookups    uint64 // requests for which a cache was asked
+	Bypassed   uint64 // requests to a model with a cache that went past it, as they asked
 	Batches    uint64
 	BatchRows  uint64
 	Queue      time.Duration
@@ -39,6 +40,7 @@ func (f Facts) Since(before Facts) result.Server {
 		Memory:    max(f.Memory, before.Memory),
 		Hits:      less(f.Hits, before.Hits),
 		Lookups:   less(f.Lookups, before.Lookups),
+		Bypassed:  less(f.Bypassed, before.Bypassed),
 		Batches:   less(f.Batches, before.Batches),
 		BatchRows: less(f.BatchRows, before.BatchRows),
 		Queue:     max(f.Queue-before.Queue, 0),
@@ -176,10 +178,15 @@ func (f *Facts) add(s sample) {
 	case "go_goroutines":
 		f.Goroutines = s.count()
 	case "thrum_cache_requests_total":
-		if outcome := s.label("outcome"); outcome == "hit" || outcome == "shared" {
+		switch s.label("outcome") {
+		case "bypass":
+			f.Bypassed += s.count()
+		case "hit", "shared":
 			f.Hits += s.count()
+			f.Lookups += s.count()
+		default:
+			f.Lookups += s.count()
 		}
-		f.Lookups += s.count()
 	case "thrum_batch_rows_count":
 		f.Batches += s.count()
 	case "thrum_batch_rows_sum":

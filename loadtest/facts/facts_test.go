@@ -21,6 +21,7 @@ thrum_batch_rows_count{model="a",version="1"} 10
 thrum_batch_rows_count{model="b",version="1"} 1000
 thrum_cache_requests_total{model="a",outcome="hit",version="1"} 30
 thrum_cache_requests_total{model="a",outcome="shared",version="1"} 2
+thrum_cache_requests_total{model="a",outcome="miss",version="1"} 5
 thrum_cache_requests_total{model="a",outcome="bypass",version="2"} 68
 thrum_stage_seconds_sum{model="a",stage="queue",version="1"} 0.5
 thrum_stage_seconds_sum{model="a",stage="compute",version="1"} 1.5e-1
@@ -41,7 +42,7 @@ func TestScrape(t *testing.T) {
 	}))
 	defer s.Close()
 	want := Facts{
-		CPU: 12250 * time.Millisecond, Memory: 50 << 20, Files: 33, Goroutines: 17, Hits: 32, Lookups: 100,
+		CPU: 12250 * time.Millisecond, Memory: 50 << 20, Files: 33, Goroutines: 17, Hits: 32, Lookups: 37, Bypassed: 68,
 		Batches: 10, BatchRows: 25, Queue: 500 * time.Millisecond, Compute: 150 * time.Millisecond,
 	}
 	if got, err := Scrape(t.Context(), s.Client(), s.URL+"/metrics", "a"); err != nil || got != want {

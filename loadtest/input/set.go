@@ -78,18 +78,14 @@ func (s *Set) Encode(m oip.Model, f oip.Form) ([]attack.Request, error) {
 	return all, nil
 }
 
-// Offsets returns when requests that were captured are to start for them to come speed times as
-// fast as they came, from the first one on.
-func (s *Set) Offsets(speed float64) ([]time.Duration, error) {
+// Offsets returns when requests that were captured came, from the first one on.
+func (s *Set) Offsets() ([]time.Duration, error) {
 	if s.Captured == 0 {
 		return nil, fmt.Errorf("%s has no arrival times to replay: take requests that a server has captured, or another schedule", s.Source)
 	}
-	if !(speed > 0 && speed <= 1e6) {
-		return nil, fmt.Errorf("a replay at %v times the speed: use a number above 0, such as 1 or 2.5", speed)
-	}
 	all := make([]time.Duration, len(s.Cases))
 	for i, c := range s.Cases {
-		all[i] = time.Duration(float64(c.Arrived-s.Cases[0].Arrived) / speed)
+		all[i] = c.Arrived - s.Cases[0].Arrived
 	}
 	return all, nil
 }

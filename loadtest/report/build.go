@@ -52,8 +52,30 @@ func decide(d Document) verdictView {
 		}
 	}
 	v.Reasons = append(v.Reasons, d.Verdict.Reasons...)
+	v.Reasons = append(v.Reasons, waits(d)...)
 	v.Reasons = plainAll(append(v.Reasons, stopped...))
 	return v
+}
+
+// mostRemarked is the most runs of a document whose waits are remarked: those of a search wait by design.
+const mostRemarked = 3
+
+// waits says of which runs requests waited for a connection.
+func waits(d Document) (words []string) {
+	runs := 0
+	for _, s := range d.Series {
+		runs += len(s.Runs)
+		for i, r := range s.Runs {
+			if n := r.Generator.Queued; n > 0 {
+				words = append(words, fmt.Sprintf("%s: %s of %s requests waited for a free connection, of which there may be %d: latency from the intended start has that wait in it, that from the send has not; with more connections it would be the server's alone",
+					runName(s, i), count(n), count(r.Generator.Sent), r.Asked.Connections))
+			}
+		}
+	}
+	if runs > mostRemarked {
+		return nil
+	}
+	return words
 }
 
 func runName(s Series, i int) string {
@@ -223,7 +245,7 @@ func buildBars(h *result.Histogram) []barView {
 
 func buildGenerator(r *result.Run) generatorView {
 	g := r.Generator
-	v := generatorView{Sent: g.Sent, Late: g.Late, Queued: g.Queued, LateShare: g.LateShare(), Dropped: g.Dropped, Delay: buildLatency(g.Delay), CPUS: g.CPU.Seconds()}
+	v := generatorView{Sent: g.Sent, Late: g.Late, Queued: g.Queued, LateShare: g.LateShare(), Dropped: g.Dropped, Delay: buildLatency(g.Delay), CPUS: g.CPU.Seconds(), Spread: g.Spread}
 	if r.Took > 0 {
 		v.CPUShare = g.CPU.Seconds() / r.Took.Seconds()
 	}
@@ -231,7 +253,7 @@ func buildGenerator(r *result.Run) generatorView {
 }
 
 func buildServer(s result.Server, answers uint64) serverView {
-	v := serverView{CPUS: s.CPU.Seconds(), MemoryBytes: s.Memory, CacheHits: s.Hits, CacheLookups: s.Lookups, Batches: s.Batches, Checked: s.Checked}
+	v := serverView{CPUS: s.CPU.Seconds(), MemoryBytes: s.Memory, CacheHits: s.Hits, CacheLookups: s.Lookups, CacheBypassed: s.Bypassed, Metrics: s.Metrics, Batches: s.Batches, Checked: s.Checked}
 	if s.CPU > 0 && answers > 0 {
 		v.CPUPerRequestUS = new(float64(s.CPU.Microseconds()) / float64(answers))
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/loadtest/result"
+	"github.com/thrumserve/thrum/loadtest/stats"
 )
 
 // figure is what two series are compared by.
@@ -37,17 +38,49 @@ func compare(this, other Series) []comparison {
 			continue
 		}
 		for _, f := range figures {
-			all = append(all, change(comparison{Series: plain(other.Name), Step: plain(s.Name), Figure: f.name, Other: f.of(others[i]), This: f.of(s)}))
+			c := change(comparison{Series: plain(other.Name), Step: plain(s.Name), Figure: f.name, Other: f.of(others[i]), This: f.of(s)})
+			all = append(all, c.between(each(other.Runs, f.inStep(s.Name)), each(this.Runs, f.inStep(s.Name))))
 		}
 	}
 	for _, f := range wholeFigures {
 		o, oOK := f.of(other.Runs)
 		t, tOK := f.of(this.Runs)
 		if oOK && tOK {
-			all = append(all, change(comparison{Series: plain(other.Name), Figure: f.name, Other: o, This: t}))
+			c := change(comparison{Series: plain(other.Name), Figure: f.name, Other: o, This: t})
+			one := func(r *result.Run) (float64, bool) { return f.of([]*result.Run{r}) }
+			all = append(all, c.between(each(other.Runs, one), each(this.Runs, one)))
 		}
 	}
 	return all
+}
+
+// inStep is the figure of a run's step of a name.
+func (f figure) inStep(name string) func(*result.Run) (float64, bool) {
+	return func(r *result.Run) (float64, bool) {
+		i := slices.IndexFunc(r.Steps, func(s result.Step) bool { return s.Name == name })
+		if i < 0 {
+			return 0, false
+		}
+		return f.of(r.Steps[i]), true
+	}
+}
+
+// each is a figure of each run that has it.
+func each(runs []*result.Run, of func(*result.Run) (float64, bool)) (values []float64) {
+	for _, r := range runs {
+		if v, ok := of(r); ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// between adds the interval of the shift from the runs there to those here, if they are enough.
+func (c comparison) between(there, here []float64) comparison {
+	if i, ok := stats.Shift(there, here); ok {
+		c.LowPercent, c.HighPercent = new(100*i.Low), new(100*i.High)
+	}
+	return c
 }
 
 // alike returns those of runs that have their like among others.

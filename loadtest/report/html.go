@@ -30,7 +30,8 @@ var (
 )
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"millis": millis, "rate": perSecond, "percent": percent, "count": count, "held": heldWord,
+	"millis": millis, "rate": perSecond, "asked": askedWord, "percent": percent, "count": count, "held": heldWord,
+	"interval": func() string { return betweenWords },
 }).Parse(pageText))
 
 // HTML writes the report as one file that needs nothing else: neither a network nor another file.
@@ -82,7 +83,7 @@ type outcomeCount struct {
 	Bad bool
 }
 
-type comparisonRow struct{ Step, Figure, Other, There, Here, Change string }
+type comparisonRow struct{ Step, Figure, Other, There, Here, Change, Between string }
 
 type stageBar struct {
 	Name, MS string
@@ -133,7 +134,7 @@ func layOut(v view) layout {
 	for _, c := range v.Comparison {
 		words := figureWords[c.Figure]
 		l.This = v.Series[0].Name
-		l.Comparisons = append(l.Comparisons, comparisonRow{stepWord(c.Step), words.name, c.Series, words.print(c.Other), words.print(c.This), changed(c.ChangePercent)})
+		l.Comparisons = append(l.Comparisons, comparisonRow{stepWord(c.Step), words.name, c.Series, words.print(c.Other), words.print(c.This), changed(c.ChangePercent), between(c.LowPercent, c.HighPercent)})
 	}
 	return l
 }
@@ -230,7 +231,7 @@ func facts(runs []runView) []fact {
 		return fmt.Sprintf("%s ms, %s ms", millis(r.Generator.Delay.P99MS), millis(r.Generator.Delay.MaxMS))
 	})
 	add("generator CPU", func(r runView) string {
-		return fmt.Sprintf("%.1f s (%s of a core)", r.Generator.CPUS, percent(r.Generator.CPUShare))
+		return fmt.Sprintf("%.1f s (%s of a core)%s", r.Generator.CPUS, percent(r.Generator.CPUShare), spreadWords(r.Generator))
 	})
 	add("server", func(r runView) string { return serverWords(r.Server) })
 	add("answers compared", func(r runView) string { return count(r.Server.Checked) })

@@ -458,3 +458,56 @@ func TestPlotsAreThePublishedOnes(t *testing.T) {
 		t.Error("the licence text is missing")
 	}
 }
+
+func TestWaitsForConnectionsAreSaid(t *testing.T) {
+	r := made(1, 10, 1, 100)
+	r.Generator.Queued, r.Generator.Sent, r.Asked.Connections = 132, 1000, 10
+	d := Document{Title: "a", Series: []Series{{Name: "run", Runs: []*result.Run{r}}}}
+	var b bytes.Buffer
+	if err := Table(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	if want := "run: 132 of 1,000 requests waited for a free connection, of which there may be 10"; !strings.Contains(b.String(), want) {
+		t.Errorf("the table lacks %q:\n%s", want, &b)
+	}
+	r.Generator.Queued = 0
+	if words := waits(d); len(words) > 0 {
+		t.Errorf("where none waited it says %q", words)
+	}
+	r.Generator.Queued = 1
+	d.Series[0].Runs = []*result.Run{r, r, r, r}
+	if words := waits(d); len(words) > 0 {
+		t.Errorf("of a search it says %q", words)
+	}
+}
+
+func TestComparisonHasIntervals(t *testing.T) {
+	with := func(name string, runs int, slower float64) Series {
+		s := Series{Name: name}
+		for i := range runs {
+			s.Runs = append(s.Runs, made(uint64(i+1), 4, slower, 100))
+		}
+		return s
+	}
+	find := func(this, other Series, figure string) comparison {
+		for _, c := range compare(this, other) {
+			if c.Figure == figure {
+				return c
+			}
+		}
+		t.Fatalf("no %s is compared", figure)
+		return comparison{}
+	}
+	if c := find(with("new", 3, 2), with("old", 3, 1), "p50_ms"); c.LowPercent != nil || c.HighPercent != nil {
+		t.Errorf("of three runs it is %+v, want no interval", c)
+	}
+	for slower, name := range map[float64]string{1: "the same", 2: "slower"} {
+		c := find(with("new", 8, slower), with("old", 8, 1), "p50_ms")
+		if c.LowPercent == nil || c.HighPercent == nil || *c.LowPercent >= *c.HighPercent || (*c.LowPercent > 0) != (slower > 1) {
+			t.Errorf("%s: %+v, want an interval that excludes none where there is a change, and there alone", name, c)
+		}
+	}
+	if c := find(with("new", 8, 1), with("old", 8, 1), "error_share"); c.LowPercent != nil {
+		t.Errorf("without errors their shift is %+v, want no interval", c)
+	}
+}

@@ -64,7 +64,7 @@ func twoSeries() Document {
 		Goal:    Goal{Quantile: 0.99, Limit: 20 * time.Millisecond},
 		Series:  []Series{{Name: "candidate"}, {Name: "baseline"}},
 	}
-	for i := range 3 {
+	for i := range 4 {
 		a, b := made(uint64(10+i), 10, 1.08, 500, 1000), made(uint64(20+i), 10, 1, 500, 1000)
 		a.Began = a.Began.Add(time.Duration(i) * time.Minute)
 		b.Began = b.Began.Add(time.Duration(i)*time.Minute + 30*time.Second)

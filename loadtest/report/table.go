@@ -95,7 +95,7 @@ func stepRows(steps []stepView, goal *goalView) [][]string {
 	}
 	rows := [][]string{head}
 	for _, s := range steps {
-		row := append([]string{s.Name, perSecond(s.Asked), perSecond(s.Achieved)}, latencyRow(s.Intended)...)
+		row := append([]string{s.Name, askedWord(s.Asked), perSecond(s.Achieved)}, latencyRow(s.Intended)...)
 		if s.Goodput != nil {
 			row = append(row, perSecond(*s.Goodput))
 		} else if goal != nil {
@@ -139,8 +139,8 @@ func outcomeRows(steps []stepView) [][]string {
 // health prints what generator and server say of themselves.
 func (t *table) health(r runView) {
 	g, s := r.Generator, r.Server
-	rows := [][]string{{"generator", fmt.Sprintf("sent %s, late %s (%s), waited for a connection %s, dropped %s, delay p99 %s ms, CPU %.1f s (%s of a core)",
-		count(g.Sent), count(g.Late), percent(g.LateShare), count(g.Queued), count(g.Dropped), millis(g.Delay.P99MS), g.CPUS, percent(g.CPUShare))}}
+	rows := [][]string{{"generator", fmt.Sprintf("sent %s, late %s (%s), waited for a connection %s, dropped %s, delay p99 %s ms, CPU %.1f s (%s of a core)%s",
+		count(g.Sent), count(g.Late), percent(g.LateShare), count(g.Queued), count(g.Dropped), millis(g.Delay.P99MS), g.CPUS, percent(g.CPUShare), spreadWords(g))}}
 	rows = append(rows, []string{"cache hits", cacheWords(s)})
 	rows = append(rows, []string{"server", serverWords(s)})
 	if st := r.Stages; st != nil {
@@ -174,12 +174,13 @@ func (t *table) comparison(v view) {
 		return
 	}
 	t.line("\ncomparison")
-	rows := [][]string{{"with", "step", "figure", "there", "here", "change"}}
+	rows := [][]string{{"with", "step", "figure", "there", "here", "change", "95 %"}}
 	for _, c := range v.Comparison {
 		words := figureWords[c.Figure]
-		rows = append(rows, []string{c.Series, stepWord(c.Step), words.name, words.print(c.Other), words.print(c.This), changed(c.ChangePercent)})
+		rows = append(rows, []string{c.Series, stepWord(c.Step), words.name, words.print(c.Other), words.print(c.This), changed(c.ChangePercent), between(c.LowPercent, c.HighPercent)})
 	}
 	t.columns(rows, true)
+	t.line("%s", betweenWords)
 }
 
 func stepWord(step string) string {

@@ -128,6 +128,7 @@ type generatorView struct {
 	Delay     latencyView `json:"delay"`
 	CPUS      float64     `json:"cpu_s"`
 	CPUShare  float64     `json:"cpu_share"` // of one core
+	Spread    bool        `json:"spread"`    // over goroutines
 }
 
 type serverView struct {
@@ -137,6 +138,8 @@ type serverView struct {
 	CacheHits       uint64   `json:"cache_hits"`
 	CacheLookups    uint64   `json:"cache_lookups"`
 	CacheHitRatio   *float64 `json:"cache_hit_ratio"`
+	CacheBypassed   uint64   `json:"cache_bypassed"`
+	Metrics         bool     `json:"metrics"`
 	Batches         uint64   `json:"batches"`
 	RowsPerBatch    *float64 `json:"rows_per_batch"`
 	Checked         uint64   `json:"checked"`
@@ -158,4 +161,8 @@ type comparison struct {
 	Other         float64  `json:"other"`
 	This          float64  `json:"this"`
 	ChangePercent *float64 `json:"change_percent"` // null where the other is 0
+
+	// Of the shift between runs, with 95 % confidence; null where there are too few.
+	LowPercent  *float64 `json:"change_low_percent"`
+	HighPercent *float64 `json:"change_high_percent"`
 }

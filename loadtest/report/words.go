@@ -33,6 +33,14 @@ func perSecond(v float64) string {
 	return count(uint64(math.Round(v)))
 }
 
+// askedWord prints a rate that was asked for; a closed loop asks for none.
+func askedWord(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return perSecond(v)
+}
+
 // percent prints a share of 1 with as many digits as are needed to tell small ones from none.
 func percent(v float64) string {
 	p := 100 * v
@@ -83,6 +91,16 @@ var figureWords = map[string]struct {
 	"memory_bytes":       {"memory", func(v float64) string { return mebibytes(uint64(v)) }},
 	"cache_hit_ratio":    {"cache hits", percent},
 }
+
+// between prints the interval of a change.
+func between(low, high *float64) string {
+	if low == nil || high == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%+.1f to %+.1f %%", *low, *high)
+}
+
+const betweenWords = "The interval is that of the shift between runs, with 95 % confidence (Hodges and Lehmann); it takes four runs of each."
 
 // changed prints the change of a comparison.
 func changed(p *float64) string {
@@ -158,8 +176,24 @@ func verdictWord(v verdictView) (word, meaning string) {
 
 // cacheWords says how often the cache answered.
 func cacheWords(s serverView) string {
-	if s.CacheHitRatio == nil {
-		return "the server says nothing of its cache, or was not asked"
+	switch {
+	case s.CacheHitRatio != nil && s.CacheBypassed > 0:
+		return fmt.Sprintf("%s (%s of %s lookups; %s requests went past it, as asked)", percent(*s.CacheHitRatio), count(s.CacheHits), count(s.CacheLookups), count(s.CacheBypassed))
+	case s.CacheHitRatio != nil:
+		return fmt.Sprintf("%s (%s of %s lookups)", percent(*s.CacheHitRatio), count(s.CacheHits), count(s.CacheLookups))
+	case s.CacheBypassed > 0:
+		return fmt.Sprintf("0 %% (bypassed: all %s requests went past it, as asked)", count(s.CacheBypassed))
+	case s.Metrics:
+		return "none: the server counts no cache of this model"
+	default:
+		return "not known: there were no metrics of the server"
 	}
-	return fmt.Sprintf("%s (%s of %s lookups)", percent(*s.CacheHitRatio), count(s.CacheHits), count(s.CacheLookups))
+}
+
+// spreadWords says what a generator of goroutines is worth.
+func spreadWords(g generatorView) string {
+	if !g.Spread {
+		return ""
+	}
+	return "; by goroutines, not by one thread as plain HTTP: its limit is lower"
 }

@@ -97,6 +97,7 @@ func (g *Generator) add(o Generator) {
 	g.Queued += o.Queued
 	g.Dropped += o.Dropped
 	g.CPU += o.CPU
+	g.Spread = g.Spread || o.Spread
 	g.Delay.Merge(o.Delay)
 }
 
@@ -105,6 +106,8 @@ func (s *Server) add(o Server) {
 	s.Memory = max(s.Memory, o.Memory)
 	s.Hits += o.Hits
 	s.Lookups += o.Lookups
+	s.Bypassed += o.Bypassed
+	s.Metrics = s.Metrics || o.Metrics
 	s.Batches += o.Batches
 	s.BatchRows += o.BatchRows
 	s.Queue += o.Queue

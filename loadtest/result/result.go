@@ -94,19 +94,22 @@ type Window struct {
 // Generator is what the load generator says of itself.
 type Generator struct {
 	Sent    uint64        `json:"sent"`
-	Late    uint64        `json:"late"`    // sent more than a millisecond after their intended start, with a connection at hand
-	Queued  uint64        `json:"queued"`  // likewise, because all connections were busy: a wait that is the server's
-	Dropped uint64        `json:"dropped"` // never sent: too many were under way
-	Delay   *Histogram    `json:"delay"`   // from intended start to actual send
-	CPU     time.Duration `json:"cpu_ns"`  // of its process
+	Late    uint64        `json:"late"`             // sent more than a millisecond after their intended start, with a connection at hand
+	Queued  uint64        `json:"queued"`           // likewise, because all connections were busy: a wait that is the server's
+	Dropped uint64        `json:"dropped"`          // never sent: too many were under way
+	Delay   *Histogram    `json:"delay"`            // from intended start to actual send
+	CPU     time.Duration `json:"cpu_ns"`           // of its process
+	Spread  bool          `json:"spread,omitempty"` // over goroutines, one for each connection: slower than the one thread that plain HTTP has
 }
 
 // Server is what the server has said of itself before and after; zero where it says nothing.
 type Server struct {
-	CPU       time.Duration `json:"cpu_ns"`        // of it and its plugins
-	Memory    uint64        `json:"memory_bytes"`  // bytes, the most that was seen
-	Hits      uint64        `json:"cache_hits"`    // answers from its cache
-	Lookups   uint64        `json:"cache_lookups"` // requests that its cache was asked for
+	CPU       time.Duration `json:"cpu_ns"`         // of it and its plugins
+	Memory    uint64        `json:"memory_bytes"`   // bytes, the most that was seen
+	Hits      uint64        `json:"cache_hits"`     // answers from its cache
+	Lookups   uint64        `json:"cache_lookups"`  // requests that its cache was asked for
+	Bypassed  uint64        `json:"cache_bypassed"` // requests that went past its cache, as they asked
+	Metrics   bool          `json:"metrics"`        // whether it was asked at all
 	Batches   uint64        `json:"batches"`
 	BatchRows uint64        `json:"batch_rows"`
 	Queue     time.Duration `json:"queue_ns"`   // of all requests together

@@ -87,6 +87,13 @@ func Compare(baseline, candidate []float64, floor float64) Comparison {
 	return c
 }
 
+// Shift returns by which share candidate is more than baseline, run by run: Hodges-Lehmann's interval with
+// the confidence 1 - Alpha. It is not ok where either has too few runs for one, or one that is not above 0.
+func Shift(baseline, candidate []float64) (Interval, bool) {
+	change, ok := shift(logs(baseline), logs(candidate), Alpha)
+	return change.share(), ok
+}
+
 // share makes shares of logarithms.
 func (i Interval) share() Interval {
 	return Interval{math.Expm1(i.Low), math.Expm1(i.Estimate), math.Expm1(i.High)}
