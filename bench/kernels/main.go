@@ -26,6 +26,7 @@ import (
 type lab struct {
 	turns.Plan
 	short       bool
+	table       int    // GiB of embeddings
 	environment string // what bench/peers/engine/environment.sh has made
 }
 
@@ -36,6 +37,7 @@ func (l *lab) rows() []turns.Row {
 		{Name: "matmul 2", Run: func(ctx context.Context) ([]turns.Finding, error) { return l.matmuls(ctx, 2) }},
 		{Name: "bf16", Run: l.bf16},
 		{Name: "int8", Run: l.int8},
+		{Name: "embedding", Run: l.embeddings},
 		{Name: "json", Run: l.json},
 	}
 }
@@ -51,6 +53,7 @@ func main() {
 	flag.DurationVar(&l.Length, "length", l.Length, "length of one side of a round")
 	flag.BoolVar(&l.short, "short", false, "less of everything, in about a minute: the figures say little")
 	flag.StringVar(&l.environment, "environment", "/tmp/thrum-peers/engine", "the folder that bench/peers/engine/environment.sh has filled")
+	flag.IntVar(&l.table, "table", 8, "size of the table of embeddings, in GiB; with -short at most one")
 	pattern := flag.String("only", "", "measure only what this regular expression is found in the name of: "+turns.Names(l.rows()))
 	flag.Parse()
 	if l.short {

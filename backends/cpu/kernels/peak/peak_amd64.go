@@ -23,3 +23,11 @@ func bytes(n int) int {
 	bytesAVX512VNNI(n)
 	return n * 24 * 16 * 8
 }
+
+func rows(wide bool, table *byte, offsets *int, n, times, ahead int) {
+	if wide {
+		rowsAVX512(table, offsets, n, times, ahead)
+		return
+	}
+	rowsAVX2(table, offsets, n, times, ahead)
+}

@@ -9,10 +9,20 @@ package peak
 //go:noescape
 func fmaAVX2(n int)
 
+// rowsAVX2 reads n rows of some times 256 bytes at the offsets, in bytes, and asks for those ahead bytes later in offsets.
+//
+//go:noescape
+func rowsAVX2(table *byte, offsets *int, n int, times int, ahead int)
+
 // fmaAVX512 multiplies and adds in 12 registers n times.
 //
 //go:noescape
 func fmaAVX512(n int)
+
+// rowsAVX512 reads n rows of some times 256 bytes at the offsets, in bytes, and asks for those ahead bytes later in offsets.
+//
+//go:noescape
+func rowsAVX512(table *byte, offsets *int, n int, times int, ahead int)
 
 // pairsAVX512BF16 multiplies and adds in 24 registers n times.
 //
