@@ -17,13 +17,37 @@ func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int,
 	}
 	s := g.setA(p, a, shape{m, b.k, lda})
 	defer s.giveBack()
+	strip := blockCols
+	if m <= fewRows {
+		strip = g.stream(m)
+	}
 	grid := newGrid(p, m, b.n, b.units)
 	p.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			rows, cols := grid.task(i)
-			g.multiply(rows, []segment{{b: cols.lo * b.units, c: cols.lo, cols: cols.hi - cols.lo}})
+			for j := cols.lo; j < cols.hi; j += strip {
+				g.multiply(rows, []segment{{b: j * b.units, c: j, cols: min(strip, cols.hi-j)}})
+			}
 		}
 	})
+}
+
+const (
+	fewRows     = 64       // rows of A for which a strip of B is not read again from where it is
+	streamDepth = 1024     // units along K that such rows are multiplied with at a time
+	streamAhead = 8 * 1024 // bytes of B that are fetched ahead, of all panels together
+)
+
+// stream makes the product one of few rows, which reads B only once, and returns how many columns
+// to multiply at a time: all rows of A are multiplied with a strip of B before the next.
+func (g *product) stream(m int) int {
+	level := CurrentLevel()
+	g.few = true
+	tiles := (m + maxRows(level) - 1) / maxRows(level)
+	if tiles < 2 {
+		return blockCols
+	}
+	return maxPanels(level, (m+tiles-1)/tiles) * panelWidth
 }
 
 // setA makes the rows of a the left operand, rounded to the precision of the product. It returns
@@ -122,6 +146,7 @@ type product struct {
 	b           []float32
 	offsets     []int
 	panel       int
+	few         bool // rows: B may come from memory
 	c           []float32
 	cRow        int
 	residualRow int
@@ -193,7 +218,11 @@ func (g *product) blocks() int {
 	if len(g.c) > 0 && len(g.ep.Residual) > 0 && &g.c[0] == &g.ep.Residual[0] {
 		return 1
 	}
-	return max(1, (len(g.offsets)+blockDepth-1)/blockDepth)
+	depth := blockDepth
+	if g.few {
+		depth = streamDepth
+	}
+	return max(1, (len(g.offsets)+depth-1)/depth)
 }
 
 // finishing returns the flags of the last block of K.
@@ -221,6 +250,9 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 			width /= 2
 		}
 		t.cols = min(width*panelWidth, s.cols-j)
+		if g.few {
+			t.ahead = streamAhead / width
+		}
 		t.b = g.b[s.b+j/panelWidth*g.panel:]
 		t.c = g.c[row*g.cRow+s.c+j:]
 		if t.flags&tileFinish != 0 {

@@ -26,6 +26,7 @@ type tile struct {
 	residual    []float32 // nil or as c
 	aRow, aStep int
 	panel       int
+	ahead       int // bytes from what is read of b to what to fetch for later
 	cRow, pair  int
 	residualRow int
 	rows, cols  int

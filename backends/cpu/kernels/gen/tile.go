@@ -277,6 +277,7 @@ func (k tileKernel) multiply() {
 	if k.panels > 4 {
 		k.op("LEAQ", indexed(0, regBRow, regPanel, 4), regTemp)
 	}
+	k.prefetch()
 	k.step()
 	for _, base := range bases {
 		k.op("ADDQ", regAStep, base)
@@ -285,6 +286,29 @@ func (k tileKernel) multiply() {
 	k.op("DECQ", regCount)
 	k.op("JNZ", loop)
 	k.place(done)
+}
+
+// prefetch fetches what is ahead of a row of B. With up to four panels regTemp is free for that.
+func (k tileKernel) prefetch() {
+	row := regTemp
+	if k.panels > 4 {
+		row = aBases[3]
+	}
+	k.op("MOVQ", regBRow, row)
+	k.op("ADDQ", at("tile_ahead", regTile), row)
+	for panel := range k.panels {
+		switch panel % 4 {
+		case 0:
+			if panel > 0 {
+				k.op("LEAQ", indexed(0, row, regPanel, 4), row)
+			}
+			k.op("PREFETCHT0", at(0, row))
+		case 3:
+			k.op("PREFETCHT0", indexed(0, row, regPanel3, 1))
+		default:
+			k.op("PREFETCHT0", indexed(0, row, regPanel, panel%4))
+		}
+	}
 }
 
 // step multiplies one column of units of A with one row of B.
