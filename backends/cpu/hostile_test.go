@@ -9,6 +9,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/backendtest"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -127,6 +128,7 @@ func FuzzModel(f *testing.F) {
 		}
 		e := testEngine(t)
 		e.limit = 1 << 20
+		e.precision.asked = kernels.Precision(len(file) % 3)
 		m, err := e.prepare(t.Context(), g, nil)
 		if err != nil {
 			return

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/weights"
 )
 
 // products are graphs of x, whose rows are 2×8×8, each with a product of another kind.
@@ -148,5 +153,95 @@ func TestAPrecisionThatDoesNothingIsRefused(t *testing.T) {
 	m, err := drawn(t, draw, kernels.FP32)
 	if err != nil || m.Signature().Precision != "fp32" {
 		t.Errorf("prepare in FP32 = %v, want it to be said", err)
+	}
+}
+
+var multiplies = regexp.MustCompile("MatMul|Gemm|Conv|Attention|LSTM|GRU|RNN")
+
+// The cases of the ONNX project that have products, with all inputs but the first made constants.
+func TestConformanceAtALowerPrecision(t *testing.T) {
+	for precision, most := range map[kernels.Precision]float64{kernels.BF16: 0.04, kernels.Int8: 0.06} {
+		ran := 0
+		for _, c := range readCases(t, filepath.Join("testdata", "cases.jsonl.gz")) {
+			if !multiplies.Match(c.Model) {
+				continue
+			}
+			g, given := c.graph(t)
+			freeze(g, given[min(1, len(given)):])
+			m, err := prepare(t.Context(), g, Options{Threads: 2, Precision: precision}, nil)
+			if err != nil {
+				if !strings.Contains(err.Error(), "does nothing") {
+					t.Errorf("%s at %v: %v", c.Name, precision, err)
+				}
+				continue
+			}
+			ran++
+			if err := near(t, m, given, c.Outputs, most); err != nil {
+				t.Errorf("%s at %v: %v", c.Name, precision, err)
+			}
+			m.Close()
+		}
+		t.Logf("%d cases have products at %v", ran, precision)
+		if ran < 20 {
+			t.Errorf("%d cases have products at %v, want 20 and more", ran, precision)
+		}
+	}
+}
+
+// near compares answers as vectors.
+func near(t *testing.T, m *model, given []backends.Tensor, wanted []conformanceTensor, most float64) error {
+	var in backends.Batch
+	for _, i := range given {
+		if _, ok := m.Signature().Input(i.Name); ok {
+			in.Tensors = append(in.Tensors, i)
+		}
+	}
+	got, err := m.Predict(t.Context(), in)
+	if err != nil {
+		return err
+	}
+	defer got.Release()
+	for i, want := range wanted {
+		if want.Datatype == "FP32" {
+			if d := apart(floatsOf(got.Tensors[i]), floatsOf(want.tensor(t))); !(d <= most) {
+				return fmt.Errorf("output %q is %v from what is expected, want %v and less", want.Name, d, most)
+			}
+		}
+	}
+	return nil
+}
+
+func TestWeightsAreSharedAtOnePrecision(t *testing.T) {
+	size := map[kernels.Precision]int64{}
+	for _, precision := range []kernels.Precision{kernels.FP32, kernels.BF16, kernels.Int8} {
+		f := sharedFile(t)
+		load := func(shared *os.File, p kernels.Precision) (*model, error) {
+			m, err := prepare(t.Context(), heavy(0), Options{Threads: 2, Precision: p}, shared)
+			if err == nil {
+				t.Cleanup(func() { m.Close() })
+			}
+			return m, err
+		}
+		own, err := load(nil, precision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, who := range []string{"first", "second"} {
+			m, err := load(f, precision)
+			if err != nil {
+				t.Fatalf("the %s at %v: %v", who, precision, err)
+			}
+			if !reflect.DeepEqual(answerOf(t, m), answerOf(t, own)) {
+				t.Errorf("the %s at %v does not answer as a model with weights of its own", who, precision)
+			}
+		}
+		other := (precision + 1) % 3
+		if _, err := load(f, other); !errors.Is(err, weights.ErrMismatch) {
+			t.Errorf("prepare at %v with weights at %v = %v, want ErrMismatch", other, precision, err)
+		}
+		size[precision] = weights.Size(f)
+	}
+	if size[kernels.BF16] > size[kernels.FP32]*3/4 || size[kernels.Int8] > size[kernels.BF16]*3/4 {
+		t.Errorf("bytes of packed weights: %v, want about half at each step", size)
 	}
 }
