@@ -47,26 +47,32 @@ func (g BatchGemm) Run(p *Pool) {
 }
 
 func (g *BatchGemm) check() {
-	last := func(o Operand) int { return max(0, g.Batch[0]-1)*o.Batch[0] + max(0, g.Batch[1]-1)*o.Batch[1] }
 	if g.Batch[0]*g.Batch[1] == 0 || g.M == 0 || g.N == 0 {
 		return
 	}
-	check := func(name string, o Operand, rows, cols int) {
-		if o.Transposed {
-			rows, cols = cols, rows
-		}
-		checkMatrix(name, o.Data[min(last(o), len(o.Data)):], shape{rows, cols, o.Stride})
+	g.checkOperand("BatchGemm: A", g.A, g.M, g.K)
+	g.checkOperand("BatchGemm: B", g.B, g.K, g.N)
+	g.checkOperand("BatchGemm: C", g.C, g.M, g.N)
+	g.checkAdded("BatchGemm: Added")
+}
+
+func (g *BatchGemm) checkAdded(name string) {
+	if g.Added.Data == nil {
+		return
 	}
-	check("BatchGemm: A", g.A, g.M, g.K)
-	check("BatchGemm: B", g.B, g.K, g.N)
-	check("BatchGemm: C", g.C, g.M, g.N)
-	if g.Added.Data != nil {
-		rows := g.M
-		if g.Added.Stride == 0 {
-			rows = 1
-		}
-		check("BatchGemm: Added", g.Added, rows, g.N)
+	rows := g.M
+	if g.Added.Stride == 0 {
+		rows = 1
 	}
+	g.checkOperand(name, g.Added, rows, g.N)
+}
+
+func (g *BatchGemm) checkOperand(name string, o Operand, rows, cols int) {
+	if o.Transposed {
+		rows, cols = cols, rows
+	}
+	last := max(0, g.Batch[0]-1)*o.Batch[0] + max(0, g.Batch[1]-1)*o.Batch[1]
+	checkMatrix(name, o.Data[min(last, len(o.Data)):], shape{rows, cols, o.Stride})
 }
 
 func (g *BatchGemm) item(i, j int) dynamic {

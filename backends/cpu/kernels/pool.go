@@ -44,24 +44,45 @@ func (p *Pool) work() {
 // For calls f for disjoint ranges that cover [0, n), at least grain indices long but for the last,
 // and returns when all have returned. Where one range is enough it calls f(0, n) itself. A panic
 // in f stops the handing out of ranges and is raised again in the caller.
-func (p *Pool) For(n, grain int, f func(lo, hi int)) {
+func (p *Pool) For(n, grain int, f func(lo, hi int)) { p.Do(n, grain, function(f)) }
+
+// Task is the body of a loop. Where it is a pointer to memory that is used again, a loop
+// allocates nothing.
+type Task interface {
+	Do(lo, hi int)
+}
+
+type function func(lo, hi int)
+
+func (f function) Do(lo, hi int) { f(lo, hi) }
+
+// Do is For with a task.
+func (p *Pool) Do(n, grain int, t Task) {
 	grain = max(grain, 1)
 	if n <= 0 {
 		return
 	}
 	if p.threads == 1 || n <= grain {
-		f(0, n)
+		t.Do(0, n)
 		return
 	}
 	step := max(grain, n/(tasksPerThread*p.threads))
-	j := &job{n: int64(n), step: int64(step), f: f}
+	j := jobs.Get().(*job)
+	j.n, j.step, j.task = int64(n), int64(step), t
+	j.next.Store(0)
 	p.invite(j, min(p.threads, (n+step-1)/step)-1)
 	j.run()
-	j.helpers.Wait()
-	if failure := j.failure.Load(); failure != nil {
+	j.helpers.Wait() // from here on nobody else has it
+	failure := j.failure.Swap(nil)
+	j.task = nil
+	jobs.Put(j)
+	if failure != nil {
 		panic(failure.value)
 	}
 }
+
+// jobs are those that nobody works on.
+var jobs = sync.Pool{New: func() any { return new(job) }}
 
 // invite hands the job to workers that wait for one. A worker that is busy with another loop is
 // not waited for: the caller does its part.
@@ -81,7 +102,7 @@ func (p *Pool) invite(j *job, helpers int) {
 type job struct {
 	next    atomic.Int64 // the first index that nobody has taken
 	n, step int64
-	f       func(lo, hi int)
+	task    Task
 	helpers sync.WaitGroup
 	failure atomic.Pointer[failure]
 }
@@ -106,6 +127,6 @@ func (j *job) run() {
 		if lo >= j.n {
 			return
 		}
-		j.f(int(lo), int(min(hi, j.n)))
+		j.task.Do(int(lo), int(min(hi, j.n)))
 	}
 }
