@@ -41,6 +41,7 @@ func (l *lab) rows() []turns.Row {
 		{Name: "mlp", Run: l.mlp},
 		{Name: "resnet", Run: l.resnet},
 		{Name: "mobilenet", Run: l.mobilenet},
+		{Name: "efficientnet", Run: l.efficientnet},
 		{Name: "trees", Run: l.trees},
 		{Name: "memory", Run: l.memory},
 	}

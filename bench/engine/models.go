@@ -73,6 +73,11 @@ func (l *lab) mobilenet(ctx context.Context) ([]turns.Finding, error) {
 	return l.images(ctx, "mobilenet_v3", "MobileNetV3-Large", 0)
 }
 
+// efficientnet is a network of MobileNet's kind with trained weights.
+func (l *lab) efficientnet(ctx context.Context) ([]turns.Finding, error) {
+	return l.images(ctx, "efficientnet", "EfficientNet-Lite0", 0)
+}
+
 // images compares an image network at both precisions, and what it makes of many images.
 func (l *lab) images(ctx context.Context, name, what string, target float64) ([]turns.Finding, error) {
 	m, err := l.model(name)

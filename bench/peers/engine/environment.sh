@@ -11,15 +11,20 @@ dir=${1:?usage: environment.sh DIR}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
+# environment makes the environment of a name with the packages of some lists.
 environment() {
-	[ ! -e "$dir/$1/installed" ] || return 0
-	echo "$1: installing into $dir/$1" >&2
-	python3 -m venv "$dir/$1"
-	"$dir/$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
-	touch "$dir/$1/installed"
+	name=$1
+	shift
+	[ ! -e "$dir/$name/installed" ] || return 0
+	echo "$name: installing into $dir/$name" >&2
+	python3 -m venv "$dir/$name"
+	for list; do
+		"$dir/$name/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$list"
+	done
+	touch "$dir/$name/installed"
 }
 
 environment engines "$here/requirements.txt"
-environment torch "$here/../../realmodels/requirements.txt"
+environment torch "$here/../../realmodels/requirements.txt" "$here/requirements-models.txt"
 environment trees "$here/../trees/requirements.txt"
 "$dir/torch/bin/python" "$here/models.py" "$dir/models"
