@@ -249,7 +249,10 @@ func (l *loadFlags) figure(c *cobra.Command, s *loadtest.Session, m scenario.MLP
 	fmt.Fprintln(c.OutOrStdout(), f)
 	v := report.Verdict{Outcome: report.Pass}
 	if !f.Valid {
-		v = report.Verdict{Outcome: report.Invalid, Reasons: f.Why}
+		v = report.Verdict{Outcome: report.Invalid}
+		for _, why := range f.Why {
+			v.Reasons = append(v.Reasons, "by the rules of MLPerf it is no figure: "+why)
+		}
 	}
 	return l.finish(c, report.Document{
 		Title: m.Name + " of " + l.Model, Verdict: v, Goal: l.reportGoal(),

@@ -356,7 +356,8 @@ func (s *Session) Attack(ctx context.Context, l Load) (*result.Run, error) {
 		run.Server.Checked, run.Server.Metrics = checked, true
 	}
 	asked := s.Asked()
-	asked.Profile, asked.Closed, asked.Seed, asked.Connections = run.Asked.Profile, run.Asked.Closed, run.Asked.Seed, run.Asked.Connections
+	asked.Profile, asked.Closed, asked.Connections = run.Asked.Profile, run.Asked.Closed, run.Asked.Connections
+	asked.Seed = cmp.Or(run.Asked.Seed, s.options.Seed) // of a closed loop or a replay it is that of the inputs
 	asked.WarmUp = run.Asked.WarmUp
 	run.Asked = asked
 	return run, nil

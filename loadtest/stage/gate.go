@@ -170,9 +170,10 @@ func Judge(baseline, candidate []*result.Run, goal scenario.Goal, c Compare) []C
 		return float64(r.Total().Intended(result.OK).Quantile(goal.Percentile)) / 1e6
 	}
 	goodput := func(r *result.Run) float64 { return r.Total().Goodput(goal.Limit) }
+	looks := len(c.looks())
 	return []Compared{
-		{goal.Name() + " ms", float64(c.Latency), stats.Compare(each(baseline, latency), each(candidate, latency), float64(c.Latency))},
-		{"goodput /s", -float64(c.Throughput), stats.Compare(each(baseline, goodput), each(candidate, goodput), -float64(c.Throughput))},
+		{goal.Name() + " ms", float64(c.Latency), stats.Compare(each(baseline, latency), each(candidate, latency), float64(c.Latency), looks)},
+		{"goodput /s", -float64(c.Throughput), stats.Compare(each(baseline, goodput), each(candidate, goodput), -float64(c.Throughput), looks)},
 	}
 }
 
@@ -205,12 +206,16 @@ func together(runs []*result.Run) result.Step {
 	return all
 }
 
-// compared holds a candidate against its baseline.
-func (g *gate) compared(all []Compared) {
+// compared holds a candidate against its baseline, at one of so many looks.
+func (g *gate) compared(all []Compared, looks int) {
+	confidence := fmt.Sprintf("%.3g %%", 100*(1-stats.Alpha))
+	if looks > 1 {
+		confidence += fmt.Sprintf(" over %d looks", looks)
+	}
 	for _, c := range all {
 		want := fmt.Sprintf("no change by %+.3g %%", c.Floor*100)
-		got := fmt.Sprintf("%+.2f %% (95 %%: %+.2f to %+.2f %%), from %.4g to %.4g, P = %.2g; a change of %.2g %% would be found",
-			c.Change.Estimate*100, c.Change.Low*100, c.Change.High*100, c.Baseline, c.Candidate, c.P, c.Detectable*100)
+		got := fmt.Sprintf("%+.2f %% (%s: %+.2f to %+.2f %%), from %.4g to %.4g, P = %.2g (at most %.2g counts); a change of %.2g %% would be found",
+			c.Change.Estimate*100, confidence, c.Change.Low*100, c.Change.High*100, c.Baseline, c.Candidate, c.P, c.Level, c.Detectable*100)
 		if c.Verdict == stats.CannotTell {
 			got += ": cannot tell"
 		}

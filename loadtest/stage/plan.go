@@ -84,10 +84,24 @@ type Drain struct {
 // Compare runs candidate and baseline in turns.
 type Compare struct {
 	Runs       int           `yaml:"runs"`       // of each; 10 if 0
+	Most       int           `yaml:"most"`       // of each, while it cannot be told; twice as many if 0
 	Length     time.Duration `yaml:"length"`     // of a run; 10 s if 0
 	Share      Share         `yaml:"share"`      // of the forecast; 100 % if 0
 	Latency    Share         `yaml:"latency"`    // the smallest regression of the goal's percentile that matters; 5 % if 0
 	Throughput Share         `yaml:"throughput"` // likewise, of goodput; 3 % if 0
+}
+
+// looks are after how many runs of each it is looked at: after those that are asked for and, while it
+// cannot be told, halfway to the most and after the most. Blocks of two of each stay whole.
+func (c Compare) looks() []int {
+	looks := []int{c.Runs}
+	if halfway := c.Runs + (c.Most-c.Runs+3)/4*2; halfway < c.Most {
+		looks = append(looks, halfway)
+	}
+	if c.Most > c.Runs {
+		looks = append(looks, c.Most)
+	}
+	return looks
 }
 
 // Goals are what has to hold at up to the whole forecast; one that is 0 is not asked for.
@@ -176,6 +190,7 @@ func (p *Plan) complete() {
 	}
 	if c := p.Compare; c != nil {
 		c.Runs, c.Length, c.Share = cmp.Or(c.Runs, 10), cmp.Or(c.Length, 10*time.Second), cmp.Or(c.Share, 1)
+		c.Most = cmp.Or(c.Most, 2*c.Runs)
 		c.Latency, c.Throughput = cmp.Or(c.Latency, 0.05), cmp.Or(c.Throughput, 0.03)
 	}
 }
@@ -192,7 +207,10 @@ func (b *Build) complete() {
 }
 
 // fewestRuns an arm: with fewer, noise of a few percent hides what matters.
-const fewestRuns = 10
+const (
+	fewestRuns = 10
+	mostRuns   = 200
+)
 
 // check reports the first setting that cannot be, or that contradicts another.
 func (p *Plan) check() error {
@@ -224,6 +242,7 @@ func (p *Plan) check() error {
 		{p.Drain != nil && p.Drain.Within <= 0, "drain.within: has to be positive"},
 		{p.unheld(), "goals and steps: goals hold at up to the whole forecast, but no share of steps is at most 100 % and there is no soak: nothing would be held against them"},
 		{p.Compare != nil && p.Compare.Runs < fewestRuns, fmt.Sprintf("compare.runs: at least %d, so that noise does not hide what matters", fewestRuns)},
+		{p.Compare != nil && (p.Compare.Most < p.Compare.Runs || p.Compare.Most > mostRuns), fmt.Sprintf("compare.most and compare.runs: at most %d runs of each, and no fewer than runs", mostRuns)},
 	} {
 		if c.wrong {
 			return errors.New(c.text)

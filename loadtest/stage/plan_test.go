@@ -74,6 +74,9 @@ func TestParseRefuses(t *testing.T) {
 		{"steps that are too short to tell", "steps: {length: 1s}", []string{"steps.length", "goals.latency", "662", "set steps.length to 17s"}},
 		{"memory that nobody knows", "candidate: {url: 'http://a:1'}", []string{"goals.memory", "candidate.metrics"}},
 		{"too few runs", "baseline: {url: 'http://a:1'}\ncompare: {runs: 3}", []string{"compare.runs", "10"}},
+		{"fewer at most than at least", "baseline: {url: 'http://a:1'}\ncompare: {runs: 20, most: 10}", []string{"compare.most", "compare.runs"}},
+		{"more than anybody waits for", "baseline: {url: 'http://a:1'}\ncompare: {most: 1000}", []string{"compare.most", "200"}},
+		{"certificates for nothing", "ca: a.pem\ninsecure: true", []string{"ca and insecure"}},
 		{"runs too short to tell", "baseline: {url: 'http://a:1'}\ncompare: {length: 100ms}", []string{"compare.length", "goals.latency"}},
 		{"one server twice", "candidate: {url: 'http://a:1', metrics: 'http://a:2'}\nbaseline: {url: 'http://a:1'}", []string{"candidate.url", "baseline.url"}},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/thrumserve/thrum/loadtest/result"
 	"github.com/thrumserve/thrum/loadtest/scenario"
 	"github.com/thrumserve/thrum/loadtest/schedule"
+	"github.com/thrumserve/thrum/loadtest/stats"
 )
 
 // Attack is a load test that the stage asks for.
@@ -285,26 +286,49 @@ func order(runs int) []int {
 	return all
 }
 
-// compare runs both builds in turns. Both are there all the time, the one that is not measured idle,
+// compare runs both builds in turns, more of them while it cannot be told. Both are there all the time, the one that is not measured idle,
 // and are started anew after every four runs: two starts of one program differ, too.
 func (s *stage) compare(ctx context.Context) error {
 	if s.Compare == nil {
 		return nil
 	}
-	turns := order(s.Compare.Runs)
-	for len(turns) > 0 {
-		block := turns[:min(4, len(turns))]
-		turns = turns[len(block):]
-		if err := s.block(ctx, block); err != nil {
-			return err
+	var found []Compared
+	looks := s.Compare.looks()
+	for i, runs := range looks {
+		if i > 0 {
+			s.Progress(fmt.Sprintf("after %d runs of each it cannot be told: up to %d", looks[i-1], runs))
+		}
+		for done := len(s.arms[0]) + len(s.arms[1]); done < 2*runs; done = len(s.arms[0]) + len(s.arms[1]) {
+			if err := s.block(ctx, order(runs)[done:min(done+4, 2*runs)], runs); err != nil {
+				return err
+			}
+		}
+		found = Judge(s.arms[0], s.arms[1], s.Goals.Latency, *s.Compare)
+		if told(found) || s.verdict == scenario.Invalid {
+			break
 		}
 	}
 	s.failures(s.arms[0], s.arms[1])
-	s.compared(Judge(s.arms[0], s.arms[1], s.Goals.Latency, *s.Compare))
+	s.compared(found, len(looks))
 	return nil
 }
 
-func (s *stage) block(ctx context.Context, turns []int) (err error) {
+// told says that more runs would not change the verdict: one figure is worse, or none is left open.
+func told(all []Compared) bool {
+	open := 0
+	for _, c := range all {
+		switch c.Verdict {
+		case stats.Changed:
+			return true
+		case stats.CannotTell:
+			open++
+		}
+	}
+	return open == 0
+}
+
+// block runs turns, whose arms have so many runs in the end.
+func (s *stage) block(ctx context.Context, turns []int, runs int) (err error) {
 	var servers [2]*Server
 	for i, b := range []*Build{s.Baseline, s.Candidate} {
 		if servers[i], err = s.start(ctx, b); err != nil {
@@ -314,7 +338,7 @@ func (s *stage) block(ctx context.Context, turns []int) (err error) {
 	}
 	for _, arm := range turns { // all with the same starts, so that those do not differ, too
 		n := len(s.arms[arm])
-		name := fmt.Sprintf("%s, run %d of %d", [2]string{"baseline", "candidate"}[arm], n+1, s.Compare.Runs)
+		name := fmt.Sprintf("%s, run %d of %d", [2]string{"baseline", "candidate"}[arm], n+1, runs)
 		part := schedule.Part{Name: "beside the baseline", Rate: s.rate(s.Compare.Share), Duration: s.Compare.Length}
 		r, err := s.attack(ctx, servers[arm], Attack{Name: name, Seed: s.Seed, Profile: s.profile(part)}, repeats)
 		if err != nil {

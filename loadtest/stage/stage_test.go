@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -138,6 +139,62 @@ func TestRun(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: findings are %+v, want that %q is missed", c.name, d.Findings, c.missed)
+		}
+	}
+}
+
+func TestLooks(t *testing.T) {
+	for _, c := range []struct {
+		runs, most int
+		want       []int
+	}{
+		{10, 0, []int{10}},
+		{10, 10, []int{10}},
+		{10, 11, []int{10, 11}},
+		{10, 12, []int{10, 12}},
+		{10, 14, []int{10, 12, 14}},
+		{10, 20, []int{10, 16, 20}},
+		{20, 40, []int{20, 30, 40}},
+	} {
+		if got := (Compare{Runs: c.runs, Most: c.most}).looks(); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%d to %d runs: looks() = %v, want %v", c.runs, c.most, got, c.want)
+		}
+	}
+}
+
+// Runs are added while it cannot be told, and no longer.
+func TestComparisonGoesOnWhileItCannotBeTold(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		most   int
+		noise  float64
+		slower float64
+		want   scenario.Verdict
+		runs   int // of both together
+	}{
+		{"told at once", 20, 0.01, 1, scenario.Pass, 20},
+		{"slower at once", 20, 0.01, 1.08, scenario.Fail, 20},
+		{"noisy, and not told by the least", 10, 0.045, 1, scenario.Unstable, 20},
+		{"noisy, and told by more", 40, 0.045, 1, scenario.Pass, 52},
+		{"noise above all", 20, 0.2, 1, scenario.Unstable, 40},
+	} {
+		p, err := Parse([]byte(there + fmt.Sprintf("baseline: {url: 'http://baseline:1'}\ncompare: {runs: 10, most: %d}\ngoals: {latency: p99<=20ms}\n", c.most)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := fake{r: rand.New(rand.NewPCG(5, 1)), noise: c.noise, latency: func(a Attack) time.Duration {
+			if strings.Contains(a.URL, "candidate") {
+				return time.Duration(c.slower * float64(10*time.Millisecond))
+			}
+			return 10 * time.Millisecond
+		}}
+		d, verdict, err := Run(t.Context(), p, Options{Attack: f.attack, Ready: ready})
+		if err != nil || verdict != c.want || len(f.names) != c.runs {
+			t.Errorf("%s: %v, %v after %d runs, want %v after %d: %+v", c.name, verdict, err, len(f.names), c.want, c.runs, d.Findings)
+		}
+		candidate, baseline := len(d.Series[0].Runs), len(d.Series[1].Runs)
+		if candidate != baseline {
+			t.Errorf("%s: %d runs of the candidate and %d of the baseline, want as many", c.name, candidate, baseline)
 		}
 	}
 }

@@ -49,6 +49,7 @@ type Comparison struct {
 	P                   float64  // two-sided, of Mann-Whitney: how likely so large a difference is by chance
 	Change              Interval // Hodges-Lehmann, of the median of candidate / baseline
 	Detectable          float64  // the smallest change that as many runs with this noise find four times in five
+	Level               float64  // at which P decides; 1 - Level is the confidence of Change
 	Verdict             Verdict
 }
 
@@ -58,30 +59,36 @@ type Comparison struct {
 // excluded with Confidence: a regression that is just as large as the floor would else pass one
 // time in forty.
 //
+// looks is how often, at most, the same comparison is made while runs are added until it can be told, and
+// is fixed before the first: each look gets as large a part of both errors (Bonferroni's correction, which
+// holds whatever the looks have in common).
+//
 // Changes are measured on the logarithms, so that they are shares: Hodges-Lehmann's estimate is
 // the median of the logarithms of all candidate / baseline, its interval is Mann-Whitney's test
 // inverted (Hollander and Wolfe, Nonparametric Statistical Methods, 4.3). The detectable change is
-// (z(1-Alpha/2) + z(power)) · s · sqrt((1/m + 1/n) · pi/3), where s is the pooled standard deviation
+// (z(1-alpha/2) + z(power)) · s · sqrt((1/m + 1/n) · pi/3), where s is the pooled standard deviation
 // of the logarithms and pi/3 what ranks cost beside a t-test on normal noise.
-func Compare(baseline, candidate []float64, floor float64) Comparison {
+func Compare(baseline, candidate []float64, floor float64, looks int) Comparison {
+	alpha, err := Alpha/float64(looks), (1-Confidence)/float64(looks)
 	c := Comparison{
 		Baseline: Median(baseline), Candidate: Median(candidate),
 		P:          MannWhitney(baseline, candidate),
 		Detectable: math.Inf(1),
+		Level:      alpha,
 		Verdict:    CannotTell,
 	}
 	a, b := logs(baseline), logs(candidate)
-	change, ok := shift(a, b, Alpha)
+	change, ok := shift(a, b, alpha)
 	c.Change = change.share()
 	if !ok {
 		return c
 	}
-	c.Detectable = math.Expm1(detectable(a, b))
-	wide, _ := shift(a, b, 1-Confidence)
+	c.Detectable = math.Expm1(detectable(a, b, alpha))
+	wide, _ := shift(a, b, err)
 	switch {
 	case wide.share().Judge(floor) == Same:
 		c.Verdict = Same
-	case c.P <= Alpha && c.Change.worse(floor):
+	case c.P <= alpha && c.Change.worse(floor):
 		c.Verdict = Changed
 	}
 	return c
@@ -148,10 +155,10 @@ func skipped(m, n int, alpha float64) int {
 	return k
 }
 
-func detectable(a, b []float64) float64 {
+func detectable(a, b []float64, alpha float64) float64 {
 	m, n := float64(len(a)), float64(len(b))
 	s := math.Sqrt((squares(a) + squares(b)) / (m + n - 2))
-	z := distuv.UnitNormal.Quantile(1-Alpha/2) + distuv.UnitNormal.Quantile(power)
+	z := distuv.UnitNormal.Quantile(1-alpha/2) + distuv.UnitNormal.Quantile(power)
 	return z * s * math.Sqrt((1/m+1/n)*math.Pi/3)
 }
 

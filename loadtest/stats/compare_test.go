@@ -39,7 +39,7 @@ func TestCompareFailsClosed(t *testing.T) {
 		"no latency":      {{1, 2, 3, 4, 5}, {1, 2, 3, 4, 0}},
 		"noise above all": {{1, 9, 2, 8, 3, 7, 4, 6, 5, 10}, {2, 8, 1, 9, 4, 7, 3, 10, 5, 6}},
 	} {
-		if c := Compare(arms[0], arms[1], 0.05); c.Verdict != CannotTell {
+		if c := Compare(arms[0], arms[1], 0.05, 1); c.Verdict != CannotTell {
 			t.Errorf("%s: Compare = %+v, want that it cannot tell", name, c)
 		}
 	}
@@ -63,7 +63,7 @@ func TestCompareByItsRates(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		hits, detectable := 0, 0.0
 		for range trials {
-			comparison := Compare(noisy(r, 10, 1), noisy(r, 10, c.effect), 0.05)
+			comparison := Compare(noisy(r, 10, 1), noisy(r, 10, c.effect), 0.05, 1)
 			detectable += comparison.Detectable / trials
 			if comparison.Verdict == c.want {
 				hits++
@@ -78,16 +78,62 @@ func TestCompareByItsRates(t *testing.T) {
 	}
 }
 
-func noisy(r *rand.Rand, n int, effect float64) []float64 {
+func noisy(r *rand.Rand, n int, effect float64) []float64 { return noisier(r, n, effect, 0.02) }
+
+func noisier(r *rand.Rand, n int, effect, noise float64) []float64 {
 	values := make([]float64, n)
 	for i := range values {
-		values[i] = 0.010 * effect * math.Exp(0.02*r.NormFloat64())
+		values[i] = 0.010 * effect * math.Exp(noise*r.NormFloat64())
 	}
 	return values
 }
 
+// Who adds runs until it can be told errs no more often than who looks once, at noise that does not let
+// ten runs of each tell: 500 trials, three looks.
+func TestLooksAreCorrectedFor(t *testing.T) {
+	const trials = 500
+	sizes := []int{10, 16, 20}
+	for _, c := range []struct {
+		name   string
+		effect float64
+		wrong  Verdict
+		most   float64 // share of trials that are wrong
+		told   float64 // share that is told, at least
+	}{
+		{"no change is accused", 1, Changed, Alpha / 2, 0.5}, // of both directions one is feared
+		{"the floor passes", 1.05, Same, (1 - Confidence) / 2, 0.5},
+	} {
+		r := rand.New(rand.NewPCG(5, 6))
+		wrong, told, once := 0, 0, 0
+		for range trials {
+			a, b := noisier(r, sizes[2], 1, 0.04), noisier(r, sizes[2], c.effect, 0.04)
+			for look, n := range sizes {
+				v := Compare(a[:n], b[:n], 0.05, len(sizes)).Verdict
+				if v == CannotTell {
+					continue
+				}
+				told++
+				if look == 0 {
+					once++
+				}
+				if v == c.wrong {
+					wrong++
+				}
+				break
+			}
+		}
+		// Three deviations more than is allowed.
+		if share := float64(wrong) / trials; share > c.most+3*math.Sqrt(c.most/trials) {
+			t.Errorf("%s: in %v of trials, at most %v may be", c.name, share, c.most)
+		}
+		if share := float64(told) / trials; share < c.told || told <= once {
+			t.Errorf("%s: %v of trials are told, %d at the first look, want that more runs tell more", c.name, share, once)
+		}
+	}
+}
+
 func TestCompareSaysWhatChanged(t *testing.T) {
-	c := Compare([]float64{10, 10.1, 9.9, 10.2, 9.8}, []float64{12, 12.1, 11.9, 12.2, 11.8}, 0.05)
+	c := Compare([]float64{10, 10.1, 9.9, 10.2, 9.8}, []float64{12, 12.1, 11.9, 12.2, 11.8}, 0.05, 1)
 	if c.Baseline != 10 || c.Candidate != 12 || math.Abs(c.Change.Estimate-0.2) > 0.005 || c.Verdict != Changed {
 		t.Errorf("Compare = %+v, want 10, 12, a change of 20 %%", c)
 	}
