@@ -23,6 +23,7 @@ type domain map[string]operator
 var domains = map[string]domain{
 	"":           standard,
 	"ai.onnx.ml": pipelines,
+	onnx.Contrib: contrib,
 	fusions:      fused,
 }
 

@@ -3,7 +3,9 @@ package cpu
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -103,7 +105,9 @@ tensors: no sequences, optionals or maps, and of types that the Open Inference P
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%d of %d operators run.\n", supported, all)
+	fmt.Fprintf(&b, "%d of %d operators run.\n\n", supported, all)
+	names := slices.Sorted(maps.Keys(contrib))
+	fmt.Fprintf(&b, "Of %s those run that ONNX Runtime's quantisation tools write: %s.\n", onnx.Contrib, strings.Join(names, ", "))
 	return b.String()
 }
 
@@ -130,7 +134,7 @@ func TestOperatorsOfTheEngineAreKnownToTheImporter(t *testing.T) {
 	for _, o := range onnx.Operators() {
 		known[o.Domain+" "+o.Op] = true
 	}
-	for _, domain := range []string{"", "ai.onnx.ml"} {
+	for _, domain := range []string{"", "ai.onnx.ml", onnx.Contrib} {
 		for name := range domains[domain] {
 			if !known[domain+" "+name] {
 				t.Errorf("operator %s of %s is built but never loaded", name, standardName(domain))

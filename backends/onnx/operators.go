@@ -23,8 +23,11 @@ func Operators() []Operator {
 	var all []Operator
 	for id, versions := range schemas() {
 		o := Operator{Domain: id.domain, Op: id.op, First: 1, Last: maxMLOpset}
-		if id.domain == "" {
+		switch id.domain {
+		case "":
 			o.First, o.Last = minOpset, maxOpset
+		case Contrib:
+			o.Last = 1
 		}
 		o.First = max(o.First, versions[0].since)
 		if last := versions[len(versions)-1]; last.removed {
@@ -40,6 +43,9 @@ func Operators() []Operator {
 
 //go:embed operators.txt
 var operatorsText string
+
+//go:embed contrib.txt
+var contribText string
 
 // opID names an operator whatever its version.
 type opID struct{ domain, op string }
@@ -100,7 +106,7 @@ var shortTypes = map[string]backends.Datatype{
 // schemas returns the versions of every operator, ascending.
 var schemas = sync.OnceValue(func() map[opID][]*schema {
 	all := map[opID][]*schema{}
-	for line := range strings.Lines(operatorsText) {
+	for line := range strings.Lines(operatorsText + contribText) {
 		if words := strings.Fields(line); words[0] != "#" {
 			id := opID{canonicalDomain(words[0]), words[1]}
 			all[id] = append(all[id], parseSchema(words[2:]))
@@ -144,7 +150,7 @@ func parseTypes(list string) typeSet {
 func schemaOf(n *Node) (*schema, error) {
 	versions, ok := schemas()[opID{n.Domain, n.Op}]
 	switch {
-	case n.Domain != "" && n.Domain != "ai.onnx.ml":
+	case n.Domain != "" && n.Domain != "ai.onnx.ml" && n.Domain != Contrib:
 		return nil, Unsupported(n, "operators of this domain are not supported")
 	case !ok:
 		return nil, Unsupported(n, "the operator is not supported")

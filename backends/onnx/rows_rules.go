@@ -50,6 +50,8 @@ var rowRules = func() map[opID]func(*rowFlow) spread {
 	add("", rowsOneHot, "OneHot")
 	add("", rowsTrilu, "Trilu")
 
+	contribRows(add)
+
 	const ml = "ai.onnx.ml"
 	add(ml, rowsElementwise, "LabelEncoder", "CategoryMapper", "Binarizer")
 	add(ml, rowsOfFeatures, "Imputer", "Normalizer", "Scaler", "ArrayFeatureExtractor", "FeatureVectorizer", "LinearClassifier",

@@ -89,6 +89,8 @@ func ruleTable() map[opID]func(*call) error {
 	add("", tfIdf, "TfIdfVectorizer")
 	add("", windowFunction, "BlackmanWindow", "HammingWindow", "HannWindow")
 
+	contribRules(add)
+
 	const ml = "ai.onnx.ml"
 	add(ml, sameShape, "Binarizer", "Imputer", "Normalizer", "Scaler")
 	add(ml, labelEncoder, "LabelEncoder")
