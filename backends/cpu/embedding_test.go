@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -238,6 +239,56 @@ func TestGatherOfAnything(t *testing.T) {
 			}
 			if !slices.Equal(got.Data, want) {
 				t.Errorf("rows of %v %v are %x, want %x", d, shape, got.Data, want)
+			}
+		}
+	}
+}
+
+// At a lower precision large tables are rounded, whoever reads them, and small ones are not.
+func TestTablesArePackedAtThePrecision(t *testing.T) {
+	for _, test := range []struct {
+		precision kernels.Precision
+		rows      int64
+		rounded   bool
+	}{{kernels.FP32, 1000, false}, {kernels.BF16, 1000, true}, {kernels.Int8, 1000, true}, {kernels.BF16, 10, false}} {
+		for _, op := range []string{"Gather", "EmbeddingBag"} {
+			const width = 33
+			g := new(bagGraph)
+			g.table = g.constant(wave("table", 3, test.rows, width))
+			v := g.shaped("Gather", nil, dims([]int64{2, 3, width}), g.table, g.input("x", backends.Int64, 2, 3))
+			if op == "EmbeddingBag" {
+				v = g.reduced("ReduceSum", v, 1, 0)
+			}
+			g.output(v)
+			fuse(&g.Graph, allFusions)
+			e := testEngine(t)
+			e.precision.asked = test.precision
+			p, err := newPlan(&g.Graph, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.precision.used != test.rounded {
+				t.Errorf("%s at %v: used = %v", op, test.precision, e.precision.used)
+			}
+			if _, kept := p.constants[g.table.ID]; kept == test.rounded {
+				t.Errorf("%s at %v: the table is kept = %v", op, test.precision, kept)
+			}
+			got, err := p.execute(t.Context(), p.newRun(e), []backends.Tensor{integers64("x", []int64{2, 3}, 1, -1, 2, 3, 3, 0)}, p.outputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := floatsOf(*g.table.Const)
+			want := values[width : 2*width]
+			if op == "EmbeddingBag" {
+				want = slices.Clone(want)
+				for j := range want {
+					want[j] += values[len(values)-width+j] + values[2*width+j]
+				}
+			}
+			for j, w := range want {
+				if d := math.Abs(float64(floatsOf(got[0])[j] - w)); d > 0.03 || !test.rounded && d > 1e-6 {
+					t.Fatalf("%s at %v: element %d is %v, want %v", op, test.precision, j, floatsOf(got[0])[j], w)
+				}
 			}
 		}
 	}

@@ -64,7 +64,10 @@ func (r *rewriting) weightedRows(v *onnx.Value) (gather *onnx.Node, weights *onn
 // rowsOfTable returns the Gather that makes v of rows of a matrix of FP32.
 func rowsOfTable(v *onnx.Value) *onnx.Node {
 	g := made(v, "Gather")
-	if g == nil || !isFP32(v) || !g.Inputs[0].HasShape || len(g.Inputs[0].Shape) != 2 || !g.Inputs[1].HasShape {
+	if g == nil || !isFP32(v) || !g.Inputs[1].HasShape {
+		return nil
+	}
+	if table := g.Inputs[0]; !table.HasShape || len(table.Shape) != 2 || table.Shape[1].Size < 1 {
 		return nil
 	}
 	if at := (&node{Node: g}).int("axis", 0); at != 0 && at != -2 {

@@ -28,6 +28,11 @@ func (r *run) indices(t *tensor, n int) ([]int, error) {
 func buildGather(n *node) (kernel, error) {
 	at := n.int("axis", 0)
 	name := n.Inputs[1].Name
+	if at == 0 || at == -2 {
+		if table := n.table(0); table != nil {
+			return takingRounded(table, name), nil
+		}
+	}
 	take := byWidth(n.input(0), take[uint8], take[uint16], take[uint32], take[uint64], take[string])
 	return func(r *run, in, out []*tensor) error {
 		t := in[0]

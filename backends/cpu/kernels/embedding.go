@@ -32,7 +32,7 @@ func (m Memory) PackTable(values []float32, width int) *Table {
 		rows := halvesIn(dst)
 		for i := range t.rows {
 			for j, v := range values[i*width : (i+1)*width] {
-				rows[i*t.stride+j] = roundToBF16(v)
+				rows[i*t.stride+j] = uint16(roundBits(v) >> 16)
 			}
 		}
 	})
@@ -50,15 +50,6 @@ func tableRows(values, width int) int {
 // halvesIn returns the bfloat16 that lie in x, two in each.
 func halvesIn(x []float32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
-}
-
-// roundToBF16 rounds to the nearest, of two to the even one. NaN stays NaN.
-func roundToBF16(v float32) uint16 {
-	u := math.Float32bits(v)
-	if v != v {
-		return uint16(u>>16) | 0x40
-	}
-	return uint16((u + 0x7fff + u>>16&1) >> 16)
 }
 
 // widened returns the value of a bfloat16.
