@@ -26,6 +26,7 @@ func (a Attention) Run(p *Pool) {
 	if heads == 0 || a.Queries == 0 || a.ValueWidth == 0 {
 		return
 	}
+	a.Precision = dynamicPrecision(a.Precision)
 	t := attentions.Get().(*attention)
 	defer attentions.Put(t)
 	t.scores = BatchGemm{

@@ -23,27 +23,55 @@ func pair(even, odd float32) float32 {
 	return math.Float32frombits(roundBits(even)>>16 | roundBits(odd))
 }
 
-// pairRowsPortable sets dst[i/16*step + i%16] = pair(even[i], odd[i]).
-func pairRowsPortable(dst, even, odd []float32, step int) {
-	for i, x := range even {
-		dst[i/panelWidth*step+i%panelWidth] = pair(x, odd[i])
+// conversion is rows of values that are rounded.
+type conversion struct {
+	dst, src       []float32
+	odd            []float32 // as src: the other values of pairs
+	rows, cols     int
+	dstRow, srcRow int // distances of rows
+	panel          int // distance of 16 units and the next in dst
+}
+
+// part returns some rows and columns of c, the first column a whole panel's.
+func (c conversion) part(rows, cols span) *conversion {
+	at := rows.lo*c.srcRow + cols.lo
+	c.src = c.src[at:]
+	if c.odd != nil {
+		c.odd = c.odd[at:]
+	}
+	c.rows, c.cols = rows.hi-rows.lo, cols.hi-cols.lo
+	return &c
+}
+
+func (c *conversion) pairRowsPortable() {
+	for r := range c.rows {
+		dst, even, odd := c.dst[r*c.dstRow:], c.src[r*c.srcRow:], c.odd[r*c.srcRow:]
+		for i := range c.cols {
+			dst[i/panelWidth*c.panel+i%panelWidth] = pair(even[i], odd[i])
+		}
 	}
 }
 
-func roundRowPortable(dst, src []float32) {
-	for i, x := range src {
-		dst[i] = math.Float32frombits(roundBits(x))
+func (c *conversion) roundPortable() {
+	for r := range c.rows {
+		dst := c.dst[r*c.dstRow:]
+		for i, x := range c.src[r*c.srcRow:][:c.cols] {
+			dst[i] = math.Float32frombits(roundBits(x))
+		}
 	}
 }
 
-func pairUpPortable(dst, src []float32) {
-	for i := range len(src) / 2 {
-		dst[i] = pair(src[2*i], src[2*i+1])
-	}
-	rest := dst[len(src)/2:]
-	clear(rest)
-	if len(src)%2 != 0 {
-		rest[0] = pair(src[len(src)-1], 0)
+// pairUpPortable does columns from an even one on; the last of an odd number gets a zero.
+func (c *conversion) pairUpPortable(from int) {
+	for r := range c.rows {
+		dst, src := c.dst[r*c.dstRow:], c.src[r*c.srcRow:]
+		i := from
+		for ; i+1 < c.cols; i += 2 {
+			dst[i/2] = pair(src[i], src[i+1])
+		}
+		if i < c.cols {
+			dst[i/2] = pair(src[i], 0)
+		}
 	}
 }
 
@@ -57,15 +85,25 @@ func leftStep(p Precision, l Level) int {
 	return 1
 }
 
-// left writes a row of A as units.
-func (p Precision) left(dst, row []float32) {
-	level := CurrentLevel()
-	if leftStep(p, level) == 1 {
-		pairUp(level, dst, row)
+// left writes rows of A as units, in rows of so many words that are row apart.
+func (p Precision) left(dst []float32, row int, a []float32, s shape) {
+	if s.rows == 0 || s.cols == 0 {
 		return
 	}
-	roundRow(level, dst, row)
-	clear(dst[len(row):])
+	level := CurrentLevel()
+	step := leftStep(p, level)
+	words := p.units(s.cols) * step
+	if used := (s.cols*step + 1) / 2; used < words {
+		for r := range s.rows {
+			clear(dst[r*row+used:][:words-used])
+		}
+	}
+	c := conversion{dst: dst, src: a, rows: s.rows, cols: s.cols, dstRow: row, srcRow: s.stride}
+	if step == 1 {
+		c.pairUp(level)
+	} else {
+		c.round(level)
+	}
 }
 
 // zeros stand for the row that an odd number of rows lacks.
@@ -73,6 +111,9 @@ var zeros [blockCols]float32
 
 // pairPanels writes the panels of b as pairs.
 func pairPanels(dst []float32, b Matrix) {
+	if b.K == 0 {
+		return
+	}
 	for lo := 0; lo < b.N; lo += blockCols {
 		part := b.columns(lo, min(lo+blockCols, b.N))
 		to := dst[lo*BF16.units(b.K):]
@@ -86,16 +127,21 @@ func pairPanels(dst []float32, b Matrix) {
 
 // pairRows writes the panels of up to blockCols columns whose rows are dense.
 func (b Matrix) pairRows(dst []float32) {
-	units := BF16.units(b.K)
+	units, level := BF16.units(b.K), CurrentLevel()
 	if b.N%panelWidth != 0 {
 		clear(dst[b.N/panelWidth*units*panelWidth:][:units*panelWidth])
 	}
-	for u := range units {
-		even, odd := b.Data[2*u*b.Stride:][:b.N], zeros[:b.N]
-		if 2*u+1 < b.K {
-			odd = b.Data[(2*u+1)*b.Stride:][:b.N]
-		}
-		pairRows(dst[u*panelWidth:], even, odd, units*panelWidth)
+	c := conversion{
+		dst: dst, src: b.Data, rows: b.K / 2, cols: b.N,
+		dstRow: panelWidth, srcRow: 2 * b.Stride, panel: units * panelWidth,
+	}
+	if c.rows > 0 {
+		c.odd = b.Data[b.Stride:]
+		c.pairRows(level)
+	}
+	if b.K%2 != 0 {
+		c.dst, c.src, c.odd, c.rows = dst[b.K/2*panelWidth:], b.Data[(b.K-1)*b.Stride:], zeros[:], 1
+		c.pairRows(level)
 	}
 }
 
@@ -104,8 +150,8 @@ func (b Matrix) pairColumns(dst []float32) {
 	units := BF16.units(b.K)
 	s := borrow(b.N*units, 0)
 	defer s.giveBack()
-	for c := range b.N {
-		pairUp(CurrentLevel(), s.data[c*units:][:units], b.Data[c*b.Stride:][:b.K])
-	}
+	clear(s.data)
+	c := conversion{dst: s.data, src: b.Data, rows: b.N, cols: b.K, dstRow: units, srcRow: b.Stride}
+	c.pairUp(CurrentLevel())
 	Matrix{s.data, units, b.N, units, true}.pack(dst)
 }

@@ -4,42 +4,42 @@
 
 package kernels
 
-// pairRowsAVX2 sets dst[i/16*step/4 + i%16] to the pair of even[i] and odd[i], for n i.
+// pairRowsAVX2 makes pairs of the values of two rows.
 //
 //go:noescape
-func pairRowsAVX2(dst *float32, even *float32, odd *float32, n int, step int)
+func pairRowsAVX2(c *conversion)
 
-// roundRowAVX2 sets dst[i] to src[i] rounded to bfloat16, for n i.
+// roundAVX2 rounds values that stay float32.
 //
 //go:noescape
-func roundRowAVX2(dst *float32, src *float32, n int)
+func roundAVX2(c *conversion)
 
-// pairUpAVX2 rounds n values, a multiple of 16, to bfloat16 one after the other.
+// pairUpAVX2 makes pairs of the values of a row, a multiple of 16.
 //
 //go:noescape
-func pairUpAVX2(dst *float32, src *float32, n int)
+func pairUpAVX2(c *conversion)
 
-// pairRowsAVX512 sets dst[i/16*step/4 + i%16] to the pair of even[i] and odd[i], for n i.
+// pairRowsAVX512 makes pairs of the values of two rows.
 //
 //go:noescape
-func pairRowsAVX512(dst *float32, even *float32, odd *float32, n int, step int)
+func pairRowsAVX512(c *conversion)
 
-// roundRowAVX512 sets dst[i] to src[i] rounded to bfloat16, for n i.
+// roundAVX512 rounds values that stay float32.
 //
 //go:noescape
-func roundRowAVX512(dst *float32, src *float32, n int)
+func roundAVX512(c *conversion)
 
-// pairUpAVX512 rounds n values, a multiple of 16, to bfloat16 one after the other.
+// pairUpAVX512 makes pairs of the values of a row, a multiple of 16.
 //
 //go:noescape
-func pairUpAVX512(dst *float32, src *float32, n int)
+func pairUpAVX512(c *conversion)
 
-// pairRowsAVX512BF16 sets dst[i/16*step/4 + i%16] to the pair of even[i] and odd[i], for n i.
+// pairRowsAVX512BF16 makes pairs of the values of two rows.
 //
 //go:noescape
-func pairRowsAVX512BF16(dst *float32, even *float32, odd *float32, n int, step int)
+func pairRowsAVX512BF16(c *conversion)
 
-// pairUpAVX512BF16 rounds n values, a multiple of 16, to bfloat16 one after the other.
+// pairUpAVX512BF16 makes pairs of the values of a row, a multiple of 16.
 //
 //go:noescape
-func pairUpAVX512BF16(dst *float32, src *float32, n int)
+func pairUpAVX512BF16(c *conversion)

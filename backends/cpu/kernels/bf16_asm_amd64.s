@@ -57,17 +57,30 @@ DATA pairOrder<>+56(SB)/4, $0x001e000e
 DATA pairOrder<>+60(SB)/4, $0x001f000f
 GLOBL pairOrder<>(SB), RODATA|NOPTR, $64
 
-TEXT ·pairRowsAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ even+8(FP), SI
-	MOVQ odd+16(FP), DX
-	MOVQ n+24(FP), CX
-	MOVQ step+32(FP), R8
-	LEAQ -32(R8), R9
-	MOVQ $32, R8
+TEXT ·pairRowsAVX2(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	TESTQ R10, R10
+	JLE rows2
+row1:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+	LEAQ -32(R14), R15
+	MOVQ $32, R14
+	MOVQ BX, DX
 	SUBQ $8, CX
-	JLT rest2
-loop1:
+	JLT rest4
+loop3:
 	VMOVUPS 0(SI), Y1
 	VMOVUPS 0(DX), Y2
 	VPSRLD $16, Y1, Y3
@@ -101,13 +114,13 @@ loop1:
 	VMOVUPS Y1, 0(DI)
 	ADDQ $32, SI
 	ADDQ $32, DX
-	ADDQ R8, DI
-	XCHGQ R8, R9
+	ADDQ R14, DI
+	XCHGQ R14, R15
 	SUBQ $8, CX
-	JGE loop1
-rest2:
+	JGE loop3
+rest4:
 	ADDQ $8, CX
-	JZ done3
+	JZ done5
 	LEAQ bf16Mask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
@@ -143,17 +156,39 @@ rest2:
 	VPSRLD $16, Y1, Y1
 	VPOR Y1, Y2, Y1
 	VMASKMOVPS Y1, Y15, 0(DI)
-done3:
+done5:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row1
+rows2:
 	VZEROUPPER 
 	RET 
 
-TEXT ·roundRowAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
+TEXT ·roundAVX2(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	TESTQ R10, R10
+	JLE rows7
+row6:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+	LEAQ -32(R14), R15
+	MOVQ $32, R14
 	SUBQ $8, CX
-	JLT rest5
-loop4:
+	JLT rest9
+loop8:
 	VMOVUPS 0(SI), Y1
 	VPSRLD $16, Y1, Y3
 	VPAND constant00000001<>(SB), Y3, Y3
@@ -172,10 +207,10 @@ loop4:
 	ADDQ $32, DI
 	ADDQ $32, SI
 	SUBQ $8, CX
-	JGE loop4
-rest5:
+	JGE loop8
+rest9:
 	ADDQ $8, CX
-	JZ done6
+	JZ done10
 	LEAQ bf16Mask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
@@ -195,17 +230,37 @@ rest5:
 	VBLENDVPS Y4, Y5, Y3, Y3
 	VPAND constantffff0000<>(SB), Y3, Y1
 	VMASKMOVPS Y1, Y15, 0(DI)
-done6:
+done10:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row6
+rows7:
 	VZEROUPPER 
 	RET 
 
-TEXT ·pairUpAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-	TESTQ CX, CX
-	JLE done8
-loop7:
+TEXT ·pairUpAVX2(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	TESTQ R10, R10
+	JLE rows12
+row11:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+	LEAQ -32(R14), R15
+	MOVQ $32, R14
+loop13:
 	VMOVUPS (SI), Y1
 	VPSRLD $16, Y1, Y3
 	VPAND constant00000001<>(SB), Y3, Y3
@@ -227,21 +282,39 @@ loop7:
 	ADDQ $32, SI
 	ADDQ $16, DI
 	SUBQ $8, CX
-	JG loop7
-done8:
+	JG loop13
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row11
+rows12:
 	VZEROUPPER 
 	RET 
 
-TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ even+8(FP), SI
-	MOVQ odd+16(FP), DX
-	MOVQ n+24(FP), CX
-	MOVQ step+32(FP), R8
+TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
 	VMOVDQU64 pairOrder<>(SB), Z6
+	TESTQ R10, R10
+	JLE rows15
+row14:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+	MOVQ BX, DX
 	SUBQ $16, CX
-	JLT rest10
-loop9:
+	JLT rest17
+loop16:
 	VMOVUPS 0(SI), Z1
 	VMOVUPS 0(DX), Z2
 	VPSRLD $16, Z1, Z3
@@ -267,12 +340,12 @@ loop9:
 	VMOVUPS Z1, 0(DI)
 	ADDQ $64, SI
 	ADDQ $64, DX
-	ADDQ R8, DI
+	ADDQ R14, DI
 	SUBQ $16, CX
-	JGE loop9
-rest10:
+	JGE loop16
+rest17:
 	ADDQ $16, CX
-	JZ done11
+	JZ done18
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -300,17 +373,38 @@ rest10:
 	VPSRLD $16, Z1, Z1
 	VPORD Z1, Z2, Z1
 	VMOVUPS Z1, K1, 0(DI)
-done11:
+done18:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row14
+rows15:
 	VZEROUPPER 
 	RET 
 
-TEXT ·roundRowAVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
+TEXT ·roundAVX512(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	VMOVDQU64 pairOrder<>(SB), Z6
+	TESTQ R10, R10
+	JLE rows20
+row19:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
 	SUBQ $16, CX
-	JLT rest13
-loop12:
+	JLT rest22
+loop21:
 	VMOVUPS 0(SI), Z1
 	VPSRLD $16, Z1, Z3
 	VPANDD.BCST constant00000001<>(SB), Z3, Z3
@@ -325,10 +419,10 @@ loop12:
 	ADDQ $64, DI
 	ADDQ $64, SI
 	SUBQ $16, CX
-	JGE loop12
-rest13:
+	JGE loop21
+rest22:
 	ADDQ $16, CX
-	JZ done14
+	JZ done23
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -344,17 +438,36 @@ rest13:
 	VPANDD.BCST constant80000000<>(SB), Z1, K2, Z3
 	VPANDD.BCST constantffff0000<>(SB), Z3, Z1
 	VMOVUPS Z1, K1, 0(DI)
-done14:
+done23:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row19
+rows20:
 	VZEROUPPER 
 	RET 
 
-TEXT ·pairUpAVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-	TESTQ CX, CX
-	JLE done16
-loop15:
+TEXT ·pairUpAVX512(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	VMOVDQU64 pairOrder<>(SB), Z6
+	TESTQ R10, R10
+	JLE rows25
+row24:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+loop26:
 	VMOVUPS (SI), Z1
 	VPSRLD $16, Z1, Z3
 	VPANDD.BCST constant00000001<>(SB), Z3, Z3
@@ -371,21 +484,39 @@ loop15:
 	ADDQ $64, SI
 	ADDQ $32, DI
 	SUBQ $16, CX
-	JG loop15
-done16:
+	JG loop26
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row24
+rows25:
 	VZEROUPPER 
 	RET 
 
-TEXT ·pairRowsAVX512BF16(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ even+8(FP), SI
-	MOVQ odd+16(FP), DX
-	MOVQ n+24(FP), CX
-	MOVQ step+32(FP), R8
+TEXT ·pairRowsAVX512BF16(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
 	VMOVDQU64 pairOrder<>(SB), Z6
+	TESTQ R10, R10
+	JLE rows28
+row27:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+	MOVQ BX, DX
 	SUBQ $16, CX
-	JLT rest18
-loop17:
+	JLT rest30
+loop29:
 	VMOVUPS 0(SI), Z1
 	VMOVUPS 0(DX), Z2
 	LONG $0x486ff262; WORD $0xc972 // VCVTNE2PS2BF16 Z1, Z2, Z1
@@ -393,12 +524,12 @@ loop17:
 	VMOVUPS Z1, 0(DI)
 	ADDQ $64, SI
 	ADDQ $64, DX
-	ADDQ R8, DI
+	ADDQ R14, DI
 	SUBQ $16, CX
-	JGE loop17
-rest18:
+	JGE loop29
+rest30:
 	ADDQ $16, CX
-	JZ done19
+	JZ done31
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -408,25 +539,49 @@ rest18:
 	LONG $0x486ff262; WORD $0xc972 // VCVTNE2PS2BF16 Z1, Z2, Z1
 	VPERMW Z1, Z6, Z1
 	VMOVUPS Z1, K1, 0(DI)
-done19:
+done31:
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row27
+rows28:
 	VZEROUPPER 
 	RET 
 
-TEXT ·pairUpAVX512BF16(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
-	TESTQ CX, CX
-	JLE done21
-loop20:
+TEXT ·pairUpAVX512BF16(SB), NOSPLIT, $0-8
+	MOVQ c+0(FP), R11
+	MOVQ conversion_dst(R11), R8
+	MOVQ conversion_src(R11), R9
+	MOVQ conversion_odd(R11), BX
+	MOVQ conversion_rows(R11), R10
+	MOVQ conversion_dstRow(R11), R12
+	MOVQ conversion_srcRow(R11), R13
+	SHLQ $2, R12
+	SHLQ $2, R13
+	VMOVDQU64 pairOrder<>(SB), Z6
+	TESTQ R10, R10
+	JLE rows33
+row32:
+	MOVQ R8, DI
+	MOVQ R9, SI
+	MOVQ conversion_cols(R11), CX
+	MOVQ conversion_panel(R11), R14
+	SHLQ $2, R14
+loop34:
 	VMOVUPS (SI), Z1
 	LONG $0x487ef262; WORD $0xc972 // VCVTNEPS2BF16 Z1, Z1
 	VMOVUPS Y1, (DI)
 	ADDQ $64, SI
 	ADDQ $32, DI
 	SUBQ $16, CX
-	JG loop20
-done21:
+	JG loop34
+	ADDQ R12, R8
+	ADDQ R13, R9
+	ADDQ R13, BX
+	DECQ R10
+	JNZ row32
+rows33:
 	VZEROUPPER 
 	RET 
 

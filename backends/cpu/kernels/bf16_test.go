@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -61,38 +62,68 @@ func (s source) ties(n int) []float32 {
 	return x
 }
 
-func TestPairsOfBF16(t *testing.T) {
+// Rows are some values apart, and what is between those of the result stays as it is.
+func TestConversionsToBF16(t *testing.T) {
 	everyLevel(t, func(t *testing.T) {
-		s, level := newSource(t, 1), CurrentLevel()
-		for _, n := range lengths {
-			x, odd := s.ties(n), s.ties(n)
-			want, wantOdd := bf16s(x), bf16s(odd)
-
-			rounded := s.values(n)
-			roundRow(level, rounded, x)
-			equal(t, "roundRow", rounded, want)
-			for i, v := range rounded {
-				if u := math.Float32bits(v); u&0xffff != 0 || v != v && u&0x400000 == 0 {
-					t.Fatalf("roundRow(%x) = %x, which is no quiet bfloat16", x[i], u)
-				}
-			}
-
-			pairs := s.values((n + 1) / 2)
-			pairUp(level, pairs, x)
-			same(t, "pairUp", pairs, pairsOf(rounded))
-
-			roundRow(level, want, odd)
-			for _, step := range []int{panelWidth, 3 * panelWidth} {
-				rows := s.values(max(0, (n-1)/panelWidth*step+(n-1)%panelWidth+1))
-				pairRows(rows, x, odd, step)
-				for i := range n {
-					unit := math.Float32bits(rows[i/panelWidth*step+i%panelWidth])
-					equal(t, fmt.Sprintf("pairRows: [%d] of %d", i, n),
-						[]float32{math.Float32frombits(unit << 16), math.Float32frombits(unit &^ 0xffff)}, []float32{rounded[i], wantOdd[i]})
+		for _, cols := range lengths {
+			for _, rows := range []int{1, 3} {
+				if cols > 0 {
+					convertsRows(t, rows, cols)
 				}
 			}
 		}
+		convertsRows(t, 300, 600)
+		convertsRows(t, 1, 4*chunk+33)
 	})
+}
+
+func convertsRows(t *testing.T, rows, cols int) {
+	s, level := newSource(t, uint64(cols)), CurrentLevel()
+	srcRow, dstRow := cols+3, cols+5
+	x, odd := s.ties((rows-1)*srcRow+cols), s.ties((rows-1)*srcRow+cols)
+
+	rounded := s.values((rows-1)*dstRow + cols)
+	before := slices.Clone(rounded)
+	c := conversion{dst: rounded, src: x, rows: rows, cols: cols, dstRow: dstRow, srcRow: srcRow}
+	c.round(level)
+	for r := range rows {
+		row := rounded[r*dstRow:][:cols]
+		equal(t, "round", row, bf16s(x[r*srcRow:][:cols]))
+		for i, v := range row {
+			if u := math.Float32bits(v); u&0xffff != 0 || v != v && u&0x400000 == 0 {
+				t.Fatalf("round(%x) = %x, which is no quiet bfloat16", x[r*srcRow+i], u)
+			}
+		}
+		if r < rows-1 {
+			same(t, "gap", rounded[r*dstRow+cols:][:dstRow-cols], before[r*dstRow+cols:][:dstRow-cols])
+		}
+	}
+
+	words := (cols + 1) / 2
+	pairs := s.values(rows*words + 2*(rows-1))
+	c.dst, c.dstRow = pairs, words+2
+	c.pairUp(level)
+	for r := range rows {
+		same(t, "pairUp", pairs[r*(words+2):][:words], pairsOf(rounded[r*dstRow:][:cols]))
+	}
+
+	for _, panel := range []int{panelWidth, rows * panelWidth} {
+		dstRow := panelWidth
+		if panel == panelWidth {
+			dstRow = panels(cols) * panelWidth
+		}
+		last := (rows-1)*dstRow + (cols-1)/panelWidth*panel + (cols-1)%panelWidth
+		units := s.values(last + 1)
+		c := conversion{dst: units, src: x, odd: odd, rows: rows, cols: cols, dstRow: dstRow, srcRow: srcRow, panel: panel}
+		c.pairRows(level)
+		for r := range rows {
+			for i := range cols {
+				unit := math.Float32bits(units[r*dstRow+i/panelWidth*panel+i%panelWidth])
+				got := []float32{math.Float32frombits(unit << 16), math.Float32frombits(unit &^ 0xffff)}
+				equal(t, "pairRows", got, []float32{bf16(x[r*srcRow+i]), bf16(odd[r*srcRow+i])})
+			}
+		}
+	}
 }
 
 // pairsOf puts rounded values next to each other.
@@ -172,6 +203,9 @@ func TestBF16RowsDoNotDependOnTheirCompany(t *testing.T) {
 				Gemm(pool, rows, a[(m-rows)*k:], k, packed, c, n, ep)
 				same(t, "rows", c, alone[(m-rows)*n:])
 			}
+			if CurrentLevel() < AVX512BF16 {
+				continue // what is not packed is not rounded there
+			}
 			c := s.values(m * n)
 			BatchGemm{
 				Batch: [2]int{1, 1}, M: m, N: n, K: k, A: Operand{Data: a, Stride: k}, B: Operand{Data: b, Stride: n},
@@ -230,15 +264,20 @@ func TestBF16ConvMatchesFloat64(t *testing.T) {
 
 func TestBF16BatchGemmMatchesFloat64(t *testing.T) {
 	cases := batchCases(t)
-	for i := range cases {
-		g := cases[i].BatchGemm
-		g.A.Data, g.B.Data = bf16s(g.A.Data), bf16s(g.B.Data)
-		for b := range cases[i].want {
-			cases[i].want[b] = naiveBatch(g, b/g.Batch[1], b%g.Batch[1])
+	rounded := slices.Clone(cases)
+	for i := range rounded {
+		g := &rounded[i]
+		g.A.Data, g.B.Data, g.want = bf16s(g.A.Data), bf16s(g.B.Data), slices.Clone(g.want)
+		for b := range g.want {
+			g.want[b] = naiveBatch(g.BatchGemm, b/g.Batch[1], b%g.Batch[1])
 		}
+		g.A.Data, g.B.Data = cases[i].A.Data, cases[i].B.Data
 	}
 	everyLevel(t, func(t *testing.T) {
-		s := newSource(t, 1)
+		s, cases := newSource(t, 1), cases
+		if CurrentLevel() >= AVX512BF16 {
+			cases = rounded
+		}
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
 			for _, g := range cases {

@@ -74,7 +74,7 @@ func (c *PackedConv) packFilter(dst, weights []float32) {
 			channel, tap := i/taps, i%taps
 			values[channel/2*2*taps+2*tap+channel%2] = w
 		}
-		c.precision.left(dst[:c.units*c.step], values)
+		c.precision.left(dst, c.row, values, shape{1, len(values), len(values)})
 	default:
 		panic("kernels: no convolution of precision " + c.precision.String())
 	}
@@ -267,7 +267,8 @@ func (r *convolution) pairLattices(dst []float32, planes int, pairs span) {
 		} else {
 			clear(odd)
 		}
-		pairRows(dst[i*size:][:size], even, odd, panelWidth)
+		c := conversion{dst: dst[i*size:][:size], src: even, odd: odd, rows: 1, cols: size, panel: panelWidth}
+		c.pairRows(CurrentLevel())
 	}
 }
 

@@ -18,9 +18,6 @@ func expSum(dst, src []float32, shift float32) float32        { return expSumPor
 func normalize(dst, src []float32, n Norm, m moments)         { normalizePortable(dst, src, n, m) }
 func copyPanel(panel []float32, b Matrix)                     { packTail(panel, b) }
 func transposePanel([]float32, Matrix) int                    { return 0 }
-func pairRows(dst, even, odd []float32, step int)             { pairRowsPortable(dst, even, odd, step) }
-func roundRow(_ Level, dst, src []float32)                       { roundRowPortable(dst, src) }
-func pairUp(_ Level, dst, src []float32)                      { pairUpPortable(dst, src) }
 func (b block) run(dst, src []float32)                        { b.portable(dst, src) }
 
 func gatherPanel(dst, src []float32, offsets []int, positions []int32) {

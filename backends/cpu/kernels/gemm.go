@@ -62,9 +62,7 @@ func (g *product) setA(p *Pool, a []float32, s shape) *scratch {
 	row := spread(words)
 	rounded := borrow(s.rows*row, 0)
 	p.For(s.rows, 1+taskSize/(1+s.cols), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			g.precision.left(rounded.data[r*row:][:words], a[r*s.stride:][:s.cols])
-		}
+		g.precision.left(rounded.data[lo*row:], row, a[min(lo*s.stride, len(a)):], shape{hi - lo, s.cols, s.stride})
 	})
 	g.a, g.aRow, g.aStep = rounded.data, row, step
 	return rounded

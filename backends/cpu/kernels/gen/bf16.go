@@ -19,7 +19,7 @@ func conversions(f *file) {
 			v.op("VPSRLD", 16, v.r(1), v.r(1))
 			v.op("VPOR"+v.suffix("D"), v.r(1), v.r(2), v.r(1))
 		})
-		v.roundRow()
+		v.round()
 		v.pairUp(i.name, func() {
 			v.roundBits(v.r(1), v.r(3), v.r(4), v.r(5))
 			v.op("VPSRLD", 16, v.r(1), v.r(1))
@@ -75,74 +75,94 @@ func (v vector) roundBits(x, a, b, c string) {
 // pairRows writes pairs of two rows. The body makes R1 the pairs of R1 and R2 and may use R3 to R5
 // and the order of pairs in R6.
 func (v vector) pairRows(level string, body func()) {
-	v.function("pairRows"+level, "sets dst[i/16*step/4 + i%16] to the pair of even[i] and odd[i], for n i.",
-		"dst *float32", "even *float32", "odd *float32", "n int", "step int")
-	v.op("MOVQ", "dst+0(FP)", "DI")
-	v.op("MOVQ", "even+8(FP)", "SI")
-	v.op("MOVQ", "odd+16(FP)", "DX")
-	v.op("MOVQ", "n+24(FP)", "CX")
-	v.op("MOVQ", "step+32(FP)", "R8")
-	if v.isa == avx2 {
-		// A vector is half a row of a panel: the steps after the halves take turns.
-		v.op("LEAQ", "-32(R8)", "R9")
-		v.op("MOVQ", 32, "R8")
-	} else {
+	v.conversion("pairRows"+level, "makes pairs of the values of two rows.", func() {
+		v.op("MOVQ", "BX", "DX")
+		v.loop("bf16Mask", func(l lanes) {
+			l.load("SI", v.r(1))
+			l.load("DX", v.r(2))
+			body()
+			l.store(v.r(1), "DI")
+			if l.masked {
+				return
+			}
+			l.advance("SI", "DX")
+			l.op("ADDQ", "R14", "DI")
+			if v.isa == avx2 {
+				l.op("XCHGQ", "R14", "R15")
+			}
+		})
+	})
+}
+
+// conversion writes a function that does something for each row of a conversion: DI, SI and BX are
+// where it starts in dst, src and odd, CX is the number of columns. R14, which in AVX2 takes turns
+// with R15, is how far dst moves after a vector if the rows of dst are those of panels.
+func (v vector) conversion(name, doc string, row func()) {
+	v.function(name, doc, "c *conversion")
+	v.op("MOVQ", "c+0(FP)", "R11")
+	v.op("MOVQ", at("conversion_dst", "R11"), "R8")
+	v.op("MOVQ", at("conversion_src", "R11"), "R9")
+	v.op("MOVQ", at("conversion_odd", "R11"), "BX")
+	v.op("MOVQ", at("conversion_rows", "R11"), "R10")
+	v.op("MOVQ", at("conversion_dstRow", "R11"), "R12")
+	v.op("MOVQ", at("conversion_srcRow", "R11"), "R13")
+	v.op("SHLQ", 2, "R12")
+	v.op("SHLQ", 2, "R13")
+	if v.isa == avx512 {
 		v.op("VMOVDQU64", "pairOrder<>(SB)", "Z6")
 	}
-	v.loop("bf16Mask", func(l lanes) {
-		l.load("SI", v.r(1))
-		l.load("DX", v.r(2))
-		body()
-		l.store(v.r(1), "DI")
-		if l.masked {
-			return
-		}
-		l.advance("SI", "DX")
-		l.op("ADDQ", "R8", "DI")
-		if v.isa == avx2 {
-			l.op("XCHGQ", "R8", "R9")
-		}
-	})
-	v.ret()
-}
-
-// roundRow writes rounded values that stay float32.
-func (v vector) roundRow() {
-	v.function("roundRow"+v.isa.name, "sets dst[i] to src[i] rounded to bfloat16, for n i.", "dst *float32", "src *float32", "n int")
-	v.op("MOVQ", "dst+0(FP)", "DI")
-	v.op("MOVQ", "src+8(FP)", "SI")
-	v.op("MOVQ", "n+16(FP)", "CX")
-	v.loop("bf16Mask", func(l lanes) {
-		l.load("SI", v.r(1))
-		v.roundBits(v.r(1), v.r(3), v.r(4), v.r(5))
-		l.store(v.r(1), "DI")
-		l.advance("DI", "SI")
-	})
-	v.ret()
-}
-
-// pairUp writes a row of bfloat16. The body makes the lower half of R1 what R1 is and may use R3
-// to R5.
-func (v vector) pairUp(level string, body func()) {
-	v.function("pairUp"+level, "rounds n values, a multiple of 16, to bfloat16 one after the other.", "dst *float32", "src *float32", "n int")
-	v.op("MOVQ", "dst+0(FP)", "DI")
-	v.op("MOVQ", "src+8(FP)", "SI")
-	v.op("MOVQ", "n+16(FP)", "CX")
-	loop, done := v.label("loop"), v.label("done")
-	v.op("TESTQ", "CX", "CX")
+	loop, done := v.label("row"), v.label("rows")
+	v.op("TESTQ", "R10", "R10")
 	v.op("JLE", done)
 	v.place(loop)
-	v.op("VMOVUPS", "(SI)", v.r(1))
-	body()
-	half := "X1"
-	if v.isa == avx512 {
-		half = "Y1"
+	v.op("MOVQ", "R8", "DI")
+	v.op("MOVQ", "R9", "SI")
+	v.op("MOVQ", at("conversion_cols", "R11"), "CX")
+	v.op("MOVQ", at("conversion_panel", "R11"), "R14")
+	v.op("SHLQ", 2, "R14")
+	if v.isa == avx2 {
+		// A vector is half a row of a panel.
+		v.op("LEAQ", "-32(R14)", "R15")
+		v.op("MOVQ", 32, "R14")
 	}
-	v.op("VMOVUPS", half, "(DI)")
-	v.op("ADDQ", 4*v.isa.width, "SI")
-	v.op("ADDQ", 2*v.isa.width, "DI")
-	v.op("SUBQ", v.isa.width, "CX")
-	v.op("JG", loop)
+	row()
+	v.op("ADDQ", "R12", "R8")
+	v.op("ADDQ", "R13", "R9")
+	v.op("ADDQ", "R13", "BX")
+	v.op("DECQ", "R10")
+	v.op("JNZ", loop)
 	v.place(done)
 	v.ret()
+}
+
+// round writes rounded values that stay float32.
+func (v vector) round() {
+	v.conversion("round"+v.isa.name, "rounds values that stay float32.", func() {
+		v.loop("bf16Mask", func(l lanes) {
+			l.load("SI", v.r(1))
+			v.roundBits(v.r(1), v.r(3), v.r(4), v.r(5))
+			l.store(v.r(1), "DI")
+			l.advance("DI", "SI")
+		})
+	})
+}
+
+// pairUp writes rows of bfloat16, of a multiple of 16 columns. The body makes the lower half of R1
+// what R1 is and may use R3 to R5.
+func (v vector) pairUp(level string, body func()) {
+	v.conversion("pairUp"+level, "makes pairs of the values of a row, a multiple of 16.", func() {
+		half := "X1"
+		if v.isa == avx512 {
+			half = "Y1"
+		}
+		loop := v.label("loop")
+		v.place(loop)
+		v.op("VMOVUPS", "(SI)", v.r(1))
+		body()
+		v.op("VMOVUPS", half, "(DI)")
+		v.op("ADDQ", 4*v.isa.width, "SI")
+		v.op("ADDQ", 2*v.isa.width, "DI")
+		v.op("SUBQ", v.isa.width, "CX")
+		v.op("JG", loop)
+	})
 }
