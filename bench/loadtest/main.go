@@ -83,8 +83,8 @@ func exitOn(err error) {
 	}
 }
 
-// run prints the table. A target that is missed is a finding; a row that cannot be measured is an
-// error, but not before the others were.
+// run prints the table. A target that is missed is a finding; a row that cannot be measured says so, and
+// is an error, but not before the others were.
 func run(ctx context.Context, only *regexp.Regexp) error {
 	fmt.Printf("%s, %d processors, load average %s\n\n", time.Now().Format("2006-01-02 15:04"), runtime.NumCPU(), loadAverage())
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -98,6 +98,8 @@ func run(ctx context.Context, only *regexp.Regexp) error {
 		measured, held, err := r.run(ctx)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Fprintf(table, "%s\tnot measured: %s\t%s\t%s\n", r.what, first, r.target, verdict(false))
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s took %v\n", r.name, time.Since(begin).Round(time.Second))

@@ -46,10 +46,10 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 			return f, err
 		}
 	}
-	if err := l.search(ctx, &f); err != nil {
+	if err := l.search(ctx, &f, func(ctx context.Context, rate float64) (trial, error) { return l.sound(ctx, rate, l.trial) }); err != nil {
 		return f, err
 	}
-	fixed, err := l.at(ctx, l.rate, l.fixed)
+	fixed, err := l.sound(ctx, l.rate, l.fixed)
 	if err != nil {
 		return f, err
 	}
@@ -59,9 +59,12 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 	return f, nil
 }
 
-// search finds the peak. That there is none is found, too.
-func (l load) search(ctx context.Context, f *figures) error {
+// search finds the peak. That there is none is found, too. A trial that the generator spoiled, after all
+// its tries, is above what this machine can show: the search goes down from it as from one that the
+// server spoiled, until one is valid, and says so.
+func (l load) search(ctx context.Context, f *figures, try func(context.Context, float64) (trial, error)) error {
 	var last trial     // the last that held
+	var held float64   // at this rate
 	var limited string // by the generator: the lowest rate that only it could not keep
 	lowest := math.Inf(1)
 	search := scenario.Search{Start: l.began, Tolerance: l.tolerance, Confirm: 1}
@@ -69,11 +72,11 @@ func (l load) search(ctx context.Context, f *figures) error {
 		if rate*l.trial.Seconds() < fewest {
 			return scenario.Trial{}, errNoPeak
 		}
-		t, err := l.sound(ctx, rate)
+		t, err := try(ctx, rate)
 		switch {
 		case err != nil:
 		case t.held():
-			last = t
+			last, held = t, rate
 		case rate < lowest:
 			lowest, limited = rate, t.fault()
 		}
@@ -81,14 +84,17 @@ func (l load) search(ctx context.Context, f *figures) error {
 	}, nil)
 	switch {
 	case errors.Is(err, errNoPeak):
-		f.Limited = fmt.Sprintf("%v holds at no rate that was tried", goal)
+		if f.Limited = fmt.Sprintf("%v holds at no rate that was tried", goal); limited != "" {
+			f.Limited = "nothing can be shown on this machine at any rate that was tried: " + limited
+		}
 		return nil
 	case errors.Is(err, scenario.ErrUnstable):
-		f.Limited = err.Error()
+		// The last rate that held did so in a valid trial, once.
+		peak.Rate, f.Limited = held, "held once and not confirmed: "+err.Error()
 	case err != nil:
 		return err
-	default:
-		f.Limited = limited
+	case limited != "":
+		f.Limited = fmt.Sprintf("the generator is the limit from %.0f/s on: %s", lowest, limited)
 	}
 	f.Peak, f.PeakCPU = peak.Rate, last.cpuPerRequest()
 	if last.run != nil {
@@ -102,11 +108,15 @@ const fewest = 10
 
 var errNoPeak = errors.New("no peak")
 
+// tries is how often a trial is made that the generator spoils. One pause of the machine of 20 ms is more
+// than a thousandth of the few requests of a slow system, and has nothing to do with it.
+const tries = 5
+
 // sound attacks at a rate, again where it was the generator that could not keep up: another process
-// may have been in its way.
-func (l load) sound(ctx context.Context, rate float64) (t trial, err error) {
-	for range 3 {
-		if t, err = l.at(ctx, rate, l.trial); err != nil || len(t.run.Invalid) == 0 {
+// may have been in its way. The server's fault is not tried again.
+func (l load) sound(ctx context.Context, rate float64, d time.Duration) (t trial, err error) {
+	for range tries {
+		if t, err = l.at(ctx, rate, d); err != nil || t.fault() == "" {
 			break
 		}
 	}
@@ -120,10 +130,16 @@ type trial struct {
 }
 
 func (t trial) cpuPerRequest() time.Duration {
-	if t.run == nil || t.run.Generator.Sent == 0 {
+	if t.run == nil {
 		return 0
 	}
-	return t.cpu / time.Duration(t.run.Generator.Sent)
+	var all uint64 // with those of the warm-up, which took their part of the CPU
+	for _, w := range t.run.Windows {
+		for _, n := range w.Outcomes {
+			all += n
+		}
+	}
+	return t.cpu / time.Duration(max(all, 1))
 }
 
 // held is by the share itself, without a bound of confidence: a coarse search asks the same of all.
@@ -144,7 +160,11 @@ func (t trial) fault() string {
 }
 
 func (l load) at(ctx context.Context, rate float64, d time.Duration) (trial, error) {
-	s, err := schedule.Poisson(rate, d).Schedule(l.seed)
+	p, err := schedule.Poisson(rate, d).WarmUp(warmUp)
+	if err != nil {
+		return trial{}, err
+	}
+	s, err := p.Schedule(l.seed)
 	if err != nil {
 		return trial{}, err
 	}
@@ -165,9 +185,17 @@ func (l load) guess(ctx context.Context) (float64, error) {
 	return max(10, float64(step.Count(result.OK))/duration.Seconds()/2), nil
 }
 
+const (
+	// ready connections are there before the first start: to make one takes the generator longer than ten
+	// requests, and near its peak a server needs many at once, so that sends would be late.
+	ready = 64
+	// warmUp is not counted: a server takes that long to accept those connections.
+	warmUp = 300 * time.Millisecond
+)
+
 func (l load) attack(ctx context.Context, shape func(*attack.Options)) (trial, error) {
 	o := attack.Options{
-		Target: l.run.target(l.dialect, l.model), Requests: l.dialect.requests(l.model), Connections: 256, Timeout: 2 * time.Second,
+		Target: l.run.target(l.dialect, l.model), Requests: l.dialect.requests(l.model), Connections: 256, Ready: ready, Timeout: 2 * time.Second,
 		Check: attack.Check{Share: 0.01, Equal: func(i int, r attack.Reply) error { return right(l.dialect, l.model, i, r) }},
 	}
 	if l.run.name == "floor" {

@@ -240,8 +240,8 @@ func (r *report) print(w io.Writer) error {
 		}
 	}
 	for _, t := range r.Witnesses {
-		fmt.Fprintf(w, "\nnull/binary thrum, %s: perf_analyzer %.0f/s, p50 %v, p99 %v; the own generator %.0f/s, p50 %v, p99 %v from the actual send",
-			t.Load, t.Theirs.Rate, t.Theirs.P50, t.Theirs.P99, t.Ours.Rate, t.Ours.P50, t.Ours.P99)
+		fmt.Fprintf(w, "\nnull/binary thrum, %s: perf_analyzer %.0f/s, p50 %v, p99 %v, its own CPU %v a request; the own generator %.0f/s, p50 %v, p99 %v, %v from the actual send",
+			t.Load, t.Theirs.Rate, t.Theirs.P50, t.Theirs.P99, t.Theirs.CPU(), t.Ours.Rate, t.Ours.P50, t.Ours.P99, t.Ours.CPU())
 	}
 	for name, why := range r.Missing {
 		fmt.Fprintf(w, "\n%s is left out: %s", name, why)

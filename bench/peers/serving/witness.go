@@ -30,7 +30,12 @@ type witnessed struct {
 	Rate float64       `json:"per_second"`
 	P50  time.Duration `json:"p50_ns"`
 	P99  time.Duration `json:"p99_ns"`
+
+	Cores float64 `json:"cores"` // of the generator's processor, that who asks takes
 }
+
+// CPU is what who asks takes for a request.
+func (w witnessed) CPU() time.Duration { return time.Duration(w.Cores / max(1, w.Rate) * 1e9) }
 
 // Ratio is of the rates, ours to theirs.
 func (t testimony) Ratio() float64 { return t.Ours.Rate / max(1, t.Theirs.Rate) }
@@ -77,8 +82,9 @@ func (l load) compare(ctx context.Context, name string, args []string, ours func
 	}
 	all := own.run.Total()
 	q := all.Sent(result.OK).Quantiles(0.5, 0.99)
-	t.Ours = witnessed{all.Achieved(), q[0], q[1]}
-	progress("%s: perf_analyzer %.0f/s, p99 %v; attack %.0f/s, p99 %v", name, t.Theirs.Rate, t.Theirs.P99, t.Ours.Rate, t.Ours.P99)
+	t.Ours = witnessed{all.Achieved(), q[0], q[1], own.run.Generator.CPU.Seconds() / own.run.Took.Seconds()}
+	progress("%s: perf_analyzer %.0f/s, p99 %v, CPU %v a request; attack %.0f/s, p99 %v, CPU %v", name,
+		t.Theirs.Rate, t.Theirs.P99, t.Theirs.CPU(), t.Ours.Rate, t.Ours.P99, t.Ours.CPU())
 	return t, nil
 }
 
@@ -98,7 +104,10 @@ func (l load) perfAnalyzer(ctx context.Context, args []string) (witnessed, error
 		"-u", "127.0.0.1:" + strconv.Itoa(l.run.port), "--measurement-interval", strconv.FormatInt(l.fixed.Milliseconds()/2, 10),
 		"--stability-percentage", strconv.Itoa(agree), "-f", file}, args...)...)
 	c.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries(dir))
-	if out, err := c.CombinedOutput(); c.ProcessState != nil && c.ProcessState.ExitCode() == unstable {
+	began := time.Now()
+	out, err := c.CombinedOutput()
+	took := time.Since(began)
+	if c.ProcessState != nil && c.ProcessState.ExitCode() == unstable {
 		return witnessed{}, fmt.Errorf("perf_analyzer's windows do not agree within %d %%: the machine is too busy", agree)
 	} else if err != nil {
 		return witnessed{}, fmt.Errorf("perf_analyzer: %w: %s", err, last(string(out), 500))
@@ -112,7 +121,9 @@ func (l load) perfAnalyzer(ctx context.Context, args []string) (witnessed, error
 	if err != nil {
 		return witnessed{}, fmt.Errorf("perf_analyzer's figures: %w", err)
 	}
-	return parseWitnessed(table)
+	w, err := parseWitnessed(table)
+	w.Cores = (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds() / took.Seconds()
+	return w, err
 }
 
 const (

@@ -8,7 +8,7 @@ import (
 func TestParseWitnessed(t *testing.T) {
 	head := []string{"Concurrency", "Inferences/Second", "Client Send", "p50 latency", "p99 latency"}
 	got, err := parseWitnessed([][]string{head, {"2", "6013.1", "59", "264", "1406"}})
-	if want := (witnessed{6013.1, 264 * time.Microsecond, 1406 * time.Microsecond}); err != nil || got != want {
+	if want := (witnessed{Rate: 6013.1, P50: 264 * time.Microsecond, P99: 1406 * time.Microsecond}); err != nil || got != want {
 		t.Errorf("parseWitnessed = %v, %v, want %v", got, err, want)
 	}
 	for name, table := range map[string][][]string{
