@@ -158,10 +158,16 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 			p.offsets = append(p.offsets, i*p.lattice.size+o)
 		}
 	}
-	if 10*out[1] < 7*panels(out[1])*panelWidth {
+	if 10*out[1] < 7*panels(out[1])*panelWidth || c.tiled() {
 		p.collect(out)
 	}
 	return p
+}
+
+// tiled reports whether the products are made by tiles, which want rows of units that follow each
+// other.
+func (c *PackedConv) tiled() bool {
+	return tiled(c.precision, CurrentLevel()) || c.quads && tiled(Int8, CurrentLevel())
 }
 
 // collect lists where in a lattice the values under the first tap stand.

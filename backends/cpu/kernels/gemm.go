@@ -171,6 +171,10 @@ func (g *product) multiply(rows span, segments []segment) {
 		g.multiplyBytes(rows, segments)
 		return
 	}
+	if tiled(g.precision, CurrentLevel()) {
+		g.multiplyTiles(rows, segments)
+		return
+	}
 	t := tile{
 		precision: g.precision, aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, residualRow: g.residualRow, alpha: g.alpha,
 	}

@@ -212,6 +212,10 @@ func (g *product) multiplyBytes(rows span, segments []segment) {
 		}
 	}
 	n, height, room := rows.hi-rows.lo, maxRows(level), panels(width)*panelWidth
+	tiled := tiled(Int8, level)
+	if tiled {
+		height = maxTileRows
+	}
 	s := borrow((min(height, n)+1)*room, 0)
 	defer s.giveBack()
 	sums := *g
@@ -225,6 +229,9 @@ func (g *product) multiplyBytes(rows span, segments []segment) {
 	tiles := (n + height - 1) / height
 	for i := range tiles {
 		part := span{rows.lo + n*i/tiles, rows.lo + n*(i+1)/tiles}
+		if tiled {
+			part = span{rows.lo + height*i, min(rows.lo+height*(i+1), rows.hi)}
+		}
 		sums.sums(level, part, segments)
 		for r := range part.hi - part.lo {
 			x := intsOf(sums.c[r*room:][:room])[:width]
@@ -239,6 +246,10 @@ func (g *product) multiplyBytes(rows span, segments []segment) {
 // sums computes the sums of some rows, of which there are no more than a tile has, from the first
 // row of c on.
 func (g *product) sums(level Level, rows span, segments []segment) {
+	if tiled(Int8, level) && rows.hi-rows.lo > fewByteRows {
+		g.sumTiles(g.c, g.cRow, rows, segments[0])
+		return
+	}
 	t := tile{precision: Int8, aRow: g.aRow, aStep: g.aStep, panel: g.panel, cRow: g.cRow, rows: rows.hi - rows.lo}
 	blocks := max(1, (len(g.offsets)+blockDepth-1)/blockDepth)
 	for block := range blocks {

@@ -16,9 +16,10 @@ const (
 	AVX512                  // AVX-512 F, BW, DQ and VL
 	AVX512VNNI              // dot products of bytes
 	AVX512BF16              // dot products of bfloat16
+	AMX                     // products of tiles of bfloat16 and of bytes
 )
 
-var levelNames = [...]string{"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"}
+var levelNames = [...]string{"portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"}
 
 // String returns the level's name, such as "avx2".
 func (l Level) String() string {

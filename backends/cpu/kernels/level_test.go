@@ -4,7 +4,7 @@ import "testing"
 
 func TestSetLevelRefusesWhatIsNotThere(t *testing.T) {
 	before := CurrentLevel()
-	if err := SetLevel(AVX512BF16 + 1); err == nil {
+	if err := SetLevel(AMX + 1); err == nil {
 		t.Error("SetLevel(unknown) = nil, want an error")
 	}
 	if got := CurrentLevel(); got != before {
@@ -21,7 +21,7 @@ func TestBestIsTheLastLevel(t *testing.T) {
 }
 
 func TestLevelNames(t *testing.T) {
-	for level, want := range map[Level]string{Portable: "portable", AVX2: "avx2", AVX512: "avx512", AVX512VNNI: "avx512vnni", AVX512BF16: "avx512bf16", 9: "level(9)"} {
+	for level, want := range map[Level]string{Portable: "portable", AVX2: "avx2", AVX512: "avx512", AVX512VNNI: "avx512vnni", AVX512BF16: "avx512bf16", AMX: "amx", 9: "level(9)"} {
 		if got := level.String(); got != want {
 			t.Errorf("Level(%d).String() = %q, want %q", level, got, want)
 		}

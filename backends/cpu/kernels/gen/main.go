@@ -35,6 +35,7 @@ var subjects = []subject{
 	{"pack", packs},
 	{"bf16", conversions},
 	{"int8", byteKernels},
+	{"amx", tileProducts},
 	{"tree", trees},
 	{"embedding", embeddings},
 	{"peak/peak", peaks},
