@@ -28,7 +28,8 @@ func (l *lab) encoder(ctx context.Context) ([]turns.Finding, error) {
 		duels = append(duels,
 			d.of("bf16", engine.OnnxRuntime, "fp32", map[string]float64{"1": 3, "8": 4}[batch], sameInBF16),
 			d.of("bf16", engine.OpenVINO, "bf16", 1, sameInBF16),
-			d.of("fp32", engine.OnnxRuntime, "fp32", 0, sameToRounding))
+			d.of("fp32", engine.OnnxRuntime, "fp32", 0, sameToRounding),
+			d.of("int8", engine.OnnxRuntime, "fp32", 0, 0))
 	}
 	return l.fights(ctx, duels)
 }

@@ -96,8 +96,10 @@ def export(net, images, folder):
     )
 
 
-def network(folder, build, head):
-    """A torchvision network with random weights whose last layer, returned by head, has learned to read digits."""
+def network(folder, build, head, examples):
+    """A torchvision network with random weights whose last layer, returned by head, has learned to read digits from so many.
+
+    The other classes are mixtures of the digits, with half the strength."""
     torch.manual_seed(1)
     net = build(weights=None)
     for layer in net.modules():
@@ -108,7 +110,7 @@ def network(folder, build, head):
     digits = load_digits()
     order = np.random.default_rng(1).permutation(len(digits.data))
     x, y = digits.data[order], digits.target[order]
-    train, test = slice(0, 600), slice(600, 856)
+    train, test = slice(0, examples), slice(examples, examples + 256)
     with torch.no_grad():
         net.train()
         net(torch.cat([digit_images(x[:32]), torch.from_numpy(realmodels.crops(16))]))
@@ -121,10 +123,10 @@ def network(folder, build, head):
         features = torch.cat(features).double().numpy()
         mean, std = features.mean(0), features.std(0) + 1e-6
         learned = LogisticRegression(max_iter=300, C=0.1).fit((features - mean) / std, y[train])
-        last.weight.normal_(std=0.01)
-        last.bias.fill_(-20)  # the other classes
-        last.weight[:10] = torch.from_numpy(learned.coef_ / std)
-        last.bias[:10] = torch.from_numpy(learned.intercept_ - (learned.coef_ / std) @ mean)
+        mixtures = np.concatenate([np.eye(10), np.random.default_rng(2).dirichlet(np.ones(10), 990) / 2])
+        weights = learned.coef_ / std
+        last.weight.copy_(torch.from_numpy(mixtures @ weights))
+        last.bias.copy_(torch.from_numpy(mixtures @ (learned.intercept_ - weights @ mean)))
         images = digit_images(x[test]).numpy()
         answers = np.concatenate([net(torch.from_numpy(images[i : i + 32])).argmax(1).numpy() for i in range(0, len(images), 32)])
     export(net, images, folder)
@@ -133,11 +135,11 @@ def network(folder, build, head):
 
 
 def resnet50(folder):
-    network(folder, torchvision.models.resnet50, lambda net: net.fc)
+    network(folder, torchvision.models.resnet50, lambda net: net.fc, 600)
 
 
 def mobilenet_v3(folder):
-    network(folder, torchvision.models.mobilenet_v3_large, lambda net: net.classifier[-1])
+    network(folder, torchvision.models.mobilenet_v3_large, lambda net: net.classifier[-1], 1500)
 
 
 def efficientnet(folder):
