@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/backendtest"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 	"github.com/thrumserve/thrum/backends/weights"
@@ -243,5 +244,20 @@ func TestWeightsAreSharedAtOnePrecision(t *testing.T) {
 	}
 	if size[kernels.BF16] > size[kernels.FP32]*3/4 || size[kernels.Int8] > size[kernels.BF16]*3/4 {
 		t.Errorf("bytes of packed weights: %v, want about half at each step", size)
+	}
+}
+
+func TestSuiteAtALowerPrecision(t *testing.T) {
+	for _, name := range []string{"digits", "yarnit"} {
+		for _, precision := range []kernels.Precision{kernels.BF16, kernels.Int8} {
+			t.Run(fmt.Sprint(name, " at ", precision), func(t *testing.T) {
+				backendtest.Run(t, func(*testing.T) backends.Backend { return New(Options{Threads: 2}) }, backendtest.Fixture{
+					Spec: backends.Spec{
+						Model: name, Version: "1", Dir: filepath.Join(exampleModels, name, "1"),
+						Options: map[string]string{"precision": precision.String()},
+					},
+				})
+			})
+		}
 	}
 }
