@@ -223,7 +223,7 @@ func (h attentionSizes) maskOf(r *run, in []*tensor) (strided, error) {
 		}
 		m = added
 	}
-	return strided{m, shape, stretched(m.shape, shape)}, nil
+	return strided{tensor: m, shape: shape, steps: stretched(m.shape, shape)}, nil
 }
 
 // weigh makes the weights of the keys of the products that scores hold for one head, and copies

@@ -14,6 +14,7 @@ const fusions = "thrum"
 // fused are the operators of that domain.
 var fused = domain{
 	"EmbeddingBag": {buildEmbeddingBag, 1},
+	"Attend":       {buildAttend, 1},
 	"Linear":       {buildLinear, 1},
 	"Product":      {buildProduct, 1},
 }
@@ -36,12 +37,17 @@ var allFusions = []fusion{
 	fuseBagLoop, fuseEmbeddingBag, fuseGelu, fuseGeluTanh, fuseSilu, fuseHardSigmoid, fuseHardSwish, fuseLayerNorm,
 	fuseBatchNorm, fuseLinear, fuseFlatTranspose, fuseTransposes,
 	fuseScaledInput, fuseTransposedInput, fuseScaledInput, fuseScale, fuseTransposedOutput, fuseMask,
+	fuseAttention, fuseHeads, fuseProjections,
 	fuseResidual, fuseActivation,
 }
 
 // fuse rewrites g by the fusions, one after the other.
-func fuse(g *onnx.Graph, all []fusion) {
-	r := &rewriting{graph: g}
+func fuse(g *onnx.Graph, all []fusion) { fuseWithin(g, g, all) }
+
+// fuseWithin rewrites g, which is root or the body of a node in it, and then all bodies in g.
+func fuseWithin(root, g *onnx.Graph, all []fusion) {
+	r := &rewriting{root: root, graph: g}
+	show := r.hideOutside()
 	r.refresh()
 	for _, f := range all {
 		for _, n := range slices.Clone(g.Nodes) {
@@ -50,12 +56,47 @@ func fuse(g *onnx.Graph, all []fusion) {
 			}
 		}
 	}
+	show()
+	for _, n := range g.Nodes {
+		for _, v := range n.Attrs {
+			if body, ok := v.(*onnx.Graph); ok {
+				fuseWithin(root, body, all)
+			}
+		}
+	}
 }
 
 // rewriting is a graph with what fusions need to know of it.
 type rewriting struct {
-	graph   *onnx.Graph
+	root    *onnx.Graph                  // has the values of all graphs
+	graph   *onnx.Graph                  // that is rewritten
 	readers map[*onnx.Value][]*onnx.Node // one entry for each time that a node reads the value
+}
+
+// hideOutside makes the values that a body reads of the graphs around it look like inputs: the nodes
+// that produce them are not its own to rewrite. It returns what undoes that.
+func (r *rewriting) hideOutside() (show func()) {
+	producers := map[*onnx.Value]*onnx.Node{}
+	for _, n := range r.graph.Nodes {
+		for _, v := range n.Inputs {
+			if v != nil && v.Producer != nil {
+				producers[v] = v.Producer
+			}
+		}
+	}
+	for _, n := range r.graph.Nodes {
+		for _, v := range n.Outputs {
+			delete(producers, v)
+		}
+	}
+	for v := range producers {
+		v.Producer = nil
+	}
+	return func() {
+		for v, n := range producers {
+			v.Producer = n
+		}
+	}
 }
 
 // refresh drops nodes that nothing needs and finds out anew who reads what.
@@ -79,11 +120,11 @@ func (r *rewriting) private(v *onnx.Value) bool {
 
 // constant adds a constant to the graph.
 func (r *rewriting) constant(t backends.Tensor) *onnx.Value {
-	v := &onnx.Value{ID: len(r.graph.Values), Name: t.Name, Datatype: t.Datatype, HasShape: true, Const: &t}
+	v := &onnx.Value{ID: len(r.root.Values), Name: t.Name, Datatype: t.Datatype, HasShape: true, Const: &t}
 	for _, d := range t.Shape {
 		v.Shape = append(v.Shape, onnx.Dim{Size: d})
 	}
-	r.graph.Values = append(r.graph.Values, v)
+	r.root.Values = append(r.root.Values, v)
 	return v
 }
 

@@ -133,20 +133,6 @@ func reversed(rank int) []int {
 	return p
 }
 
-func checkPermutation(perm []int, rank int) error {
-	sorted := slices.Sorted(slices.Values(perm))
-	for i, p := range sorted {
-		if p != i {
-			sorted = nil
-			break
-		}
-	}
-	if len(sorted) != rank || len(perm) != rank {
-		return backends.Errorf(backends.ErrInvalid, "perm %v does not order the dimensions of a tensor of rank %d", perm, rank)
-	}
-	return nil
-}
-
 func buildExpand(n *node) (kernel, error) {
 	target := n.list("", 1)
 	return func(r *run, in, out []*tensor) error {

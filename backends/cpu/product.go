@@ -34,22 +34,27 @@ type batched struct {
 type strided struct {
 	*tensor
 	shape, steps []int
+	from         int // element of the tensor
 }
 
 // ordered returns t with its dimensions in the order of perm.
-func ordered(t *tensor, perm []int) (strided, error) {
-	s := strided{t, t.shape, strides(t.shape)}
+func (r *run) ordered(t *tensor, perm []int) (strided, error) {
+	return r.permuted(strided{tensor: t, shape: t.shape, steps: r.strides(t.shape)}, perm)
+}
+
+// permuted returns s with its dimensions in the order of perm, as they are if it is nil.
+func (r *run) permuted(s strided, perm []int) (strided, error) {
 	if perm == nil {
 		return s, nil
 	}
-	if err := checkPermutation(perm, t.rank()); err != nil {
+	if err := checkPermutation(perm, len(s.shape)); err != nil {
 		return s, err
 	}
-	all := s.steps
-	s.shape, s.steps = make([]int, len(perm)), make([]int, len(perm))
+	shape, steps := r.ints(len(perm)), r.ints(len(perm))
 	for i, p := range perm {
-		s.shape[i], s.steps[i] = t.shape[p], all[p]
+		shape[i], steps[i] = s.shape[p], s.steps[p]
 	}
+	s.shape, s.steps = shape, steps
 	return s, nil
 }
 
@@ -71,6 +76,7 @@ func (s strided) operand() (o kernels.Operand, ok bool) {
 	last := len(s.shape) - 1
 	rows, cols := s.shape[last-1], s.shape[last]
 	o.Data = view[float32](s.tensor)
+	o.Data = o.Data[min(s.from, len(o.Data)):]
 	switch {
 	case s.steps[last] == 1 || cols == 1:
 		o.Stride = s.steps[last-1]
@@ -88,20 +94,20 @@ func (r *run) dense(s *strided) (kernels.Operand, error) {
 		return o, nil
 	}
 	copied := r.scratch()
-	if err := r.rearrange(copied, s.tensor, s.shape, s.steps, 0); err != nil {
+	if err := r.rearrange(copied, s.tensor, s.shape, s.steps, s.from); err != nil {
 		return kernels.Operand{}, err
 	}
-	*s = strided{copied, copied.shape, strides(copied.shape)}
+	*s = strided{tensor: copied, shape: copied.shape, steps: r.strides(copied.shape)}
 	o, _ := s.operand()
 	return o, nil
 }
 
 func (b batched) kernel(r *run, in, out []*tensor) error {
-	x, err := ordered(in[0], b.permA)
+	x, err := r.ordered(in[0], b.permA)
 	if err != nil {
 		return err
 	}
-	y, err := ordered(in[1], b.permB)
+	y, err := r.ordered(in[1], b.permB)
 	if err != nil {
 		return err
 	}
@@ -143,7 +149,7 @@ func (b batched) result(r *run, out *tensor, s matMulSizes) (z strided, finish f
 	logical := append(slices.Clone(s.batch), s.m, s.n)
 	if b.permOut == nil {
 		err = r.makeTensor(out, backends.FP32, s.out)
-		return strided{out, logical, strides(logical)}, func() error { return nil }, err
+		return strided{tensor: out, shape: logical, steps: r.strides(logical)}, func() error { return nil }, err
 	}
 	if err := checkPermutation(b.permOut, len(s.out)); err != nil {
 		return z, nil, err
@@ -156,12 +162,12 @@ func (b batched) result(r *run, out *tensor, s matMulSizes) (z strided, finish f
 		if err := r.makeTensor(out, backends.FP32, shape); err != nil {
 			return z, nil, err
 		}
-		z, err = ordered(out, inverse(b.permOut))
+		z, err = r.ordered(out, inverse(b.permOut))
 		return z, func() error { return nil }, err
 	}
 	whole := r.scratch()
 	err = r.makeTensor(whole, backends.FP32, s.out)
-	return strided{whole, logical, strides(logical)}, func() error { return r.transpose(out, whole, b.permOut) }, err
+	return strided{tensor: whole, shape: logical, steps: r.strides(logical)}, func() error { return r.transpose(out, whole, b.permOut) }, err
 }
 
 // added returns t as it stretches over the product, its columns dense.
@@ -169,14 +175,14 @@ func (r *run) added(t *tensor, shape []int) (strided, error) {
 	if all, err := broadcast(t.shape, shape); err != nil || !slices.Equal(all, shape) {
 		return strided{}, backends.Errorf(backends.ErrInvalid, "a sum of shapes %v and %v", shape, t.shape)
 	}
-	s := strided{t, shape, stretched(t.shape, shape)}
+	s := strided{tensor: t, shape: shape, steps: r.stretched(t.shape, shape)}
 	last := len(shape) - 1
 	if s.steps[last] == 1 || shape[last] == 1 {
 		return s, nil
 	}
 	whole := r.scratch()
 	err := r.rearrange(whole, t, shape, s.steps, 0)
-	return strided{whole, shape, strides(shape)}, err
+	return strided{tensor: whole, shape: shape, steps: r.strides(shape)}, err
 }
 
 // batchSteps returns how far s moves for a step in each of the n batch dimensions of the result.

@@ -178,8 +178,9 @@ func product(shape []int) int {
 }
 
 // strides returns, for each dimension of shape, the distance between neighbours.
-func strides(shape []int) []int {
-	s := make([]int, len(shape))
+func strides(shape []int) []int { return stridesIn(make([]int, len(shape)), shape) }
+
+func stridesIn(s, shape []int) []int {
 	n := 1
 	for i := len(shape) - 1; i >= 0; i-- {
 		s[i] = n

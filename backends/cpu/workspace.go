@@ -38,6 +38,22 @@ func (w *workspace) list(from ...int) []int {
 	return all
 }
 
+// strides is the function strides with a list of the workspace.
+func (w *workspace) strides(shape []int) []int { return stridesIn(w.ints(len(shape)), shape) }
+
+// stretched is the function stretched with a list of the workspace.
+func (w *workspace) stretched(from, to []int) []int {
+	steps := w.ints(len(to))
+	skip, n := len(to)-len(from), 1
+	for i := len(from) - 1; i >= 0; i-- {
+		if from[i] != 1 {
+			steps[skip+i] = n
+		}
+		n *= from[i]
+	}
+	return steps
+}
+
 // remember returns the T that the step under way uses in every execution of this run, as the
 // last one left it.
 func remember[T any](r *run) *T {
