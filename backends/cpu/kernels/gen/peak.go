@@ -12,6 +12,8 @@ func peaks(f *file) {
 	v := vector{f, avx512}
 	v.peak("pairsAVX512BF16", 24, func(b, a, acc string) { v.evex(vdpbf16ps, b, a, acc) })
 	v.peak("bytesAVX512VNNI", 24, func(b, a, acc string) { v.op("VPDPBUSD", b, a, acc) })
+	f.tilePeak("pairsAMX", tdpbf16ps)
+	f.tilePeak("bytesAMX", tdpbsud)
 }
 
 // peak writes a loop of one instruction on some sums.
@@ -65,4 +67,25 @@ func (v vector) reads() {
 	v.op("JNZ", row)
 	v.place(done)
 	v.ret()
+}
+
+// tilePeak writes a loop of products of whole tiles: as many sums as products overlap.
+func (f *file) tilePeak(name string, d dot) {
+	const sums = 4
+	f.function(name, fmt.Sprintf("multiplies tiles of the given sizes and adds to %d of them n times.", sums), "sizes *[64]byte", "n int")
+	f.op("MOVQ", "sizes+0(FP)", "AX")
+	f.op("MOVQ", "n+8(FP)", "CX")
+	f.amx(ldtilecfg("AX"))
+	for tile := range 8 {
+		f.amx(tilezero(tile))
+	}
+	loop := f.label("loop")
+	f.place(loop)
+	for i := range sums {
+		f.amx(d.of(i, sums+i/2, sums+2+i%2))
+	}
+	f.op("DECQ", "CX")
+	f.op("JNZ", loop)
+	f.amx(tilerelease())
+	f.op("RET")
 }

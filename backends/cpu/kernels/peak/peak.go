@@ -12,3 +12,10 @@ func Pairs(n int) int { return pairs(n) }
 
 // Bytes is Loop for bytes, four at a time, and registers of 64 bytes.
 func Bytes(n int) int { return bytes(n) }
+
+// PairTiles is Loop for pairs of bfloat16 and tiles. The process must have the permission to use
+// them, which listing the levels of package kernels asks for.
+func PairTiles(n int) int { return pairTiles(n) }
+
+// ByteTiles is PairTiles for bytes.
+func ByteTiles(n int) int { return byteTiles(n) }

@@ -33,3 +33,13 @@ func pairsAVX512BF16(n int)
 //
 //go:noescape
 func bytesAVX512VNNI(n int)
+
+// pairsAMX multiplies tiles of the given sizes and adds to 4 of them n times.
+//
+//go:noescape
+func pairsAMX(sizes *[64]byte, n int)
+
+// bytesAMX multiplies tiles of the given sizes and adds to 4 of them n times.
+//
+//go:noescape
+func bytesAMX(sizes *[64]byte, n int)

@@ -260,3 +260,47 @@ loop10:
 	JNZ loop10
 	VZEROUPPER 
 	RET 
+
+TEXT ·pairsAMX(SB), NOSPLIT, $0-16
+	MOVQ sizes+0(FP), AX
+	MOVQ n+8(FP), CX
+	LONG $0x4978e2c4; BYTE $0x00 // ldtilecfg [rax]
+	LONG $0x497be2c4; BYTE $0xc0 // tilezero tmm0
+	LONG $0x497be2c4; BYTE $0xc8 // tilezero tmm1
+	LONG $0x497be2c4; BYTE $0xd0 // tilezero tmm2
+	LONG $0x497be2c4; BYTE $0xd8 // tilezero tmm3
+	LONG $0x497be2c4; BYTE $0xe0 // tilezero tmm4
+	LONG $0x497be2c4; BYTE $0xe8 // tilezero tmm5
+	LONG $0x497be2c4; BYTE $0xf0 // tilezero tmm6
+	LONG $0x497be2c4; BYTE $0xf8 // tilezero tmm7
+loop11:
+	LONG $0x5c4ae2c4; BYTE $0xc4 // tdpbf16ps tmm0, tmm4, tmm6
+	LONG $0x5c42e2c4; BYTE $0xcc // tdpbf16ps tmm1, tmm4, tmm7
+	LONG $0x5c4ae2c4; BYTE $0xd5 // tdpbf16ps tmm2, tmm5, tmm6
+	LONG $0x5c42e2c4; BYTE $0xdd // tdpbf16ps tmm3, tmm5, tmm7
+	DECQ CX
+	JNZ loop11
+	LONG $0x4978e2c4; BYTE $0xc0 // tilerelease
+	RET 
+
+TEXT ·bytesAMX(SB), NOSPLIT, $0-16
+	MOVQ sizes+0(FP), AX
+	MOVQ n+8(FP), CX
+	LONG $0x4978e2c4; BYTE $0x00 // ldtilecfg [rax]
+	LONG $0x497be2c4; BYTE $0xc0 // tilezero tmm0
+	LONG $0x497be2c4; BYTE $0xc8 // tilezero tmm1
+	LONG $0x497be2c4; BYTE $0xd0 // tilezero tmm2
+	LONG $0x497be2c4; BYTE $0xd8 // tilezero tmm3
+	LONG $0x497be2c4; BYTE $0xe0 // tilezero tmm4
+	LONG $0x497be2c4; BYTE $0xe8 // tilezero tmm5
+	LONG $0x497be2c4; BYTE $0xf0 // tilezero tmm6
+	LONG $0x497be2c4; BYTE $0xf8 // tilezero tmm7
+loop12:
+	LONG $0x5e4ae2c4; BYTE $0xc4 // tdpbsud tmm0, tmm4, tmm6
+	LONG $0x5e42e2c4; BYTE $0xcc // tdpbsud tmm1, tmm4, tmm7
+	LONG $0x5e4ae2c4; BYTE $0xd5 // tdpbsud tmm2, tmm5, tmm6
+	LONG $0x5e42e2c4; BYTE $0xdd // tdpbsud tmm3, tmm5, tmm7
+	DECQ CX
+	JNZ loop12
+	LONG $0x4978e2c4; BYTE $0xc0 // tilerelease
+	RET 
