@@ -23,7 +23,14 @@ type instruction struct {
 func instructions() (fma, bf16, bytes instruction) {
 	has := func(l kernels.Level) bool { return slices.Contains(kernels.Levels(), l) }
 	wide := has(kernels.AVX512)
-	return instruction{"VFMADD231PS", func(n int) int { return peak.Loop(wide, n) }, has(kernels.AVX2)},
+	fma = instruction{"VFMADD231PS", func(n int) int { return peak.Loop(wide, n) }, has(kernels.AVX2)}
+	if has(kernels.AMX) {
+		const slower = 8 // a round of tiles takes as much longer
+		return fma,
+			instruction{"TDPBF16PS", func(n int) int { return peak.PairTiles(n / slower) }, true},
+			instruction{"TDPBSUD", func(n int) int { return peak.ByteTiles(n / slower) }, true}
+	}
+	return fma,
 		instruction{"VDPBF16PS", peak.Pairs, has(kernels.AVX512BF16)},
 		instruction{"VPDPBUSD", peak.Bytes, has(kernels.AVX512VNNI)}
 }
