@@ -124,6 +124,10 @@ func prepare(ctx context.Context, g *onnx.Graph, o Options, shared *os.File) (*m
 func (e *engine) prepare(ctx context.Context, g *onnx.Graph, shared *os.File) (*model, error) {
 	own := e.precision
 	e.precision = precision{} // what is folded is FP32
+	if err := g.Fold(e.evaluateFloats); err != nil {
+		return nil, err
+	}
+	fuse(g, quantizedFusions)
 	if err := g.Fold(e.evaluate); err != nil {
 		return nil, err
 	}

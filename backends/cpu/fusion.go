@@ -13,10 +13,12 @@ const fusions = "thrum"
 
 // fused are the operators of that domain.
 var fused = domain{
-	"EmbeddingBag": {buildEmbeddingBag, 1},
-	"Attend":       {buildAttend, 1},
-	"Linear":       {buildLinear, 1},
-	"Product":      {buildProduct, 1},
+	"ByteTable":          {buildByteTable, 1},
+	"ConvIntegerToFloat": {buildConvIntegerToFloat, 1},
+	"EmbeddingBag":       {buildEmbeddingBag, 1},
+	"Attend":             {buildAttend, 1},
+	"Linear":             {buildLinear, 1},
+	"Product":            {buildProduct, 1},
 }
 
 // Attributes that fusions give to nodes. No file can hold them: a file's attributes have
@@ -34,6 +36,7 @@ type fusion func(r *rewriting, n *onnx.Node) bool
 // allFusions are in the order in which they look: first what makes one operator of many, then
 // what one kernel computes of several operators.
 var allFusions = []fusion{
+	fuseDynamicConv, fuseDynamicConvBias, fuseByteTable,
 	fuseBagLoop, fuseEmbeddingBag, fuseGelu, fuseGeluTanh, fuseSilu, fuseHardSigmoid, fuseHardSwish, fuseLayerNorm,
 	fuseBatchNorm, fuseLinear, fuseFlatTranspose, fuseTransposes,
 	fuseScaledInput, fuseTransposedInput, fuseScaledInput, fuseScale, fuseTransposedOutput, fuseMask,

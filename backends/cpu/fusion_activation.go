@@ -135,7 +135,7 @@ func fuseActivation(r *rewriting, n *onnx.Node) bool {
 		return false
 	}
 	before := n.Inputs[0].Producer
-	if !takesEpilogue(before) {
+	if !takesEpilogue(before) && !takesActivation(before) {
 		return false
 	}
 	a, ok := activationOf(&node{Node: n})

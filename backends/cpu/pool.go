@@ -20,6 +20,9 @@ func buildPool(n *node) (kernel, error) {
 	if n.input(0) == backends.FP32 && n.output(1) == backends.Invalid {
 		return pooling(n, w), nil
 	}
+	if n.Op == "MaxPool" && isByte(n.input(0)) && n.output(1) == backends.Invalid {
+		return w.bytePool(), nil
+	}
 	columns := n.int("storage_order", 0) != 0
 	if n.Op == "MaxPool" {
 		switch n.input(0) {
@@ -61,6 +64,30 @@ func pooling(n *node, w window) kernel {
 		} else {
 			kernels.MaxPool2D(r.engine.pool, plane, x, y)
 		}
+		return nil
+	}
+}
+
+// bytePool builds the MaxPool of bytes by way of FP32, which has all of them.
+func (w window) bytePool() kernel {
+	return func(r *run, in, out []*tensor) error {
+		x, y := r.scratch(), r.scratch()
+		of := kernels.ByteType{Signed: in[0].dtype == backends.Int8}
+		if err := r.makeTensor(x, backends.FP32, in[0].shape); err != nil {
+			return err
+		}
+		floats := view[float32](x)
+		r.engine.pool.For(len(floats), elementGrain, func(lo, hi int) { of.Dequantize(floats[lo:hi], in[0].raw[lo:hi], 1) })
+		pads, err := w.makeOutput(r, x, y)
+		if err != nil {
+			return err
+		}
+		kernels.MaxPool2D(r.engine.pool, w.plane(pads), images(x), images(y))
+		if err := r.makeTensor(out[0], in[0].dtype, y.shape); err != nil {
+			return err
+		}
+		floats = view[float32](y)
+		r.engine.pool.For(len(floats), elementGrain, func(lo, hi int) { of.Quantize(out[0].raw[lo:hi], floats[lo:hi], 1) })
 		return nil
 	}
 }
