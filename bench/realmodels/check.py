@@ -6,7 +6,8 @@ DIR is what make.py and published.py made; THRUM is the binary. It is started on
 through HTTP, and ended. Every case goes as JSON, if its numbers can (NaN cannot), and as binary
 tensors; the largest case of a model also row by row from eight clients at once, which the server
 joins into batches. A floating-point output is held to 1e-4 + 1e-3 of the expected value, any
-other output to equality. Exits 1 if one is missed.
+other output to equality. A quantised model, of quantized.py, says how well its rows have to agree
+instead: their cosine, and the share of rows that have the same largest value. Exits 1 if one is missed.
 """
 
 import http.client
@@ -153,8 +154,9 @@ def row_by_row(server, model, inputs):
 class Comparison:
     """The largest differences between answers and what was expected of them."""
 
-    def __init__(self, expected):
-        self.expected = expected
+    def __init__(self, expected, agreement):
+        self.expected, self.agreement = expected, agreement
+        self.cosine, self.top = 1.0, 1.0
         self.absolute = self.relative = 0.0
         self.labels = None  # whether they were equal, if there are any
         self.held = True
@@ -176,7 +178,16 @@ class Comparison:
         self.absolute = max(self.absolute, difference.max(initial=0))
         large = np.abs(want) > 1e-3  # a relative difference of numbers near zero says nothing
         self.relative = max(self.relative, (difference[large] / np.abs(want[large])).max(initial=0))
-        self.held &= bool((difference <= ABSOLUTE + RELATIVE * np.abs(want)).all())
+        if self.agreement:
+            self.rows(got.reshape(-1, got.shape[-1]), want.reshape(-1, want.shape[-1]))
+        else:
+            self.held &= bool((difference <= ABSOLUTE + RELATIVE * np.abs(want)).all())
+
+    def rows(self, got, want):
+        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+        self.cosine = min(self.cosine, ((got * want).sum(1) / np.maximum(lengths, 1e-30)).min())
+        self.top = min(self.top, (got.argmax(1) == want.argmax(1)).mean())
+        self.held &= bool(self.cosine >= self.agreement["cosine"] and self.top >= self.agreement["top"])
 
 
 def cases_of(folder):
@@ -199,14 +210,20 @@ def has_rows(case):
     return all(a.ndim > 0 and len(a) == rows_of(case) for a in tensors)
 
 
-def check(server, model, name, case, largest):
+def agreement_of(folder):
+    """How well a quantised model has to agree, None if it is not one."""
+    path = folder / "agreement.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def check(server, model, name, case, largest, agreement):
     """A line of the table, and whether every answer held."""
     finite = all(np.isfinite(a).all() for a in case["in"].values() if a.dtype.kind == "f")
     ways = {"json": lambda: server.infer(model, case["in"], False)} if finite else {}
     ways["binary"] = lambda: server.infer(model, case["in"], True)
-    if largest and has_rows(case):
+    if largest and has_rows(case) and not (agreement or {}).get("together"):
         ways["row by row"] = lambda: row_by_row(server, model, case["in"])
-    comparison = Comparison(case["out"])
+    comparison = Comparison(case["out"], agreement)
     for ask in ways.values():
         try:
             comparison.add(ask())
@@ -217,7 +234,7 @@ def check(server, model, name, case, largest):
     outputs = ", ".join(f"{n} {list(a.shape)}" for n, a in case["out"].items())
     return [
         model, name, str(rows_of(case)), ", ".join(ways), outputs, f"{comparison.absolute:.1e}",
-        f"{comparison.relative:.1e}", labels, "held" if comparison.held else "MISSED",
+        f"{comparison.relative:.1e}", f"{comparison.cosine:.6f} {comparison.top:.3f}" if agreement else "-", labels, "held" if comparison.held else "MISSED",
     ], comparison.held
 
 
@@ -229,7 +246,7 @@ def print_table(lines):
 
 def main():
     binary, folder, wanted = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    lines = [["model", "case", "rows", "sent as", "outputs", "max abs", "max rel", "labels equal", "result"]]
+    lines = [["model", "case", "rows", "sent as", "outputs", "max abs", "max rel", "cosine, top", "labels equal", "result"]]
     held = True
     with Server(binary, str(folder)) as server:
         server.wait()
@@ -239,7 +256,7 @@ def main():
             cases = cases_of(folder / model)
             largest = max(cases, key=lambda name: rows_of(cases[name]))
             for name, case in cases.items():
-                line, ok = check(server, model, name, case, name == largest)
+                line, ok = check(server, model, name, case, name == largest, agreement_of(folder / model))
                 lines.append(line)
                 held &= ok
     print_table(lines)
