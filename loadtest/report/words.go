@@ -190,10 +190,11 @@ func cacheWords(s serverView) string {
 	}
 }
 
-// spreadWords says what a generator of goroutines is worth.
+// spreadWords says what a generator of goroutines is worth. Measured in a closed loop of 64 on one machine, it
+// takes 15 us of CPU a request, 25 with TLS, where the one thread takes 8.
 func spreadWords(g generatorView) string {
 	if !g.Spread {
 		return ""
 	}
-	return "; by goroutines, not by one thread as plain HTTP: its limit is lower"
+	return "; by a goroutine for each connection, whose limit is a third (TLS) to a half of plain HTTP's"
 }
