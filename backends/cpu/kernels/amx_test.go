@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"unsafe"
+
+	"github.com/thrumserve/thrum/backends/cpu/kernels/peak"
 )
 
 // The processor refuses to multiply tiles whose sizes do not fit each other.
@@ -240,4 +242,13 @@ func TestTilesAreKeptWhereThreadsAreInterrupted(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+func TestPeaksOfTiles(t *testing.T) {
+	if Best() < AMX {
+		t.Skipf("this machine has no tiles: its levels are %v", Levels())
+	}
+	if pairs, bytes := peak.PairTiles(10), peak.ByteTiles(10); pairs != 10*4*2*16*16*32 || bytes != 10*4*2*16*16*64 {
+		t.Errorf("PairTiles(10), ByteTiles(10) = %d, %d", pairs, bytes)
+	}
 }
