@@ -67,7 +67,7 @@ func waits(d Document) (words []string) {
 		runs += len(s.Runs)
 		for i, r := range s.Runs {
 			if n := r.Generator.Queued; n > 0 {
-				words = append(words, fmt.Sprintf("%s: %s of %s requests waited for a free connection, of which there may be %d: latency from the intended start has that wait in it, that from the send has not; with more connections it would be the server's alone",
+				words = append(words, fmt.Sprintf("%s: %s of %s requests waited over a millisecond for a free connection, of which there may be %d: latency from the intended start has that wait in it, that from the send has not; with more connections it would be the server's alone",
 					runName(s, i), count(n), count(r.Generator.Sent), r.Asked.Connections))
 			}
 		}

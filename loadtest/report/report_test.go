@@ -467,7 +467,7 @@ func TestWaitsForConnectionsAreSaid(t *testing.T) {
 	if err := Table(&b, d); err != nil {
 		t.Fatal(err)
 	}
-	if want := "run: 132 of 1,000 requests waited for a free connection, of which there may be 10"; !strings.Contains(b.String(), want) {
+	if want := "run: 132 of 1,000 requests waited over a millisecond for a free connection, of which there may be 10"; !strings.Contains(b.String(), want) {
 		t.Errorf("the table lacks %q:\n%s", want, &b)
 	}
 	r.Generator.Queued = 0

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func expand(ctx context.Context, value string) (string, error) {
 	c.Stderr = &said
 	out, err := c.Output()
 	if err != nil {
-		return "", errors.New(strings.TrimSpace(said.String() + " " + err.Error()))
+		return "", errors.New(cmp.Or(strings.TrimSpace(said.String()), err.Error()))
 	}
 	return string(out), nil
 }
