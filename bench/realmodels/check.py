@@ -7,7 +7,7 @@ through HTTP, and ended. Every case goes as JSON, if its numbers can (NaN cannot
 tensors; the largest case of a model also row by row from eight clients at once, which the server
 joins into batches. A floating-point output is held to 1e-4 + 1e-3 of the expected value, any
 other output to equality. A quantised model, of quantized.py, says how well its rows have to agree
-instead: their cosine, and the share of rows that have the same largest value. Exits 1 if one is missed.
+instead: the cosine of an output, and the share of rows that have the same largest value. Exits 1 if one is missed.
 """
 
 import http.client
@@ -184,8 +184,8 @@ class Comparison:
             self.held &= bool((difference <= ABSOLUTE + RELATIVE * np.abs(want)).all())
 
     def rows(self, got, want):
-        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
-        self.cosine = min(self.cosine, ((got * want).sum(1) / np.maximum(lengths, 1e-30)).min())
+        lengths = np.linalg.norm(got) * np.linalg.norm(want)
+        self.cosine = min(self.cosine, (got * want).sum() / max(lengths, 1e-30))
         self.top = min(self.top, (got.argmax(1) == want.argmax(1)).mean())
         self.held &= bool(self.cosine >= self.agreement["cosine"] and self.top >= self.agreement["top"])
 

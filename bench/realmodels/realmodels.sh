@@ -25,5 +25,9 @@ if [ ! -e "$dir/published" ]; then
 	"$python" "$here/published.py" "$dir/models"
 	touch "$dir/published"
 fi
+if [ ! -e "$dir/quantized" ]; then
+	"$python" "$here/quantized.py" "$dir/models"
+	touch "$dir/quantized"
+fi
 (cd "$here/../.." && go build -o "$dir/thrum" .)
 exec "$python" "$here/check.py" "$dir/thrum" "$dir/models"
