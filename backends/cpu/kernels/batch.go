@@ -43,18 +43,32 @@ func (g BatchGemm) Run(p *Pool) {
 	}
 	g.Precision = dynamicPrecision(g.Precision)
 	items := g.Batch[0] * g.Batch[1]
-	grid := newGrid(p, g.M, g.N, g.Precision.units(g.K))
+	t := batchGemms.Get().(*batchGemm)
+	t.BatchGemm, t.grid = g, newGrid(p, g.M, g.N, g.Precision.units(g.K))
 	if items >= tasksPerThread*p.Threads() {
-		grid = wholeGrid(g.M, g.N)
+		t.grid = wholeGrid(g.M, g.N)
 	}
-	tasks := grid.tasks()
-	p.For(items*tasks, 1+taskSize/(1+grid.rows*grid.cols*g.K), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			item := i / tasks
-			d := g.item(item/g.Batch[1], item%g.Batch[1])
-			d.run(grid.task(i % tasks))
-		}
-	})
+	p.Do(items*t.grid.tasks(), 1+taskSize/(1+t.grid.rows*t.grid.cols*g.K), t)
+	*t = batchGemm{}
+	batchGemms.Put(t)
+}
+
+// batchGemm is a BatchGemm under way.
+type batchGemm struct {
+	BatchGemm
+	grid grid // of each matrix
+}
+
+var batchGemms = sync.Pool{New: func() any { return new(batchGemm) }}
+
+// Do computes some tasks of all matrices.
+func (t *batchGemm) Do(lo, hi int) {
+	tasks := t.grid.tasks()
+	for i := lo; i < hi; i++ {
+		item := i / tasks
+		d := t.item(item/t.Batch[1], item%t.Batch[1])
+		d.run(t.grid.task(i % tasks))
+	}
 }
 
 func (g *BatchGemm) check() {
@@ -191,8 +205,9 @@ func (d *dynamic) copied(rows, cols span) {
 
 // scratch is memory that a kernel works in.
 type scratch struct {
-	data    []float32
-	offsets []int
+	data     []float32
+	offsets  []int
+	rounding rounding // into data
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}

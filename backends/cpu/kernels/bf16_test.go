@@ -38,6 +38,14 @@ func bf16s(x []float32) []float32 {
 	return y
 }
 
+// rounded returns what is multiplied at the precision.
+func (p Precision) rounded(x []float32) []float32 {
+	if p == BF16 {
+		return bf16s(x)
+	}
+	return x
+}
+
 // ties are values halfway between two neighbours and next to it, and the borders of the normal
 // numbers.
 func (s source) ties(n int) []float32 {

@@ -29,9 +29,11 @@ type PackedConv struct {
 // convPlan is what follows from the sizes of x and y. The last one is kept.
 type convPlan struct {
 	in, out   [2]int
-	lattice   *lattice // nil where x is read in place
-	offsets   []int    // in a group's lattices, one per unit of a filter
-	positions []int32  // of all values of a plane of y, up to a whole panel; nil where rows are read in place
+	lattice   *lattice  // nil where x is read in place
+	offsets   []int     // in a group's lattices, one per unit of a filter
+	positions []int32   // of all values of a plane of y, up to a whole panel; nil where rows are read in place
+	segments  []segment // the rows of y where those of lattices are read in place
+	panel     int       // distance of their panels
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width, for products
@@ -160,6 +162,8 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	}
 	if 10*out[1] < 7*panels(out[1])*panelWidth || c.tiled() {
 		p.collect(out)
+	} else {
+		p.cut(out)
 	}
 	return p
 }
@@ -295,29 +299,32 @@ func (r *convolution) grid(n int) grid {
 	return newGrid(r.pool, r.Filters/r.Groups, n, r.packed.units)
 }
 
-// direct reads the rows of the lattices in place: each row of y is a segment, or two where both
-// fit into a tile.
-func (r *convolution) direct(g product, lattices []float32) {
-	g.b, g.offsets, g.panel = lattices, r.offsets, panelWidth
+// cut makes each row of y a segment, or two where both fit into a tile.
+func (p *convPlan) cut(out [2]int) {
 	level := CurrentLevel()
-	pair := r.y.W <= panelWidth && maxPanels(level, maxRows(level)) > 1
+	pair := out[1] <= panelWidth && maxPanels(level, maxRows(level)) > 1
 	step := 1
+	p.panel = panelWidth
 	if pair {
-		g.panel, step = r.lattice.cols, 2
+		p.panel, step = p.lattice.cols, 2
 	}
-	var segments []segment
-	for i := 0; i < r.y.H; i += step {
-		segments = append(segments, segment{b: i * r.lattice.cols, c: i * r.y.W, cols: r.y.W, paired: pair && i+1 < r.y.H})
+	for i := 0; i < out[0]; i += step {
+		p.segments = append(p.segments, segment{b: i * p.lattice.cols, c: i * out[1], cols: out[1], paired: pair && i+1 < out[0]})
 	}
+}
+
+// direct reads the rows of the lattices in place.
+func (r *convolution) direct(g product, lattices []float32) {
+	g.b, g.offsets, g.panel = lattices, r.offsets, r.convPlan.panel
 	// A task is whole segments, of as many columns together as usual.
 	grid := r.grid(r.y.H * r.y.W)
-	grid.cols = max(1, grid.cols/(step*r.y.W))
-	grid.n = len(segments)
+	grid.cols = max(1, grid.cols*len(r.segments)/(r.y.H*r.y.W))
+	grid.n = len(r.segments)
 	grid = grid.normal()
 	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			rows, part := grid.task(i)
-			g.multiply(rows, segments[part.lo:part.hi])
+			g.multiply(rows, r.segments[part.lo:part.hi])
 		}
 	})
 }

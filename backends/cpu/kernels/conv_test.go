@@ -162,7 +162,7 @@ func FuzzConv(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		eachLevel(t, func(t *testing.T) {
+		everyLevel(t, func(t *testing.T) {
 			s := newSource(t, seed)
 			groups := 1 + s.IntN(3)
 			c := Conv{Channels: groups * (1 + s.IntN(4)), Filters: groups * (1 + s.IntN(20)), Groups: groups}
@@ -177,8 +177,13 @@ func FuzzConv(f *testing.F) {
 			y.Data = s.values(y.N * y.C * y.H * y.W)
 			weights := s.values(c.Filters * c.Channels / groups * c.Kernel[0] * c.Kernel[1])
 			ep := Epilogue{RowBias: s.values(c.Filters), Activation: Activation{Function: Relu}}
-			Conv2D(newTestPool(t, 1+s.IntN(3)), PackConv(c, weights, FP32), x, y, ep)
-			near(t, describe(c), y.Data, naiveConv(c, weights, x, y, ep), 1e-4)
+			for _, p := range []Precision{FP32, BF16} {
+				packed := PackConv(c, weights, p)
+				Conv2D(newTestPool(t, 1+s.IntN(3)), packed, x, y, ep)
+				rounded := x
+				rounded.Data = packed.Precision().rounded(x.Data)
+				near(t, describe(c), y.Data, naiveConv(c, packed.Precision().rounded(weights), rounded, y, ep), 1e-4)
+			}
 		})
 	})
 }

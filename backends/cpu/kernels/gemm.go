@@ -1,35 +1,51 @@
 package kernels
 
+import "sync"
+
 // Gemm computes C = act(A*B + bias + residual). A has m rows of B.K() values lda apart, C m rows
 // of B.N() values ldc apart; the residual is laid out as C, ldc included.
 func Gemm(p *Pool, m int, a []float32, lda int, b *Packed, c []float32, ldc int, ep Epilogue) {
 	checkMatrix("Gemm: A", a, shape{m, b.k, lda})
 	checkMatrix("Gemm: C", c, shape{m, b.n, ldc})
 	ep.check(shape{m, b.n, ldc})
-	g := product{
-		precision: b.precision, b: b.data, offsets: b.offsets, panel: b.units * panelWidth,
-		c: c, cRow: ldc, residualRow: ldc,
-		alpha: 1, ep: ep,
-	}
 	if b.precision == Int8 {
 		b.asBytes.gemm(p, m, a, lda, c, ldc, ep)
 		return
 	}
-	s := g.setA(p, a, shape{m, b.k, lda})
-	defer s.giveBack()
-	strip := blockCols
-	if m <= fewRows {
-		strip = g.stream(m)
+	g := gemms.Get().(*gemm)
+	g.product = product{
+		precision: b.precision, b: b.data, offsets: b.offsets, panel: b.units * panelWidth,
+		c: c, cRow: ldc, residualRow: ldc,
+		alpha: 1, ep: ep,
 	}
-	grid := newGrid(p, m, b.n, b.units)
-	p.For(grid.tasks(), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			rows, cols := grid.task(i)
-			for j := cols.lo; j < cols.hi; j += strip {
-				g.multiply(rows, []segment{{b: j * b.units, c: j, cols: min(strip, cols.hi-j)}})
-			}
+	s := g.setA(p, a, shape{m, b.k, lda})
+	g.grid, g.strip = newGrid(p, m, b.n, b.units), blockCols
+	if m <= fewRows {
+		g.strip = g.stream(m)
+	}
+	p.Do(g.grid.tasks(), 1, g)
+	s.giveBack()
+	*g = gemm{}
+	gemms.Put(g)
+}
+
+// gemm is a Gemm under way.
+type gemm struct {
+	product
+	grid  grid
+	strip int // how many columns are multiplied at a time
+}
+
+var gemms = sync.Pool{New: func() any { return new(gemm) }}
+
+// Do computes some tasks of the grid.
+func (g *gemm) Do(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		rows, cols := g.grid.task(i)
+		for j := cols.lo; j < cols.hi; j += g.strip {
+			g.multiply(rows, []segment{{b: j * len(g.offsets), c: j, cols: min(g.strip, cols.hi-j)}})
 		}
-	})
+	}
 }
 
 const (
@@ -58,14 +74,29 @@ func (g *product) setA(p *Pool, a []float32, s shape) *scratch {
 		return nil
 	}
 	step := leftStep(g.precision, CurrentLevel())
-	words := g.precision.units(s.cols) * step
-	row := spread(words)
+	row := spread(g.precision.units(s.cols) * step)
 	rounded := borrow(s.rows*row, 0)
-	p.For(s.rows, 1+taskSize/(1+s.cols), func(lo, hi int) {
-		g.precision.left(rounded.data[lo*row:], row, a[min(lo*s.stride, len(a)):], shape{hi - lo, s.cols, s.stride})
-	})
+	rounded.rounding = rounding{g.precision, a, s, rounded.data, row}
+	p.Do(s.rows, 1+taskSize/(1+s.cols), &rounded.rounding)
+	rounded.rounding = rounding{}
 	g.a, g.aRow, g.aStep = rounded.data, row, step
 	return rounded
+}
+
+// rounding makes rows of A units.
+type rounding struct {
+	precision Precision
+	a         []float32
+	shape     shape
+	dst       []float32
+	row       int // distance of rows in dst
+}
+
+// Do makes some of the rows.
+func (r *rounding) Do(lo, hi int) {
+	s := r.shape
+	s.rows = hi - lo
+	r.precision.left(r.dst[lo*r.row:], r.row, r.a[min(lo*s.stride, len(r.a)):], s)
 }
 
 func (ep *Epilogue) check(s shape) {

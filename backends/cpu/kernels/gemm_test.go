@@ -271,16 +271,45 @@ func FuzzGemm(f *testing.F) {
 	f.Add(uint8(14), uint16(33), uint16(500), uint64(2))
 	f.Fuzz(func(t *testing.T, m uint8, n, k uint16, seed uint64) {
 		rows, cols, depth := int(m%64), int(n%400), int(k%900)
-		eachLevel(t, func(t *testing.T) {
+		everyLevel(t, func(t *testing.T) {
 			s := newSource(t, seed)
 			lda, ldc := depth+s.IntN(5), cols+s.IntN(5)
 			a, b := s.values(rows*lda), s.values(depth*cols)
 			eps := testEpilogues(s, rows, cols, ldc)
 			ep := eps[s.IntN(len(eps))]
-			c := s.values(rows * ldc)
-			Gemm(newTestPool(t, 1+s.IntN(3)), rows, a, lda, PackB(Matrix{Data: b, K: depth, N: cols, Stride: cols}, FP32), c, ldc, ep)
-			want := naive{m: rows, n: cols, k: depth, a: a, lda: lda, b: b, ldb: cols, ldc: ldc, ep: ep}.compute()
-			near(t, "product", rowsOf(c, rows, cols, ldc), want, 1e-4)
+			for _, p := range []Precision{FP32, BF16} {
+				c := s.values(rows * ldc)
+				packed := PackB(Matrix{Data: b, K: depth, N: cols, Stride: cols}, p)
+				Gemm(newTestPool(t, 1+s.IntN(3)), rows, a, lda, packed, c, ldc, ep)
+				want := naive{m: rows, n: cols, k: depth, a: p.rounded(a), lda: lda, b: p.rounded(b), ldb: cols, ldc: ldc, ep: ep}.compute()
+				near(t, p.String(), rowsOf(c, rows, cols, ldc), want, 1e-4)
+			}
 		})
 	})
+}
+
+func TestProductsAllocateNothing(t *testing.T) {
+	if detectingRaces {
+		t.Skip("memory is given back to pools, which forget some of it where races are detected")
+	}
+	const m, n, k = 33, 150, 200
+	s := newSource(t, 1)
+	a, b, c := s.values(m*k), s.values(k*n), s.values(m*n)
+	for _, threads := range []int{1, 2} {
+		pool := newTestPool(t, threads)
+		for _, p := range []Precision{FP32, BF16} {
+			packed := PackB(Matrix{Data: b, K: k, N: n, Stride: n}, p)
+			batch := BatchGemm{
+				Batch: [2]int{1, 1}, M: m, N: n, K: k, A: Operand{Data: a, Stride: k}, B: Operand{Data: b, Stride: n},
+				C: Operand{Data: c, Stride: n}, Precision: p,
+			}
+			// Scratch memory may be collected in between.
+			if got := testing.AllocsPerRun(100, func() { Gemm(pool, m, a, k, packed, c, n, Epilogue{}) }); got > 0.5 {
+				t.Errorf("Gemm, %v, %d threads: %v allocations", p, threads, got)
+			}
+			if got := testing.AllocsPerRun(100, func() { batch.Run(pool) }); got > 0.5 {
+				t.Errorf("BatchGemm, %v, %d threads: %v allocations", p, threads, got)
+			}
+		}
+	}
 }
