@@ -81,40 +81,66 @@ type bagSum struct {
 // sum adds up bags lo to hi. It hands as many rows to assembly at a time as that may take; a bag that
 // is larger is added up in several parts.
 func (b *Bags[I]) sum(dst []float32, t *Table, lo, hi int) (bad int) {
-	var part struct {
-		lookup
-		ends    [lookupRows]int
-		weights [lookupRows]float32
-	}
-	for bag, done := lo, 0; bag < hi; {
-		from, carry, bags := bag, done, 0
-		part.n = 0
-		for bag < hi && bags < lookupRows && part.n < lookupRows {
-			start, end := b.bounds(bag)
-			start += done
-			n := min(end-start, lookupRows-part.n)
-			if b.Weights != nil {
-				copy(part.weights[part.n:], b.Weights[start:start+n])
-			}
-			if bad := add(&part.lookup, t, b.Index[start:start+n]); bad >= 0 {
-				return start + bad
-			}
-			part.ends[bags] = part.n
-			bags++
-			if done += n; start+n < end {
-				break
-			}
-			bag, done = bag+1, 0
+	l := lookups.Get().(*lookup)
+	defer lookups.Put(l)
+	for at := (place{bag: lo}); at.bag < hi; {
+		from := at
+		bags, bad := b.fill(l, t, &at, hi)
+		if bad >= 0 {
+			return bad
 		}
-		s := bagSum{offsets: part.offsets[:], ends: part.ends[:bags], carry: carry}
+		s := bagSum{offsets: l.offsets[:], ends: l.ends[:bags], carry: from.done}
 		if b.Weights != nil {
-			s.weights = part.weights[:]
+			s.weights = l.weights[:]
 		}
-		if part.n > 0 {
-			s.ahead = part.finish(t)
+		if l.n > 0 {
+			s.ahead = l.finish(t)
 		}
-		t.sum(&s, dst[from*t.width:])
-		b.divide(dst, t, from, bag)
+		t.sum(&s, dst[from.bag*t.width:])
+		b.divide(dst, t, from.bag, at.bag)
+	}
+	return -1
+}
+
+// place is a place in a bag: behind so many of its rows.
+type place struct{ bag, done int }
+
+// fill looks up rows from a place on, as many as assembly may be given, and moves the place. It returns
+// how many bags they are of, or where an index names no row.
+func (b *Bags[I]) fill(l *lookup, t *Table, at *place, hi int) (bags, bad int) {
+	room, n := t.room(), 0
+	var lo, end int // in Index: what is to be looked up together, as bags mostly follow each other
+	l.n = 0
+	for at.bag < hi && bags < lookupRows && n < room {
+		first, last := b.bounds(at.bag)
+		first += at.done
+		take := min(last-first, room-n)
+		if first != end {
+			if bad := b.look(l, t, lo, end); bad >= 0 {
+				return 0, bad
+			}
+			lo = first
+		}
+		end = first + take
+		n += take
+		l.ends[bags] = n
+		bags++
+		if end < last {
+			at.done += take
+			break
+		}
+		*at = place{bag: at.bag + 1}
+	}
+	return bags, b.look(l, t, lo, end)
+}
+
+// look looks up rows lo to hi of Index, and returns where one names no row, or -1.
+func (b *Bags[I]) look(l *lookup, t *Table, lo, hi int) (bad int) {
+	if b.Weights != nil {
+		copy(l.weights[l.n:], b.Weights[lo:hi])
+	}
+	if bad := add(l, t, b.Index[lo:hi]); bad >= 0 {
+		return lo + bad
 	}
 	return -1
 }

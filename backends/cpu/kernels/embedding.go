@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -65,31 +66,49 @@ func (t *Table) Width() int { return t.width }
 type Index interface{ int32 | int64 }
 
 const (
-	// lookupRows is how many rows assembly is given at a time, and lookupValues how many values.
-	lookupRows   = 512
-	lookupValues = 64 << 10
+	// lookupRows is how many rows assembly is given at a time, and lookupBytes how many bytes of rows
+	// unless one is larger: what it may read in some microseconds.
+	lookupRows  = 2048
+	lookupBytes = 256 << 10
 
 	// lookupGrain is how many values, each row counted as lookupCost more, are worth handing to
 	// another thread.
 	lookupGrain = 16 << 10
 	lookupCost  = 64
 
-	// lookahead is how many rows later assembly may ask for.
-	lookahead = 32
+	// lookahead is how many rows later assembly may ask for, and lookaheadBytes how many bytes it asks
+	// for before it reads them: there has to be room in the first-level cache.
+	lookahead      = 48
+	lookaheadBytes = 12 << 10
 )
 
-// lookup is the offsets of rows in a table, and the last one some times more for those who ask
-// for rows that come later.
+// lookup is rows of a table to be looked up: their offsets, and the last one some times more for those
+// who ask for rows that come later.
 type lookup struct {
 	offsets [lookupRows + lookahead]int
 	n       int
+
+	ends    [lookupRows]int     // of bags, in offsets
+	weights [lookupRows]float32 // one for each offset
+}
+
+var lookups = sync.Pool{New: func() any { return new(lookup) }}
+
+// room returns how many rows of t a lookup is to have at most.
+func (t *Table) room() int { return min(lookupRows, max(lookupBytes/t.rowBytes(), 1)) }
+
+func (t *Table) rowBytes() int {
+	if t.values != nil {
+		return 4 * t.stride
+	}
+	return 2 * t.stride
 }
 
 // add adds rows by their numbers, and returns which of them is not in the table, or -1.
 func add[I Index](l *lookup, t *Table, index []I) (bad int) {
 	to := l.offsets[l.n:]
-	for i, v := range index {
-		row := int(v)
+	for i := locate(to, index, t); i < len(index); i++ {
+		row := int(index[i])
 		row += t.rows & (row >> 63)
 		if uint(row) >= uint(t.rows) {
 			return i
@@ -101,24 +120,17 @@ func add[I Index](l *lookup, t *Table, index []I) (bad int) {
 }
 
 // finish fills what comes after the offsets, and returns how many bytes later in them are the rows
-// to ask for: those for which there is room in the first-level cache.
+// to ask for.
 func (l *lookup) finish(t *Table) (ahead int) {
-	last := l.offsets[l.n-1]
 	rows := min(max(lookaheadBytes/t.rowBytes(), 1), lookahead)
-	for i := range rows {
-		l.offsets[l.n+i] = last
-	}
+	fillInts(l.offsets[l.n:l.n+rows], l.offsets[l.n-1])
 	return 8 * rows
 }
 
-// lookaheadBytes is how much is asked for before it is read.
-const lookaheadBytes = 8 << 10
-
-func (t *Table) rowBytes() int {
-	if t.values != nil {
-		return 4 * t.stride
+func fillInts(x []int, v int) {
+	for i := range x {
+		x[i] = v
 	}
-	return 2 * t.stride
 }
 
 // Take copies the rows of t with those numbers to dst, one after the other. A negative number counts
@@ -131,15 +143,15 @@ func Take[I Index](p *Pool, dst []float32, t *Table, index []I) (bad int) {
 	}
 	first := newFirst()
 	p.For(len(index), 1+lookupGrain/(t.width+lookupCost), func(lo, hi int) {
-		rows := min(lookupRows, max(1, lookupValues/t.width))
+		l, rows := lookups.Get().(*lookup), t.room()
+		defer lookups.Put(l)
 		for ; lo < hi; lo += rows {
-			var l lookup
-			some := index[lo:min(hi, lo+rows)]
-			if bad := add(&l, t, some); bad >= 0 {
+			l.n = 0
+			if bad := add(l, t, index[lo:min(hi, lo+rows)]); bad >= 0 {
 				first.report(lo + bad)
 				return
 			}
-			t.take(dst[lo*t.width:], &l)
+			t.take(dst[lo*t.width:], l)
 		}
 	})
 	return first.place()

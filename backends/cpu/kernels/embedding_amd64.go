@@ -2,7 +2,33 @@
 
 package kernels
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
+
+// locate sets offsets to where the first rows of index start in t, and returns how many of them it has
+// set: before one that is not in the table it stops.
+func locate[I Index](offsets []int, index []I, t *Table) int {
+	level, n := CurrentLevel(), len(index)
+	if level == Portable || n == 0 || max(t.rows, t.stride) > math.MaxUint32 {
+		return 0
+	}
+	to, from := &offsets[:n][0], unsafe.Pointer(&index[0])
+	wide := unsafe.Sizeof(index[0]) == 8
+	switch {
+	case wide && level >= AVX512:
+		return locate64AVX512(to, (*int64)(from), n, t.rows, t.stride)
+	case wide:
+		return locate64AVX2(to, (*int64)(from), n, t.rows, t.stride)
+	case level >= AVX512:
+		return locate32AVX512(to, (*int32)(from), n, t.rows, t.stride)
+	}
+	return locate32AVX2(to, (*int32)(from), n, t.rows, t.stride)
+}
+
+// takeCols is how many columns assembly copies at a time.
+const takeCols = 64 << 10
 
 // take copies the rows to dst, in parts of so many columns that no call takes long.
 func (t *Table) take(dst []float32, l *lookup) {
@@ -12,8 +38,8 @@ func (t *Table) take(dst []float32, l *lookup) {
 		return
 	}
 	ahead := l.finish(t)
-	for col := 0; col < t.width; col += lookupValues {
-		to, from, offsets, cols := unsafe.SliceData(dst[col:]), t.column(col), &l.offsets[0], min(lookupValues, t.width-col)
+	for col := 0; col < t.width; col += takeCols {
+		to, from, offsets, cols := unsafe.SliceData(dst[col:]), t.column(col), &l.offsets[0], min(takeCols, t.width-col)
 		switch {
 		case t.values != nil && level >= AVX512:
 			takeRowsAVX512(to, from, offsets, l.n, cols, 4*t.width, ahead)

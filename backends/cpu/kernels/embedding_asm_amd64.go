@@ -4,6 +4,20 @@
 
 package kernels
 
+// locate64AVX2 sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
+// vectors and before one that has an index outside of rows, and returns how many it has set. There are
+// less than 2^32 rows, and the stride is less.
+//
+//go:noescape
+func locate64AVX2(offsets *int, index *int64, n int, rows int, stride int) (ret int)
+
+// locate32AVX2 sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
+// vectors and before one that has an index outside of rows, and returns how many it has set. There are
+// less than 2^32 rows, and the stride is less.
+//
+//go:noescape
+func locate32AVX2(offsets *int, index *int32, n int, rows int, stride int) (ret int)
+
 // takeRowsAVX2 sets dst to cols values of each of n rows, at the offsets in table, and asks for those ahead bytes later in offsets.
 //
 //go:noescape
@@ -23,6 +37,20 @@ func takeHalfRowsAVX2(dst *float32, table *byte, offsets *int, n int, cols int, 
 //
 //go:noescape
 func sumHalfRowsAVX2(b *bagSum)
+
+// locate64AVX512 sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
+// vectors and before one that has an index outside of rows, and returns how many it has set. There are
+// less than 2^32 rows, and the stride is less.
+//
+//go:noescape
+func locate64AVX512(offsets *int, index *int64, n int, rows int, stride int) (ret int)
+
+// locate32AVX512 sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
+// vectors and before one that has an index outside of rows, and returns how many it has set. There are
+// less than 2^32 rows, and the stride is less.
+//
+//go:noescape
+func locate32AVX512(offsets *int, index *int32, n int, rows int, stride int) (ret int)
 
 // takeRowsAVX512 sets dst to cols values of each of n rows, at the offsets in table, and asks for those ahead bytes later in offsets.
 //

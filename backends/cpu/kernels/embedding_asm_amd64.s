@@ -39,6 +39,70 @@ DATA embeddingMask<>+120(SB)/4, $0
 DATA embeddingMask<>+124(SB)/4, $0
 GLOBL embeddingMask<>(SB), RODATA|NOPTR, $128
 
+TEXT ·locate64AVX2(SB), NOSPLIT, $0-48
+	MOVQ offsets+0(FP), DI
+	MOVQ index+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTQ rows+24(FP), Y4
+	VPBROADCASTQ stride+32(FP), Y5
+	VXORPS Y6, Y6, Y6
+loop1:
+	SUBQ $4, CX
+	JLT located2
+	VMOVUPS (SI), Y0
+	VPCMPGTQ Y0, Y6, Y1
+	VPAND Y4, Y1, Y1
+	VPADDQ Y1, Y0, Y0
+	VPCMPGTQ Y0, Y4, Y1
+	VPCMPGTQ Y0, Y6, Y2
+	VPANDN Y1, Y2, Y1
+	VMOVMSKPD Y1, AX
+	CMPL AX, $15
+	JNE located2
+	VPMULUDQ Y5, Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $32, DI
+	ADDQ $32, SI
+	JMP loop1
+located2:
+	SUBQ offsets+0(FP), DI
+	SHRQ $3, DI
+	MOVQ DI, ret+40(FP)
+	VZEROUPPER 
+	RET 
+
+TEXT ·locate32AVX2(SB), NOSPLIT, $0-48
+	MOVQ offsets+0(FP), DI
+	MOVQ index+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTQ rows+24(FP), Y4
+	VPBROADCASTQ stride+32(FP), Y5
+	VXORPS Y6, Y6, Y6
+loop3:
+	SUBQ $4, CX
+	JLT located4
+	VPMOVSXDQ (SI), Y0
+	VPCMPGTQ Y0, Y6, Y1
+	VPAND Y4, Y1, Y1
+	VPADDQ Y1, Y0, Y0
+	VPCMPGTQ Y0, Y4, Y1
+	VPCMPGTQ Y0, Y6, Y2
+	VPANDN Y1, Y2, Y1
+	VMOVMSKPD Y1, AX
+	CMPL AX, $15
+	JNE located4
+	VPMULUDQ Y5, Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $32, DI
+	ADDQ $16, SI
+	JMP loop3
+located4:
+	SUBQ offsets+0(FP), DI
+	SHRQ $3, DI
+	MOVQ DI, ret+40(FP)
+	VZEROUPPER 
+	RET 
+
 TEXT ·takeRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), R12
 	MOVQ table+8(FP), DX
@@ -49,8 +113,8 @@ TEXT ·takeRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ ahead+48(FP), R13
 	LEAQ -1(R10*4), R15
 	TESTQ R9, R9
-	JLE taken2
-row1:
+	JLE taken6
+row5:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (DX)(BX*4), BX
 	PREFETCHT0 (BX)(R15*1)
@@ -59,8 +123,8 @@ row1:
 	MOVQ R12, DI
 	MOVQ R10, CX
 	SUBQ $8, CX
-	JLT rest4
-loop3:
+	JLT rest8
+loop7:
 	PREFETCHT0 (BX)
 	VMOVUPS 0(SI), Y0
 	VMOVUPS Y0, 0(DI)
@@ -68,10 +132,10 @@ loop3:
 	ADDQ $32, SI
 	ADDQ $32, BX
 	SUBQ $8, CX
-	JGE loop3
-rest4:
+	JGE loop7
+rest8:
 	ADDQ $8, CX
-	JZ done5
+	JZ done9
 	LEAQ embeddingMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
@@ -81,12 +145,12 @@ rest4:
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ $32, SI
 	ADDQ $32, BX
-done5:
+done9:
 	ADDQ R11, R12
 	ADDQ $8, R8
 	DECQ R9
-	JNZ row1
-taken2:
+	JNZ row5
+taken6:
 	VZEROUPPER 
 	RET 
 
@@ -112,39 +176,39 @@ TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y15
 	MOVQ bagSum_carry(R11), CX
 	CMPQ BX, $8
-	JEQ bags7
-	CMPQ BX, $7
-	JEQ bags8
-	CMPQ BX, $6
-	JEQ bags9
-	CMPQ BX, $5
-	JEQ bags10
-	CMPQ BX, $4
 	JEQ bags11
-	CMPQ BX, $3
+	CMPQ BX, $7
 	JEQ bags12
-	CMPQ BX, $2
+	CMPQ BX, $6
 	JEQ bags13
-	CMPQ BX, $1
+	CMPQ BX, $5
 	JEQ bags14
-	JMP summed6
-bags14:
-bag15:
+	CMPQ BX, $4
+	JEQ bags15
+	CMPQ BX, $3
+	JEQ bags16
+	CMPQ BX, $2
+	JEQ bags17
+	CMPQ BX, $1
+	JEQ bags18
+	JMP summed10
+bags18:
+bag19:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
 	LEAQ (R9)(AX*8), R9
 	VXORPS Y0, Y0, Y0
 	TESTQ CX, CX
-	JZ fresh16
+	JZ fresh20
 	XORL CX, CX
 	VMASKMOVPS 0(DI), Y15, Y0
-fresh16:
+fresh20:
 	CMPQ R8, R9
-	JAE store18
+	JAE store22
 	TESTQ DX, DX
-	JNZ weighted17
-row19:
+	JNZ weighted21
+row23:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -155,10 +219,10 @@ row19:
 	VADDPS Y8, Y0, Y0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row19
-	JMP store18
-weighted17:
-row20:
+	JB row23
+	JMP store22
+weighted21:
+row24:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -171,15 +235,15 @@ row20:
 	VFMADD231PS Y8, Y14, Y0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row20
-store18:
+	JB row24
+store22:
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag15
-	JMP summed6
-bags13:
-bag21:
+	JNZ bag19
+	JMP summed10
+bags17:
+bag25:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -187,16 +251,16 @@ bag21:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ CX, CX
-	JZ fresh22
+	JZ fresh26
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMASKMOVPS 32(DI), Y15, Y1
-fresh22:
+fresh26:
 	CMPQ R8, R9
-	JAE store24
+	JAE store28
 	TESTQ DX, DX
-	JNZ weighted23
-row25:
+	JNZ weighted27
+row29:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -208,10 +272,10 @@ row25:
 	VADDPS Y8, Y1, Y1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row25
-	JMP store24
-weighted23:
-row26:
+	JB row29
+	JMP store28
+weighted27:
+row30:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -225,16 +289,16 @@ row26:
 	VFMADD231PS Y8, Y14, Y1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row26
-store24:
+	JB row30
+store28:
 	VMOVUPS Y0, 0(DI)
 	VMASKMOVPS Y1, Y15, 32(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag21
-	JMP summed6
-bags12:
-bag27:
+	JNZ bag25
+	JMP summed10
+bags16:
+bag31:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -243,17 +307,17 @@ bag27:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ CX, CX
-	JZ fresh28
+	JZ fresh32
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMASKMOVPS 64(DI), Y15, Y2
-fresh28:
+fresh32:
 	CMPQ R8, R9
-	JAE store30
+	JAE store34
 	TESTQ DX, DX
-	JNZ weighted29
-row31:
+	JNZ weighted33
+row35:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -267,10 +331,10 @@ row31:
 	VADDPS Y8, Y2, Y2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row31
-	JMP store30
-weighted29:
-row32:
+	JB row35
+	JMP store34
+weighted33:
+row36:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -286,17 +350,17 @@ row32:
 	VFMADD231PS Y8, Y14, Y2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row32
-store30:
+	JB row36
+store34:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMASKMOVPS Y2, Y15, 64(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag27
-	JMP summed6
-bags11:
-bag33:
+	JNZ bag31
+	JMP summed10
+bags15:
+bag37:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -306,18 +370,18 @@ bag33:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ CX, CX
-	JZ fresh34
+	JZ fresh38
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	VMASKMOVPS 96(DI), Y15, Y3
-fresh34:
+fresh38:
 	CMPQ R8, R9
-	JAE store36
+	JAE store40
 	TESTQ DX, DX
-	JNZ weighted35
-row37:
+	JNZ weighted39
+row41:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -332,10 +396,10 @@ row37:
 	VADDPS Y8, Y3, Y3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row37
-	JMP store36
-weighted35:
-row38:
+	JB row41
+	JMP store40
+weighted39:
+row42:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -352,18 +416,18 @@ row38:
 	VFMADD231PS Y8, Y14, Y3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row38
-store36:
+	JB row42
+store40:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
 	VMASKMOVPS Y3, Y15, 96(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag33
-	JMP summed6
-bags10:
-bag39:
+	JNZ bag37
+	JMP summed10
+bags14:
+bag43:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -374,19 +438,19 @@ bag39:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	TESTQ CX, CX
-	JZ fresh40
+	JZ fresh44
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	VMOVUPS 96(DI), Y3
 	VMASKMOVPS 128(DI), Y15, Y4
-fresh40:
+fresh44:
 	CMPQ R8, R9
-	JAE store42
+	JAE store46
 	TESTQ DX, DX
-	JNZ weighted41
-row43:
+	JNZ weighted45
+row47:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -403,10 +467,10 @@ row43:
 	VADDPS Y8, Y4, Y4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row43
-	JMP store42
-weighted41:
-row44:
+	JB row47
+	JMP store46
+weighted45:
+row48:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -425,8 +489,8 @@ row44:
 	VFMADD231PS Y8, Y14, Y4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row44
-store42:
+	JB row48
+store46:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -434,10 +498,10 @@ store42:
 	VMASKMOVPS Y4, Y15, 128(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag39
-	JMP summed6
-bags9:
-bag45:
+	JNZ bag43
+	JMP summed10
+bags13:
+bag49:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -449,7 +513,7 @@ bag45:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ CX, CX
-	JZ fresh46
+	JZ fresh50
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -457,12 +521,12 @@ bag45:
 	VMOVUPS 96(DI), Y3
 	VMOVUPS 128(DI), Y4
 	VMASKMOVPS 160(DI), Y15, Y5
-fresh46:
+fresh50:
 	CMPQ R8, R9
-	JAE store48
+	JAE store52
 	TESTQ DX, DX
-	JNZ weighted47
-row49:
+	JNZ weighted51
+row53:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -480,10 +544,10 @@ row49:
 	VADDPS Y8, Y5, Y5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row49
-	JMP store48
-weighted47:
-row50:
+	JB row53
+	JMP store52
+weighted51:
+row54:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -503,8 +567,8 @@ row50:
 	VFMADD231PS Y8, Y14, Y5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row50
-store48:
+	JB row54
+store52:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -513,10 +577,10 @@ store48:
 	VMASKMOVPS Y5, Y15, 160(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag45
-	JMP summed6
-bags8:
-bag51:
+	JNZ bag49
+	JMP summed10
+bags12:
+bag55:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -529,7 +593,7 @@ bag51:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	TESTQ CX, CX
-	JZ fresh52
+	JZ fresh56
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -538,12 +602,12 @@ bag51:
 	VMOVUPS 128(DI), Y4
 	VMOVUPS 160(DI), Y5
 	VMASKMOVPS 192(DI), Y15, Y6
-fresh52:
+fresh56:
 	CMPQ R8, R9
-	JAE store54
+	JAE store58
 	TESTQ DX, DX
-	JNZ weighted53
-row55:
+	JNZ weighted57
+row59:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -563,10 +627,10 @@ row55:
 	VADDPS Y8, Y6, Y6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row55
-	JMP store54
-weighted53:
-row56:
+	JB row59
+	JMP store58
+weighted57:
+row60:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -588,8 +652,8 @@ row56:
 	VFMADD231PS Y8, Y14, Y6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row56
-store54:
+	JB row60
+store58:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -599,10 +663,10 @@ store54:
 	VMASKMOVPS Y6, Y15, 192(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag51
-	JMP summed6
-bags7:
-bag57:
+	JNZ bag55
+	JMP summed10
+bags11:
+bag61:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -616,7 +680,7 @@ bag57:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ CX, CX
-	JZ fresh58
+	JZ fresh62
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -626,12 +690,12 @@ bag57:
 	VMOVUPS 160(DI), Y5
 	VMOVUPS 192(DI), Y6
 	VMASKMOVPS 224(DI), Y15, Y7
-fresh58:
+fresh62:
 	CMPQ R8, R9
-	JAE store60
+	JAE store64
 	TESTQ DX, DX
-	JNZ weighted59
-row61:
+	JNZ weighted63
+row65:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -652,10 +716,10 @@ row61:
 	VADDPS Y8, Y7, Y7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row61
-	JMP store60
-weighted59:
-row62:
+	JB row65
+	JMP store64
+weighted63:
+row66:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -678,8 +742,8 @@ row62:
 	VFMADD231PS Y8, Y14, Y7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row62
-store60:
+	JB row66
+store64:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -690,9 +754,9 @@ store60:
 	VMASKMOVPS Y7, Y15, 224(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag57
-	JMP summed6
-summed6:
+	JNZ bag61
+	JMP summed10
+summed10:
 	VZEROUPPER 
 	RET 
 
@@ -706,8 +770,8 @@ TEXT ·takeHalfRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ ahead+48(FP), R13
 	LEAQ -1(R10*2), R15
 	TESTQ R9, R9
-	JLE taken64
-row63:
+	JLE taken68
+row67:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (DX)(BX*2), BX
 	PREFETCHT0 (BX)(R15*1)
@@ -716,8 +780,8 @@ row63:
 	MOVQ R12, DI
 	MOVQ R10, CX
 	SUBQ $8, CX
-	JLT rest66
-loop65:
+	JLT rest70
+loop69:
 	PREFETCHT0 (BX)
 	VPMOVZXWD (SI), Y0
 	VPSLLD $16, Y0, Y0
@@ -726,10 +790,10 @@ loop65:
 	ADDQ $16, SI
 	ADDQ $16, BX
 	SUBQ $8, CX
-	JGE loop65
-rest66:
+	JGE loop69
+rest70:
 	ADDQ $8, CX
-	JZ done67
+	JZ done71
 	LEAQ embeddingMask<>+64(SB), AX
 	SHLQ $2, CX
 	SUBQ CX, AX
@@ -740,12 +804,12 @@ rest66:
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ $16, SI
 	ADDQ $16, BX
-done67:
+done71:
 	ADDQ R11, R12
 	ADDQ $8, R8
 	DECQ R9
-	JNZ row63
-taken64:
+	JNZ row67
+taken68:
 	VZEROUPPER 
 	RET 
 
@@ -771,39 +835,39 @@ TEXT ·sumHalfRowsAVX2(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y15
 	MOVQ bagSum_carry(R11), CX
 	CMPQ BX, $8
-	JEQ bags69
-	CMPQ BX, $7
-	JEQ bags70
-	CMPQ BX, $6
-	JEQ bags71
-	CMPQ BX, $5
-	JEQ bags72
-	CMPQ BX, $4
 	JEQ bags73
-	CMPQ BX, $3
+	CMPQ BX, $7
 	JEQ bags74
-	CMPQ BX, $2
+	CMPQ BX, $6
 	JEQ bags75
-	CMPQ BX, $1
+	CMPQ BX, $5
 	JEQ bags76
-	JMP summed68
-bags76:
-bag77:
+	CMPQ BX, $4
+	JEQ bags77
+	CMPQ BX, $3
+	JEQ bags78
+	CMPQ BX, $2
+	JEQ bags79
+	CMPQ BX, $1
+	JEQ bags80
+	JMP summed72
+bags80:
+bag81:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
 	LEAQ (R9)(AX*8), R9
 	VXORPS Y0, Y0, Y0
 	TESTQ CX, CX
-	JZ fresh78
+	JZ fresh82
 	XORL CX, CX
 	VMASKMOVPS 0(DI), Y15, Y0
-fresh78:
+fresh82:
 	CMPQ R8, R9
-	JAE store80
+	JAE store84
 	TESTQ DX, DX
-	JNZ weighted79
-row81:
+	JNZ weighted83
+row85:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -815,10 +879,10 @@ row81:
 	VADDPS Y8, Y0, Y0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row81
-	JMP store80
-weighted79:
-row82:
+	JB row85
+	JMP store84
+weighted83:
+row86:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -832,15 +896,15 @@ row82:
 	VFMADD231PS Y8, Y14, Y0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row82
-store80:
+	JB row86
+store84:
 	VMASKMOVPS Y0, Y15, 0(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag77
-	JMP summed68
-bags75:
-bag83:
+	JNZ bag81
+	JMP summed72
+bags79:
+bag87:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -848,16 +912,16 @@ bag83:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	TESTQ CX, CX
-	JZ fresh84
+	JZ fresh88
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMASKMOVPS 32(DI), Y15, Y1
-fresh84:
+fresh88:
 	CMPQ R8, R9
-	JAE store86
+	JAE store90
 	TESTQ DX, DX
-	JNZ weighted85
-row87:
+	JNZ weighted89
+row91:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -872,10 +936,10 @@ row87:
 	VADDPS Y8, Y1, Y1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row87
-	JMP store86
-weighted85:
-row88:
+	JB row91
+	JMP store90
+weighted89:
+row92:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -892,16 +956,16 @@ row88:
 	VFMADD231PS Y8, Y14, Y1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row88
-store86:
+	JB row92
+store90:
 	VMOVUPS Y0, 0(DI)
 	VMASKMOVPS Y1, Y15, 32(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag83
-	JMP summed68
-bags74:
-bag89:
+	JNZ bag87
+	JMP summed72
+bags78:
+bag93:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -910,17 +974,17 @@ bag89:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	TESTQ CX, CX
-	JZ fresh90
+	JZ fresh94
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMASKMOVPS 64(DI), Y15, Y2
-fresh90:
+fresh94:
 	CMPQ R8, R9
-	JAE store92
+	JAE store96
 	TESTQ DX, DX
-	JNZ weighted91
-row93:
+	JNZ weighted95
+row97:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -938,10 +1002,10 @@ row93:
 	VADDPS Y8, Y2, Y2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row93
-	JMP store92
-weighted91:
-row94:
+	JB row97
+	JMP store96
+weighted95:
+row98:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -961,17 +1025,17 @@ row94:
 	VFMADD231PS Y8, Y14, Y2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row94
-store92:
+	JB row98
+store96:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMASKMOVPS Y2, Y15, 64(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag89
-	JMP summed68
-bags73:
-bag95:
+	JNZ bag93
+	JMP summed72
+bags77:
+bag99:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -981,18 +1045,18 @@ bag95:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	TESTQ CX, CX
-	JZ fresh96
+	JZ fresh100
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	VMASKMOVPS 96(DI), Y15, Y3
-fresh96:
+fresh100:
 	CMPQ R8, R9
-	JAE store98
+	JAE store102
 	TESTQ DX, DX
-	JNZ weighted97
-row99:
+	JNZ weighted101
+row103:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1013,10 +1077,10 @@ row99:
 	VADDPS Y8, Y3, Y3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row99
-	JMP store98
-weighted97:
-row100:
+	JB row103
+	JMP store102
+weighted101:
+row104:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1039,18 +1103,18 @@ row100:
 	VFMADD231PS Y8, Y14, Y3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row100
-store98:
+	JB row104
+store102:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
 	VMASKMOVPS Y3, Y15, 96(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag95
-	JMP summed68
-bags72:
-bag101:
+	JNZ bag99
+	JMP summed72
+bags76:
+bag105:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1061,19 +1125,19 @@ bag101:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	TESTQ CX, CX
-	JZ fresh102
+	JZ fresh106
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS 64(DI), Y2
 	VMOVUPS 96(DI), Y3
 	VMASKMOVPS 128(DI), Y15, Y4
-fresh102:
+fresh106:
 	CMPQ R8, R9
-	JAE store104
+	JAE store108
 	TESTQ DX, DX
-	JNZ weighted103
-row105:
+	JNZ weighted107
+row109:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1098,10 +1162,10 @@ row105:
 	VADDPS Y8, Y4, Y4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row105
-	JMP store104
-weighted103:
-row106:
+	JB row109
+	JMP store108
+weighted107:
+row110:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1128,8 +1192,8 @@ row106:
 	VFMADD231PS Y8, Y14, Y4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row106
-store104:
+	JB row110
+store108:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -1137,10 +1201,10 @@ store104:
 	VMASKMOVPS Y4, Y15, 128(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag101
-	JMP summed68
-bags71:
-bag107:
+	JNZ bag105
+	JMP summed72
+bags75:
+bag111:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1152,7 +1216,7 @@ bag107:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	TESTQ CX, CX
-	JZ fresh108
+	JZ fresh112
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -1160,12 +1224,12 @@ bag107:
 	VMOVUPS 96(DI), Y3
 	VMOVUPS 128(DI), Y4
 	VMASKMOVPS 160(DI), Y15, Y5
-fresh108:
+fresh112:
 	CMPQ R8, R9
-	JAE store110
+	JAE store114
 	TESTQ DX, DX
-	JNZ weighted109
-row111:
+	JNZ weighted113
+row115:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1193,10 +1257,10 @@ row111:
 	VADDPS Y8, Y5, Y5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row111
-	JMP store110
-weighted109:
-row112:
+	JB row115
+	JMP store114
+weighted113:
+row116:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1226,8 +1290,8 @@ row112:
 	VFMADD231PS Y8, Y14, Y5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row112
-store110:
+	JB row116
+store114:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -1236,10 +1300,10 @@ store110:
 	VMASKMOVPS Y5, Y15, 160(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag107
-	JMP summed68
-bags70:
-bag113:
+	JNZ bag111
+	JMP summed72
+bags74:
+bag117:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1252,7 +1316,7 @@ bag113:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	TESTQ CX, CX
-	JZ fresh114
+	JZ fresh118
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -1261,12 +1325,12 @@ bag113:
 	VMOVUPS 128(DI), Y4
 	VMOVUPS 160(DI), Y5
 	VMASKMOVPS 192(DI), Y15, Y6
-fresh114:
+fresh118:
 	CMPQ R8, R9
-	JAE store116
+	JAE store120
 	TESTQ DX, DX
-	JNZ weighted115
-row117:
+	JNZ weighted119
+row121:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1297,10 +1361,10 @@ row117:
 	VADDPS Y8, Y6, Y6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row117
-	JMP store116
-weighted115:
-row118:
+	JB row121
+	JMP store120
+weighted119:
+row122:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1333,8 +1397,8 @@ row118:
 	VFMADD231PS Y8, Y14, Y6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row118
-store116:
+	JB row122
+store120:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -1344,10 +1408,10 @@ store116:
 	VMASKMOVPS Y6, Y15, 192(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag113
-	JMP summed68
-bags69:
-bag119:
+	JNZ bag117
+	JMP summed72
+bags73:
+bag123:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1361,7 +1425,7 @@ bag119:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	TESTQ CX, CX
-	JZ fresh120
+	JZ fresh124
 	XORL CX, CX
 	VMOVUPS 0(DI), Y0
 	VMOVUPS 32(DI), Y1
@@ -1371,12 +1435,12 @@ bag119:
 	VMOVUPS 160(DI), Y5
 	VMOVUPS 192(DI), Y6
 	VMASKMOVPS 224(DI), Y15, Y7
-fresh120:
+fresh124:
 	CMPQ R8, R9
-	JAE store122
+	JAE store126
 	TESTQ DX, DX
-	JNZ weighted121
-row123:
+	JNZ weighted125
+row127:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1410,10 +1474,10 @@ row123:
 	VADDPS Y8, Y7, Y7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row123
-	JMP store122
-weighted121:
-row124:
+	JB row127
+	JMP store126
+weighted125:
+row128:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -1449,8 +1513,8 @@ row124:
 	VFMADD231PS Y8, Y14, Y7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row124
-store122:
+	JB row128
+store126:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, 64(DI)
@@ -1461,9 +1525,69 @@ store122:
 	VMASKMOVPS Y7, Y15, 224(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag119
-	JMP summed68
-summed68:
+	JNZ bag123
+	JMP summed72
+summed72:
+	VZEROUPPER 
+	RET 
+
+TEXT ·locate64AVX512(SB), NOSPLIT, $0-48
+	MOVQ offsets+0(FP), DI
+	MOVQ index+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTQ rows+24(FP), Z4
+	VPBROADCASTQ stride+32(FP), Z5
+	VPXORD Z6, Z6, Z6
+loop129:
+	SUBQ $8, CX
+	JLT located130
+	VMOVUPS (SI), Z0
+	VPSRAQ $63, Z0, Z1
+	VPANDQ Z4, Z1, Z1
+	VPADDQ Z1, Z0, Z0
+	VPCMPUQ $5, Z4, Z0, K1
+	KMOVW K1, AX
+	TESTL AX, AX
+	JNE located130
+	VPMULUDQ Z5, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	JMP loop129
+located130:
+	SUBQ offsets+0(FP), DI
+	SHRQ $3, DI
+	MOVQ DI, ret+40(FP)
+	VZEROUPPER 
+	RET 
+
+TEXT ·locate32AVX512(SB), NOSPLIT, $0-48
+	MOVQ offsets+0(FP), DI
+	MOVQ index+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTQ rows+24(FP), Z4
+	VPBROADCASTQ stride+32(FP), Z5
+	VPXORD Z6, Z6, Z6
+loop131:
+	SUBQ $8, CX
+	JLT located132
+	VPMOVSXDQ (SI), Z0
+	VPSRAQ $63, Z0, Z1
+	VPANDQ Z4, Z1, Z1
+	VPADDQ Z1, Z0, Z0
+	VPCMPUQ $5, Z4, Z0, K1
+	KMOVW K1, AX
+	TESTL AX, AX
+	JNE located132
+	VPMULUDQ Z5, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ $64, DI
+	ADDQ $32, SI
+	JMP loop131
+located132:
+	SUBQ offsets+0(FP), DI
+	SHRQ $3, DI
+	MOVQ DI, ret+40(FP)
 	VZEROUPPER 
 	RET 
 
@@ -1477,8 +1601,8 @@ TEXT ·takeRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ ahead+48(FP), R13
 	LEAQ -1(R10*4), R15
 	TESTQ R9, R9
-	JLE taken126
-row125:
+	JLE taken134
+row133:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (DX)(BX*4), BX
 	PREFETCHT0 (BX)(R15*1)
@@ -1487,8 +1611,8 @@ row125:
 	MOVQ R12, DI
 	MOVQ R10, CX
 	SUBQ $16, CX
-	JLT rest128
-loop127:
+	JLT rest136
+loop135:
 	PREFETCHT0 (BX)
 	VMOVUPS 0(SI), Z0
 	VMOVUPS Z0, 0(DI)
@@ -1496,10 +1620,10 @@ loop127:
 	ADDQ $64, SI
 	ADDQ $64, BX
 	SUBQ $16, CX
-	JGE loop127
-rest128:
+	JGE loop135
+rest136:
 	ADDQ $16, CX
-	JZ done129
+	JZ done137
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -1509,12 +1633,12 @@ rest128:
 	VMOVUPS Z0, K1, 0(DI)
 	ADDQ $64, SI
 	ADDQ $64, BX
-done129:
+done137:
 	ADDQ R11, R12
 	ADDQ $8, R8
 	DECQ R9
-	JNZ row125
-taken126:
+	JNZ row133
+taken134:
 	VZEROUPPER 
 	RET 
 
@@ -1540,39 +1664,39 @@ TEXT ·sumRowsAVX512(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	MOVQ bagSum_carry(R11), CX
 	CMPQ BX, $8
-	JEQ bags131
+	JEQ bags139
 	CMPQ BX, $7
-	JEQ bags132
+	JEQ bags140
 	CMPQ BX, $6
-	JEQ bags133
+	JEQ bags141
 	CMPQ BX, $5
-	JEQ bags134
+	JEQ bags142
 	CMPQ BX, $4
-	JEQ bags135
+	JEQ bags143
 	CMPQ BX, $3
-	JEQ bags136
+	JEQ bags144
 	CMPQ BX, $2
-	JEQ bags137
+	JEQ bags145
 	CMPQ BX, $1
-	JEQ bags138
-	JMP summed130
-bags138:
-bag139:
+	JEQ bags146
+	JMP summed138
+bags146:
+bag147:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
 	LEAQ (R9)(AX*8), R9
 	VPXORD Z0, Z0, Z0
 	TESTQ CX, CX
-	JZ fresh140
+	JZ fresh148
 	XORL CX, CX
 	VMOVUPS.Z 0(DI), K1, Z0
-fresh140:
+fresh148:
 	CMPQ R8, R9
-	JAE store142
+	JAE store150
 	TESTQ DX, DX
-	JNZ weighted141
-row143:
+	JNZ weighted149
+row151:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1582,10 +1706,10 @@ row143:
 	VADDPS 0(AX), Z0, K1, Z0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row143
-	JMP store142
-weighted141:
-row144:
+	JB row151
+	JMP store150
+weighted149:
+row152:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1597,15 +1721,15 @@ row144:
 	VFMADD231PS 0(AX), Z14, K1, Z0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row144
-store142:
+	JB row152
+store150:
 	VMOVUPS Z0, K1, 0(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag139
-	JMP summed130
-bags137:
-bag145:
+	JNZ bag147
+	JMP summed138
+bags145:
+bag153:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1613,16 +1737,16 @@ bag145:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ CX, CX
-	JZ fresh146
+	JZ fresh154
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS.Z 64(DI), K1, Z1
-fresh146:
+fresh154:
 	CMPQ R8, R9
-	JAE store148
+	JAE store156
 	TESTQ DX, DX
-	JNZ weighted147
-row149:
+	JNZ weighted155
+row157:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1634,10 +1758,10 @@ row149:
 	VADDPS 64(AX), Z1, K1, Z1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row149
-	JMP store148
-weighted147:
-row150:
+	JB row157
+	JMP store156
+weighted155:
+row158:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1651,16 +1775,16 @@ row150:
 	VFMADD231PS 64(AX), Z14, K1, Z1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row150
-store148:
+	JB row158
+store156:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, K1, 64(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag145
-	JMP summed130
-bags136:
-bag151:
+	JNZ bag153
+	JMP summed138
+bags144:
+bag159:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1669,17 +1793,17 @@ bag151:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	TESTQ CX, CX
-	JZ fresh152
+	JZ fresh160
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS.Z 128(DI), K1, Z2
-fresh152:
+fresh160:
 	CMPQ R8, R9
-	JAE store154
+	JAE store162
 	TESTQ DX, DX
-	JNZ weighted153
-row155:
+	JNZ weighted161
+row163:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1693,10 +1817,10 @@ row155:
 	VADDPS 128(AX), Z2, K1, Z2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row155
-	JMP store154
-weighted153:
-row156:
+	JB row163
+	JMP store162
+weighted161:
+row164:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1712,17 +1836,17 @@ row156:
 	VFMADD231PS 128(AX), Z14, K1, Z2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row156
-store154:
+	JB row164
+store162:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, K1, 128(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag151
-	JMP summed130
-bags135:
-bag157:
+	JNZ bag159
+	JMP summed138
+bags143:
+bag165:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1732,18 +1856,18 @@ bag157:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ CX, CX
-	JZ fresh158
+	JZ fresh166
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
 	VMOVUPS.Z 192(DI), K1, Z3
-fresh158:
+fresh166:
 	CMPQ R8, R9
-	JAE store160
+	JAE store168
 	TESTQ DX, DX
-	JNZ weighted159
-row161:
+	JNZ weighted167
+row169:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1759,10 +1883,10 @@ row161:
 	VADDPS 192(AX), Z3, K1, Z3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row161
-	JMP store160
-weighted159:
-row162:
+	JB row169
+	JMP store168
+weighted167:
+row170:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1780,18 +1904,18 @@ row162:
 	VFMADD231PS 192(AX), Z14, K1, Z3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row162
-store160:
+	JB row170
+store168:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
 	VMOVUPS Z3, K1, 192(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag157
-	JMP summed130
-bags134:
-bag163:
+	JNZ bag165
+	JMP summed138
+bags142:
+bag171:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1802,19 +1926,19 @@ bag163:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	TESTQ CX, CX
-	JZ fresh164
+	JZ fresh172
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
 	VMOVUPS 192(DI), Z3
 	VMOVUPS.Z 256(DI), K1, Z4
-fresh164:
+fresh172:
 	CMPQ R8, R9
-	JAE store166
+	JAE store174
 	TESTQ DX, DX
-	JNZ weighted165
-row167:
+	JNZ weighted173
+row175:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1832,10 +1956,10 @@ row167:
 	VADDPS 256(AX), Z4, K1, Z4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row167
-	JMP store166
-weighted165:
-row168:
+	JB row175
+	JMP store174
+weighted173:
+row176:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1855,8 +1979,8 @@ row168:
 	VFMADD231PS 256(AX), Z14, K1, Z4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row168
-store166:
+	JB row176
+store174:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -1864,10 +1988,10 @@ store166:
 	VMOVUPS Z4, K1, 256(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag163
-	JMP summed130
-bags133:
-bag169:
+	JNZ bag171
+	JMP summed138
+bags141:
+bag177:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1879,7 +2003,7 @@ bag169:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	TESTQ CX, CX
-	JZ fresh170
+	JZ fresh178
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -1887,12 +2011,12 @@ bag169:
 	VMOVUPS 192(DI), Z3
 	VMOVUPS 256(DI), Z4
 	VMOVUPS.Z 320(DI), K1, Z5
-fresh170:
+fresh178:
 	CMPQ R8, R9
-	JAE store172
+	JAE store180
 	TESTQ DX, DX
-	JNZ weighted171
-row173:
+	JNZ weighted179
+row181:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1912,10 +2036,10 @@ row173:
 	VADDPS 320(AX), Z5, K1, Z5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row173
-	JMP store172
-weighted171:
-row174:
+	JB row181
+	JMP store180
+weighted179:
+row182:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1937,8 +2061,8 @@ row174:
 	VFMADD231PS 320(AX), Z14, K1, Z5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row174
-store172:
+	JB row182
+store180:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -1947,10 +2071,10 @@ store172:
 	VMOVUPS Z5, K1, 320(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag169
-	JMP summed130
-bags132:
-bag175:
+	JNZ bag177
+	JMP summed138
+bags140:
+bag183:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -1963,7 +2087,7 @@ bag175:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	TESTQ CX, CX
-	JZ fresh176
+	JZ fresh184
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -1972,12 +2096,12 @@ bag175:
 	VMOVUPS 256(DI), Z4
 	VMOVUPS 320(DI), Z5
 	VMOVUPS.Z 384(DI), K1, Z6
-fresh176:
+fresh184:
 	CMPQ R8, R9
-	JAE store178
+	JAE store186
 	TESTQ DX, DX
-	JNZ weighted177
-row179:
+	JNZ weighted185
+row187:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -1999,10 +2123,10 @@ row179:
 	VADDPS 384(AX), Z6, K1, Z6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row179
-	JMP store178
-weighted177:
-row180:
+	JB row187
+	JMP store186
+weighted185:
+row188:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -2026,8 +2150,8 @@ row180:
 	VFMADD231PS 384(AX), Z14, K1, Z6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row180
-store178:
+	JB row188
+store186:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2037,10 +2161,10 @@ store178:
 	VMOVUPS Z6, K1, 384(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag175
-	JMP summed130
-bags131:
-bag181:
+	JNZ bag183
+	JMP summed138
+bags139:
+bag189:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2054,7 +2178,7 @@ bag181:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ CX, CX
-	JZ fresh182
+	JZ fresh190
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2064,12 +2188,12 @@ bag181:
 	VMOVUPS 320(DI), Z5
 	VMOVUPS 384(DI), Z6
 	VMOVUPS.Z 448(DI), K1, Z7
-fresh182:
+fresh190:
 	CMPQ R8, R9
-	JAE store184
+	JAE store192
 	TESTQ DX, DX
-	JNZ weighted183
-row185:
+	JNZ weighted191
+row193:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -2093,10 +2217,10 @@ row185:
 	VADDPS 448(AX), Z7, K1, Z7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row185
-	JMP store184
-weighted183:
-row186:
+	JB row193
+	JMP store192
+weighted191:
+row194:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*4), BX
 	MOVQ (R8), AX
@@ -2122,8 +2246,8 @@ row186:
 	VFMADD231PS 448(AX), Z14, K1, Z7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row186
-store184:
+	JB row194
+store192:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2134,9 +2258,9 @@ store184:
 	VMOVUPS Z7, K1, 448(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag181
-	JMP summed130
-summed130:
+	JNZ bag189
+	JMP summed138
+summed138:
 	VZEROUPPER 
 	RET 
 
@@ -2150,8 +2274,8 @@ TEXT ·takeHalfRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ ahead+48(FP), R13
 	LEAQ -1(R10*2), R15
 	TESTQ R9, R9
-	JLE taken188
-row187:
+	JLE taken196
+row195:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (DX)(BX*2), BX
 	PREFETCHT0 (BX)(R15*1)
@@ -2160,8 +2284,8 @@ row187:
 	MOVQ R12, DI
 	MOVQ R10, CX
 	SUBQ $16, CX
-	JLT rest190
-loop189:
+	JLT rest198
+loop197:
 	PREFETCHT0 (BX)
 	VPMOVZXWD (SI), Z0
 	VPSLLD $16, Z0, Z0
@@ -2170,10 +2294,10 @@ loop189:
 	ADDQ $32, SI
 	ADDQ $32, BX
 	SUBQ $16, CX
-	JGE loop189
-rest190:
+	JGE loop197
+rest198:
 	ADDQ $16, CX
-	JZ done191
+	JZ done199
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -2184,12 +2308,12 @@ rest190:
 	VMOVUPS Z0, K1, 0(DI)
 	ADDQ $32, SI
 	ADDQ $32, BX
-done191:
+done199:
 	ADDQ R11, R12
 	ADDQ $8, R8
 	DECQ R9
-	JNZ row187
-taken188:
+	JNZ row195
+taken196:
 	VZEROUPPER 
 	RET 
 
@@ -2215,39 +2339,39 @@ TEXT ·sumHalfRowsAVX512(SB), NOSPLIT, $0-8
 	KMOVW AX, K1
 	MOVQ bagSum_carry(R11), CX
 	CMPQ BX, $8
-	JEQ bags193
+	JEQ bags201
 	CMPQ BX, $7
-	JEQ bags194
+	JEQ bags202
 	CMPQ BX, $6
-	JEQ bags195
+	JEQ bags203
 	CMPQ BX, $5
-	JEQ bags196
+	JEQ bags204
 	CMPQ BX, $4
-	JEQ bags197
+	JEQ bags205
 	CMPQ BX, $3
-	JEQ bags198
+	JEQ bags206
 	CMPQ BX, $2
-	JEQ bags199
+	JEQ bags207
 	CMPQ BX, $1
-	JEQ bags200
-	JMP summed192
-bags200:
-bag201:
+	JEQ bags208
+	JMP summed200
+bags208:
+bag209:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
 	LEAQ (R9)(AX*8), R9
 	VPXORD Z0, Z0, Z0
 	TESTQ CX, CX
-	JZ fresh202
+	JZ fresh210
 	XORL CX, CX
 	VMOVUPS.Z 0(DI), K1, Z0
-fresh202:
+fresh210:
 	CMPQ R8, R9
-	JAE store204
+	JAE store212
 	TESTQ DX, DX
-	JNZ weighted203
-row205:
+	JNZ weighted211
+row213:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2259,10 +2383,10 @@ row205:
 	VADDPS Z8, Z0, Z0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row205
-	JMP store204
-weighted203:
-row206:
+	JB row213
+	JMP store212
+weighted211:
+row214:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2276,15 +2400,15 @@ row206:
 	VFMADD231PS Z8, Z14, Z0
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row206
-store204:
+	JB row214
+store212:
 	VMOVUPS Z0, K1, 0(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag201
-	JMP summed192
-bags199:
-bag207:
+	JNZ bag209
+	JMP summed200
+bags207:
+bag215:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2292,16 +2416,16 @@ bag207:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	TESTQ CX, CX
-	JZ fresh208
+	JZ fresh216
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS.Z 64(DI), K1, Z1
-fresh208:
+fresh216:
 	CMPQ R8, R9
-	JAE store210
+	JAE store218
 	TESTQ DX, DX
-	JNZ weighted209
-row211:
+	JNZ weighted217
+row219:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2316,10 +2440,10 @@ row211:
 	VADDPS Z8, Z1, Z1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row211
-	JMP store210
-weighted209:
-row212:
+	JB row219
+	JMP store218
+weighted217:
+row220:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2336,16 +2460,16 @@ row212:
 	VFMADD231PS Z8, Z14, Z1
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row212
-store210:
+	JB row220
+store218:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, K1, 64(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag207
-	JMP summed192
-bags198:
-bag213:
+	JNZ bag215
+	JMP summed200
+bags206:
+bag221:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2354,17 +2478,17 @@ bag213:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	TESTQ CX, CX
-	JZ fresh214
+	JZ fresh222
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS.Z 128(DI), K1, Z2
-fresh214:
+fresh222:
 	CMPQ R8, R9
-	JAE store216
+	JAE store224
 	TESTQ DX, DX
-	JNZ weighted215
-row217:
+	JNZ weighted223
+row225:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2383,10 +2507,10 @@ row217:
 	VADDPS Z8, Z2, Z2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row217
-	JMP store216
-weighted215:
-row218:
+	JB row225
+	JMP store224
+weighted223:
+row226:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2407,17 +2531,17 @@ row218:
 	VFMADD231PS Z8, Z14, Z2
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row218
-store216:
+	JB row226
+store224:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, K1, 128(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag213
-	JMP summed192
-bags197:
-bag219:
+	JNZ bag221
+	JMP summed200
+bags205:
+bag227:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2427,18 +2551,18 @@ bag219:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	TESTQ CX, CX
-	JZ fresh220
+	JZ fresh228
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
 	VMOVUPS.Z 192(DI), K1, Z3
-fresh220:
+fresh228:
 	CMPQ R8, R9
-	JAE store222
+	JAE store230
 	TESTQ DX, DX
-	JNZ weighted221
-row223:
+	JNZ weighted229
+row231:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2460,10 +2584,10 @@ row223:
 	VADDPS Z8, Z3, Z3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row223
-	JMP store222
-weighted221:
-row224:
+	JB row231
+	JMP store230
+weighted229:
+row232:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2487,18 +2611,18 @@ row224:
 	VFMADD231PS Z8, Z14, Z3
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row224
-store222:
+	JB row232
+store230:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
 	VMOVUPS Z3, K1, 192(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag219
-	JMP summed192
-bags196:
-bag225:
+	JNZ bag227
+	JMP summed200
+bags204:
+bag233:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2509,19 +2633,19 @@ bag225:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	TESTQ CX, CX
-	JZ fresh226
+	JZ fresh234
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
 	VMOVUPS 192(DI), Z3
 	VMOVUPS.Z 256(DI), K1, Z4
-fresh226:
+fresh234:
 	CMPQ R8, R9
-	JAE store228
+	JAE store236
 	TESTQ DX, DX
-	JNZ weighted227
-row229:
+	JNZ weighted235
+row237:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2547,10 +2671,10 @@ row229:
 	VADDPS Z8, Z4, Z4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row229
-	JMP store228
-weighted227:
-row230:
+	JB row237
+	JMP store236
+weighted235:
+row238:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2578,8 +2702,8 @@ row230:
 	VFMADD231PS Z8, Z14, Z4
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row230
-store228:
+	JB row238
+store236:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2587,10 +2711,10 @@ store228:
 	VMOVUPS Z4, K1, 256(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag225
-	JMP summed192
-bags195:
-bag231:
+	JNZ bag233
+	JMP summed200
+bags203:
+bag239:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2602,7 +2726,7 @@ bag231:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	TESTQ CX, CX
-	JZ fresh232
+	JZ fresh240
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2610,12 +2734,12 @@ bag231:
 	VMOVUPS 192(DI), Z3
 	VMOVUPS 256(DI), Z4
 	VMOVUPS.Z 320(DI), K1, Z5
-fresh232:
+fresh240:
 	CMPQ R8, R9
-	JAE store234
+	JAE store242
 	TESTQ DX, DX
-	JNZ weighted233
-row235:
+	JNZ weighted241
+row243:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2644,10 +2768,10 @@ row235:
 	VADDPS Z8, Z5, Z5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row235
-	JMP store234
-weighted233:
-row236:
+	JB row243
+	JMP store242
+weighted241:
+row244:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2678,8 +2802,8 @@ row236:
 	VFMADD231PS Z8, Z14, Z5
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row236
-store234:
+	JB row244
+store242:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2688,10 +2812,10 @@ store234:
 	VMOVUPS Z5, K1, 320(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag231
-	JMP summed192
-bags194:
-bag237:
+	JNZ bag239
+	JMP summed200
+bags202:
+bag245:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2704,7 +2828,7 @@ bag237:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	TESTQ CX, CX
-	JZ fresh238
+	JZ fresh246
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2713,12 +2837,12 @@ bag237:
 	VMOVUPS 256(DI), Z4
 	VMOVUPS 320(DI), Z5
 	VMOVUPS.Z 384(DI), K1, Z6
-fresh238:
+fresh246:
 	CMPQ R8, R9
-	JAE store240
+	JAE store248
 	TESTQ DX, DX
-	JNZ weighted239
-row241:
+	JNZ weighted247
+row249:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2751,10 +2875,10 @@ row241:
 	VADDPS Z8, Z6, Z6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row241
-	JMP store240
-weighted239:
-row242:
+	JB row249
+	JMP store248
+weighted247:
+row250:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2789,8 +2913,8 @@ row242:
 	VFMADD231PS Z8, Z14, Z6
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row242
-store240:
+	JB row250
+store248:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2800,10 +2924,10 @@ store240:
 	VMOVUPS Z6, K1, 384(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag237
-	JMP summed192
-bags193:
-bag243:
+	JNZ bag245
+	JMP summed200
+bags201:
+bag251:
 	MOVQ (R10), AX
 	ADDQ $8, R10
 	MOVQ bagSum_offsets(R11), R9
@@ -2817,7 +2941,7 @@ bag243:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	TESTQ CX, CX
-	JZ fresh244
+	JZ fresh252
 	XORL CX, CX
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2827,12 +2951,12 @@ bag243:
 	VMOVUPS 320(DI), Z5
 	VMOVUPS 384(DI), Z6
 	VMOVUPS.Z 448(DI), K1, Z7
-fresh244:
+fresh252:
 	CMPQ R8, R9
-	JAE store246
+	JAE store254
 	TESTQ DX, DX
-	JNZ weighted245
-row247:
+	JNZ weighted253
+row255:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2868,10 +2992,10 @@ row247:
 	VADDPS Z8, Z7, Z7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row247
-	JMP store246
-weighted245:
-row248:
+	JB row255
+	JMP store254
+weighted253:
+row256:
 	MOVQ (R8)(R13*1), BX
 	LEAQ (SI)(BX*2), BX
 	MOVQ (R8), AX
@@ -2909,8 +3033,8 @@ row248:
 	VFMADD231PS Z8, Z14, Z7
 	ADDQ $8, R8
 	CMPQ R8, R9
-	JB row248
-store246:
+	JB row256
+store254:
 	VMOVUPS Z0, 0(DI)
 	VMOVUPS Z1, 64(DI)
 	VMOVUPS Z2, 128(DI)
@@ -2921,8 +3045,8 @@ store246:
 	VMOVUPS Z7, K1, 448(DI)
 	ADDQ bagSum_dstRow(R11), DI
 	DECQ R12
-	JNZ bag243
-	JMP summed192
-summed192:
+	JNZ bag251
+	JMP summed200
+summed200:
 	VZEROUPPER 
 	RET 

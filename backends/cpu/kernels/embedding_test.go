@@ -37,6 +37,14 @@ func (s source) indices(n, rows int) []int64 {
 	return all
 }
 
+func narrowed(index []int64) []int32 {
+	all := make([]int32, len(index))
+	for i, v := range index {
+		all[i] = int32(v)
+	}
+	return all
+}
+
 func rowOf(values []float32, width int, index int64) []float32 {
 	if index < 0 {
 		index += int64(len(values) / width)
@@ -56,6 +64,11 @@ func TestTake(t *testing.T) {
 					if bad := Take(pool, got, table, index); bad >= 0 {
 						t.Fatalf("Take refuses index %d, %d", bad, index[bad])
 					}
+					narrow := guarded(t, n*width)
+					if bad := Take(pool, narrow, table, narrowed(index)); bad >= 0 {
+						t.Fatalf("Take refuses narrow index %d, %d", bad, index[bad])
+					}
+					same(t, kind+" by INT32", narrow, got)
 					for i, v := range index {
 						equal(t, fmt.Sprintf("%s, row %d of width %d", kind, i, width), got[i*width:(i+1)*width], rowOf(values, width, v))
 					}
@@ -89,7 +102,7 @@ func TestTakeNamesTheFirstIndexOutside(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		pool := newTestPool(t, 4)
 		table := NewTable(make([]float32, 40), 4)
-		for _, wrong := range []int64{10, -11, math.MaxInt64, math.MinInt64} {
+		for _, wrong := range []int64{10, -11, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64, 1 << 32, 1<<32 + 1} {
 			for _, n := range []int{1, 20, 3000} {
 				for _, at := range []int{0, n / 2, n - 1} {
 					index := make([]int64, n)
@@ -98,6 +111,11 @@ func TestTakeNamesTheFirstIndexOutside(t *testing.T) {
 					}
 					if bad := Take(pool, make([]float32, 4*n), table, index); bad != at {
 						t.Errorf("Take of %d with %d from %d on names %d", n, wrong, at, bad)
+					}
+					if wrong == int64(int32(wrong)) {
+						if bad := Take(pool, make([]float32, 4*n), table, narrowed(index)); bad != at {
+							t.Errorf("Take of %d with narrow %d from %d on names %d", n, wrong, at, bad)
+						}
 					}
 				}
 			}

@@ -8,12 +8,68 @@ import "fmt"
 func embeddings(f *file) {
 	f.maskTable("embeddingMask")
 	for _, i := range []isa{avx2, avx512} {
+		vector{f, i}.locate("locate64", "*int64")
+		vector{f, i}.locate("locate32", "*int32")
 		for _, t := range []table{{vector{f, i}, "", 4}, {vector{f, i}, "Half", 2}} {
 			t.takeRows()
 			t.sumRows()
 		}
 	}
 }
+
+// locate writes where rows start, as many at a time as there are words in a register.
+func (v vector) locate(name, index string) {
+	v.function(name+v.isa.name, `sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
+// vectors and before one that has an index outside of rows, and returns how many it has set. There are
+// less than 2^32 rows, and the stride is less.`, "offsets *int", "index "+index, "n int", "rows int", "stride int", "ret int")
+	v.op("MOVQ", "offsets+0(FP)", "DI")
+	v.op("MOVQ", "index+8(FP)", "SI")
+	v.op("MOVQ", "n+16(FP)", "CX")
+	v.op("VPBROADCASTQ", "rows+24(FP)", v.r(4))
+	v.op("VPBROADCASTQ", "stride+32(FP)", v.r(5))
+	v.zeroReg(v.r(6))
+	loop, done := v.label("loop"), v.label("located")
+	words := v.isa.width / 2
+	v.place(loop)
+	v.op("SUBQ", words, "CX")
+	v.op("JLT", done)
+	if index == "*int32" {
+		v.op("VPMOVSXDQ", "(SI)", v.r(0))
+	} else {
+		v.op("VMOVUPS", "(SI)", v.r(0))
+	}
+	if v.isa == avx512 {
+		v.op("VPSRAQ", 63, v.r(0), v.r(1))
+		v.op("VPANDQ", v.r(4), v.r(1), v.r(1))
+		v.op("VPADDQ", v.r(1), v.r(0), v.r(0))
+		v.op("VPCMPUQ", atLeast, v.r(4), v.r(0), "K1")
+		v.op("KMOVW", "K1", "AX")
+		v.op("TESTL", "AX", "AX")
+	} else {
+		v.op("VPCMPGTQ", v.r(0), v.r(6), v.r(1))
+		v.op("VPAND", v.r(4), v.r(1), v.r(1))
+		v.op("VPADDQ", v.r(1), v.r(0), v.r(0))
+		v.op("VPCMPGTQ", v.r(0), v.r(4), v.r(1))
+		v.op("VPCMPGTQ", v.r(0), v.r(6), v.r(2))
+		v.op("VPANDN", v.r(1), v.r(2), v.r(1)) // below rows and not negative
+		v.op("VMOVMSKPD", v.r(1), "AX")
+		v.op("CMPL", "AX", 15)
+	}
+	v.op("JNE", done)
+	v.op("VPMULUDQ", v.r(5), v.r(0), v.r(0))
+	v.op("VMOVUPS", v.r(0), "(DI)")
+	v.op("ADDQ", 8*words, "DI")
+	v.op("ADDQ", map[string]int{"*int64": 8, "*int32": 4}[index]*words, "SI")
+	v.op("JMP", loop)
+	v.place(done)
+	v.op("SUBQ", "offsets+0(FP)", "DI")
+	v.op("SHRQ", 3, "DI")
+	v.op("MOVQ", "DI", "ret+40(FP)")
+	v.ret()
+}
+
+// atLeast is true where the first number is not less than the second.
+const atLeast = 5
 
 // table writes code for a table whose elements take so many bytes.
 type table struct {

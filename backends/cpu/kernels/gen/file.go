@@ -37,13 +37,16 @@ func newFile(at string) *file {
 }
 
 // function starts a function. Arguments are written as in Go: float32 or of one word; an argument
-// "ret float32" at the end is the result.
+// called ret at the end is the result.
 func (f *file) function(name, doc string, args ...string) {
 	size, result := 0, ""
 	for i, arg := range args {
 		switch {
 		case strings.HasPrefix(arg, "ret "):
 			size, result, args = (size+7)&^7+4, "("+arg+")", args[:i]
+			if strings.HasSuffix(arg, " int") {
+				size += 4
+			}
 		case strings.HasSuffix(arg, " float32"):
 			size += 4
 		default:
