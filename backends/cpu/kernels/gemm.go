@@ -150,6 +150,9 @@ func newGrid(p *Pool, m, n, k int) grid {
 	if tasks := g.tasks(); tasks < want && m > 2*height {
 		blocks := min((want+tasks-1)/tasks, m/height)
 		g.rows = (m + blocks - 1) / blocks
+		if CurrentLevel() >= AMX {
+			g.rows = (g.rows + tileHeight - 1) / tileHeight * tileHeight
+		}
 	}
 	return g.normal()
 }
