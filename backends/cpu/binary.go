@@ -1,10 +1,6 @@
 package cpu
 
-import (
-	"slices"
-
-	"github.com/thrumserve/thrum/backends"
-)
+import "github.com/thrumserve/thrum/backends"
 
 // loop2 computes one run of elements; a and b have the length of dst, or one element that
 // goes with all of them.
@@ -14,37 +10,55 @@ type loop2[T, R element] func(dst []R, a, b []T)
 func broadcasting[T, R element](d backends.Datatype, f loop2[T, R]) kernel {
 	return func(r *run, in, out []*tensor) error {
 		a, b := in[0], in[1]
-		shape := a.shape
-		if !slices.Equal(a.shape, b.shape) {
-			var err error
-			if shape, err = broadcast(a.shape, b.shape); err != nil {
-				return err
-			}
-		}
-		if err := r.makeTensor(out[0], d, shape); err != nil {
+		shape, err := r.broadcast(a.shape, b.shape)
+		if err != nil {
 			return err
 		}
-		x, y, dst := view[T](a), view[T](b), view[R](out[0])
-		switch {
-		case len(dst) == 0:
-		case len(x) == len(dst) && len(y) == len(dst):
-			r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { f(dst[lo:hi], x[lo:hi], y[lo:hi]) })
-		case len(x) == len(dst) && len(y) == 1:
-			r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { f(dst[lo:hi], x[lo:hi], y) })
+		if err := r.makePair(out[0], a, b, d, shape); err != nil {
+			return err
+		}
+		p := pair[T, R]{f: f, dst: view[R](out[0]), a: view[T](a), b: view[T](b)}
+		switch n := len(p.dst); {
+		case n == 0:
+		case len(p.a) == n && len(p.b) == n:
+			split(r, n, elementGrain, p, func(p *pair[T, R], lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b[lo:hi]) })
+		case len(p.a) == n && len(p.b) == 1:
+			split(r, n, elementGrain, p, func(p *pair[T, R], lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b) })
 		default:
-			o := newOdometer(shape, strides(shape), stretched(a.shape, shape), stretched(b.shape, shape))
-			pairs(r, &o, f, dst, x, y)
+			o := r.odometer(shape, r.strides(shape), r.stretched(a.shape, shape), r.stretched(b.shape, shape))
+			pairs(r, &o, p)
 		}
 		return nil
 	}
 }
 
+// makePair makes t for what is computed of the elements of a and b, of which it may take the
+// memory of one that has as many as t.
+func (r *run) makePair(t, a, b *tensor, d backends.Datatype, shape []int) error {
+	src := a
+	if len(b.shape) > len(a.shape) || product(a.shape) < product(shape) {
+		src = b
+	}
+	if src.dtype != d {
+		return r.makeTensor(t, d, shape)
+	}
+	return r.makeOver(t, src, d, shape)
+}
+
+// pair is what a loop2 works on.
+type pair[T, R element] struct {
+	f         loop2[T, R]
+	dst       []R
+	a, b      []T
+	n, na, nb int // elements of a run
+}
+
 // pairs applies f along an odometer whose operands are dst, a and b, in that order.
-func pairs[T, R element](r *run, o *odometer, f loop2[T, R], dst []R, a, b []T) {
-	n := o.run()
-	na, nb := 1+(n-1)*o.step(1), 1+(n-1)*o.step(2)
-	o.spread(r.engine.pool, func(at []int) {
-		f(dst[at[0]:at[0]+n], a[at[1]:at[1]+na], b[at[2]:at[2]+nb])
+func pairs[T, R element](r *run, o *odometer, p pair[T, R]) {
+	p.n = o.run()
+	p.na, p.nb = 1+(p.n-1)*o.step(1), 1+(p.n-1)*o.step(2)
+	spread(r, o, p, func(p *pair[T, R], at []int) {
+		p.f(p.dst[at[0]:at[0]+p.n], p.a[at[1]:at[1]+p.na], p.b[at[2]:at[2]+p.nb])
 	})
 }
 

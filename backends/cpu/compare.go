@@ -126,24 +126,39 @@ func byWidth[F any](d backends.Datatype, one, two, four, eight, text F) F {
 
 func where[T element](r *run, in, out []*tensor) error {
 	c, a, b := in[0], in[1], in[2]
-	shape, err := broadcast(c.shape, a.shape, b.shape)
+	both, err := r.broadcast(a.shape, b.shape)
+	if err != nil {
+		return err
+	}
+	shape, err := r.broadcast(c.shape, both)
 	if err != nil {
 		return err
 	}
 	if err := r.makeTensor(out[0], a.dtype, shape); err != nil {
 		return err
 	}
-	conditions, x, y, dst := view[bool](c), view[T](a), view[T](b), view[T](out[0])
-	o := newOdometer(shape, strides(shape), stretched(c.shape, shape), stretched(a.shape, shape), stretched(b.shape, shape))
-	n, sc, sa, sb := o.run(), o.step(1), o.step(2), o.step(3)
-	o.spread(r.engine.pool, func(at []int) {
-		for i := range n {
-			if conditions[at[1]+i*sc] {
-				dst[at[0]+i] = x[at[2]+i*sa]
-			} else {
-				dst[at[0]+i] = y[at[3]+i*sb]
-			}
-		}
-	})
+	o := r.odometer(shape, r.strides(shape), r.stretched(c.shape, shape), r.stretched(a.shape, shape), r.stretched(b.shape, shape))
+	spread(r, &o, choice[T]{
+		conditions: view[bool](c), a: view[T](a), b: view[T](b), dst: view[T](out[0]),
+		n: o.run(), steps: [3]int{o.step(1), o.step(2), o.step(3)},
+	}, (*choice[T]).run)
 	return nil
+}
+
+// choice is what a Where works on.
+type choice[T element] struct {
+	conditions []bool
+	a, b, dst  []T
+	n          int    // elements of a run
+	steps      [3]int // of conditions, a and b in it
+}
+
+func (c *choice[T]) run(at []int) {
+	for i := range c.n {
+		if c.conditions[at[1]+i*c.steps[0]] {
+			c.dst[at[0]+i] = c.a[at[2]+i*c.steps[1]]
+		} else {
+			c.dst[at[0]+i] = c.b[at[3]+i*c.steps[2]]
+		}
+	}
 }

@@ -154,7 +154,9 @@ func (w window) plane(pads []int) kernels.Window {
 
 func (c convolution) run(r *run, in []*tensor, y *tensor, packed *kernels.PackedConv, size []int) error {
 	x := in[0]
-	shape := append([]int{x.shape[0], packed.Conv().Filters}, size...)
+	shape := r.ints(2 + len(size))
+	shape[0], shape[1] = x.shape[0], packed.Conv().Filters
+	copy(shape[2:], size)
 	if err := r.makeTensor(y, x.dtype, shape); err != nil {
 		return err
 	}

@@ -29,8 +29,11 @@ const elementGrain = 32 * 1024
 
 // forRows splits rows of width elements over the threads.
 func (r *run) forRows(rows, width int, f func(lo, hi int)) {
-	r.engine.pool.For(rows, 1+elementGrain/max(width, 1), f)
+	r.engine.pool.For(rows, rowGrain(width), f)
 }
+
+// rowGrain is how many rows of width elements are worth handing to another thread.
+func rowGrain(width int) int { return 1 + elementGrain/max(width, 1) }
 
 // activations are the unary operators that kernels has for FP32. Those with attributes are
 // completed by activationOf.
@@ -87,13 +90,19 @@ func clipOf(n *node) (a kernels.Activation, ok bool) {
 // activating applies a to all elements of the first input.
 func activating(a kernels.Activation) kernel {
 	return func(r *run, in, out []*tensor) error {
-		if err := r.makeTensor(out[0], in[0].dtype, in[0].shape); err != nil {
+		if err := r.makeOver(out[0], in[0], in[0].dtype, in[0].shape); err != nil {
 			return err
 		}
-		dst, src := view[float32](out[0]), view[float32](in[0])
-		r.engine.pool.For(len(dst), elementGrain/4, func(lo, hi int) { kernels.Apply(dst[lo:hi], src[lo:hi], a) })
+		t := activated{view[float32](out[0]), view[float32](in[0]), a}
+		split(r, len(t.dst), elementGrain/4, t, func(t *activated, lo, hi int) { kernels.Apply(t.dst[lo:hi], t.src[lo:hi], t.Activation) })
 		return nil
 	}
+}
+
+// activated is what an activation works on.
+type activated struct {
+	dst, src []float32
+	kernels.Activation
 }
 
 // combine returns the loop of an operator of kernels.

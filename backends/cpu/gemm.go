@@ -78,7 +78,7 @@ func gemmOf[T number](g gemm) kernel {
 		}
 		o := newOdometer(s.out, strides(s.out), strides(s.out), stretched(in[2].shape, s.out))
 		beta := T(g.beta)
-		pairs(r, &o, each2(func(a, b T) T { return a + beta*b }), c, c, view[T](in[2]))
+		pairs(r, &o, pair[T, T]{f: each2(func(a, b T) T { return a + beta*b }), dst: c, a: c, b: view[T](in[2])})
 		return nil
 	}
 }

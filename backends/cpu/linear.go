@@ -93,7 +93,7 @@ func (w weighted) kernel(r *run, in, out []*tensor) error {
 	if last < 0 || a.shape[last] != k {
 		return backends.Errorf(backends.ErrInvalid, "a matrix product of shape %v with %d rows", a.shape, k)
 	}
-	shape := slices.Clone(a.shape)
+	shape := r.list(a.shape...)
 	shape[last] = n
 	if err := r.makeTensor(out[0], a.dtype, shape); err != nil {
 		return err

@@ -12,7 +12,7 @@ func (r *run) rearrange(out, src *tensor, shape, steps []int, from int) error {
 	if err := r.makeTensor(out, src.dtype, shape); err != nil || out.len() == 0 {
 		return err
 	}
-	o := newOdometer(shape, strides(shape), steps)
+	o := r.odometer(shape, r.strides(shape), steps)
 	copyRuns := byWidth(src.dtype, copyRuns[uint8], copyRuns[uint16], copyRuns[uint32], copyRuns[uint64], copyRuns[string])
 	copyRuns(r, &o, out, src, from)
 	return nil
@@ -27,17 +27,25 @@ func copyRuns[T element](r *run, o *odometer, dst, src *tensor, from int) {
 		copyTurned(r, o, d, s, from)
 		return
 	}
-	o.spread(r.engine.pool, func(at []int) {
-		to, b := d[at[0]:at[0]+n], from+at[1]
-		if step == 1 {
-			copy(to, s[b:b+n])
-			return
-		}
-		for i := range to {
-			to[i] = s[b]
-			b += step
-		}
-	})
+	spread(r, o, runCopy[T]{d, s, from, n, step}, (*runCopy[T]).run)
+}
+
+// runCopy is what copyRuns works on: runs of n elements, step apart in src.
+type runCopy[T element] struct {
+	dst, src      []T
+	from, n, step int
+}
+
+func (c *runCopy[T]) run(at []int) {
+	to, b := c.dst[at[0]:at[0]+c.n], c.from+at[1]
+	if c.step == 1 {
+		copy(to, c.src[b:b+c.n])
+		return
+	}
+	for i := range to {
+		to[i] = c.src[b]
+		b += c.step
+	}
 }
 
 // copyTurned is copyRuns where the last two dimensions are a matrix to transpose: its rows
@@ -98,8 +106,8 @@ func buildTranspose(n *node) (kernel, error) {
 
 // transpose makes out from the dimensions of src in the order of perm.
 func (r *run) transpose(out, src *tensor, perm []int) error {
-	shape, steps := make([]int, len(perm)), make([]int, len(perm))
-	all := strides(src.shape)
+	shape, steps := r.ints(len(perm)), r.ints(len(perm))
+	all := r.strides(src.shape)
 	for i, p := range perm {
 		shape[i], steps[i] = src.shape[p], all[p]
 	}
@@ -143,7 +151,7 @@ func buildExpand(n *node) (kernel, error) {
 		if slices.ContainsFunc(t, negative) {
 			return backends.Errorf(backends.ErrInvalid, "shape %v has negative dimensions", t)
 		}
-		shape, err := broadcast(in[0].shape, t)
+		shape, err := r.broadcast(in[0].shape, t)
 		if err != nil {
 			return err
 		}
@@ -151,7 +159,7 @@ func buildExpand(n *node) (kernel, error) {
 			out[0].share(in[0], shape)
 			return nil
 		}
-		return r.rearrange(out[0], in[0], shape, stretched(in[0].shape, shape), 0)
+		return r.rearrange(out[0], in[0], shape, r.stretched(in[0].shape, shape), 0)
 	}, nil
 }
 
@@ -190,7 +198,7 @@ func buildConcat(n *node) (kernel, error) {
 		if err != nil {
 			return err
 		}
-		shape := slices.Clone(in[0].shape)
+		shape := r.list(in[0].shape...)
 		for _, t := range in[1:] {
 			if t.rank() != len(shape) || !slices.Equal(t.shape[:a], shape[:a]) || !slices.Equal(t.shape[a+1:], shape[a+1:]) {
 				return backends.Errorf(backends.ErrInvalid, "shapes %v and %v do not join along axis %d", in[0].shape, t.shape, a)

@@ -135,5 +135,5 @@ func (n *node) list(name string, i int) list {
 		n.fail(err)
 		return fixed(v)
 	}
-	return func(in []*tensor) ([]int, error) { return in[i].ints() }
+	return func(in []*tensor) ([]int, error) { return in[i].list() }
 }

@@ -181,16 +181,27 @@ func buildLayerNormalization(n *node) (kernel, error) {
 		if err := r.makeTensor(out[0], in[0].dtype, in[0].shape); err != nil {
 			return err
 		}
-		f := kernels.LayerNorm
+		t := normed{view[float32](out[0]), view[float32](in[0]), norm, kernels.LayerNorm}
 		if rms {
-			f = kernels.RMSNorm
+			t.f = kernels.RMSNorm
 		}
-		dst, src, width := view[float32](out[0]), view[float32](in[0]), len(norm.Scale)
-		if len(dst) > 0 {
-			r.forRows(len(dst)/width, width, func(lo, hi int) { f(dst[lo*width:hi*width], src[lo*width:hi*width], norm) })
+		if width := len(norm.Scale); len(t.dst) > 0 {
+			split(r, len(t.dst)/width, rowGrain(width), t, (*normed).run)
 		}
 		return writeMoments(r, in[0], out, a, epsilon)
 	}, nil
+}
+
+// normed is what a normalisation of rows works on.
+type normed struct {
+	dst, src []float32
+	kernels.Norm
+	f func(dst, src []float32, n kernels.Norm)
+}
+
+func (t *normed) run(lo, hi int) {
+	width := len(t.Scale)
+	t.f(t.dst[lo*width:hi*width], t.src[lo*width:hi*width], t.Norm)
 }
 
 // stretchedTo returns input i as values of the given shape, or nil if it is left out.
@@ -207,7 +218,7 @@ func (r *run) stretchedTo(in []*tensor, i int, shape []int) ([]float32, error) {
 	}
 	all := make([]float32, product(shape))
 	o := newOdometer(shape, strides(shape), stretched(t.shape, shape), make([]int, len(shape)))
-	pairs(r, &o, addLoop[float32], all, view[float32](t), []float32{0})
+	pairs(r, &o, pair[float32, float32]{f: addLoop[float32], dst: all, a: view[float32](t), b: []float32{0}})
 	return all, nil
 }
 

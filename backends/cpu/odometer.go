@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
-	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
 
 // odometer walks the index space of dims and keeps, for each operand, the offset of the
@@ -13,11 +12,18 @@ import (
 type odometer struct {
 	dims  []int
 	steps [][]int // steps[k][d] is how far operand k moves for one step in dimension d
+	space []int   // zeros to walk with; nil for new ones
 }
 
 // newOdometer prepares a walk over shape by operands with the given steps.
 func newOdometer(shape []int, steps ...[]int) odometer {
 	o := odometer{steps: make([][]int, len(steps))}
+	o.merge(shape, steps)
+	return o
+}
+
+// merge adds the dimensions of a shape.
+func (o *odometer) merge(shape []int, steps [][]int) {
 	for d, n := range shape {
 		if n == 1 {
 			continue
@@ -36,12 +42,11 @@ func newOdometer(shape []int, steps ...[]int) odometer {
 		}
 	}
 	if len(o.dims) == 0 {
-		o.dims = []int{1}
+		o.dims = append(o.dims, 1)
 		for k := range steps {
-			o.steps[k] = []int{0}
+			o.steps[k] = append(o.steps[k], 0)
 		}
 	}
-	return o
 }
 
 // mergeable says whether dimension d of size n continues the last dimension kept.
@@ -63,52 +68,32 @@ func (o *odometer) step(k int) int { return o.steps[k][len(o.dims)-1] }
 
 // each calls f for every position of all dimensions but the last, with the operands' offsets,
 // which f must not keep.
-func (o *odometer) each(f func(offsets []int)) { o.walk(make([]int, len(o.steps)), f) }
-
-// spread is each on several threads, where there are elements enough for that.
-func (o *odometer) spread(p *kernels.Pool, f func(offsets []int)) {
-	all := product(o.dims)
-	if len(o.dims) < 2 || all < 2*elementGrain {
-		o.each(f)
-		return
-	}
-	p.For(o.dims[0], 1+elementGrain/(all/o.dims[0]), func(lo, hi int) {
-		part := odometer{dims: slices.Clone(o.dims), steps: o.steps}
-		part.dims[0] = hi - lo
-		offsets := make([]int, len(o.steps))
-		for k := range offsets {
-			offsets[k] = lo * o.steps[k][0]
-		}
-		part.walk(offsets, f)
-	})
-}
-
-// walk is each from the given offsets on.
-func (o *odometer) walk(offsets []int, f func(offsets []int)) {
+func (o *odometer) each(f func(offsets []int)) {
 	if slices.Contains(o.dims, 0) {
 		return
 	}
-	index := make([]int, len(o.dims)-1)
-	for {
+	offsets, index := make([]int, len(o.steps)), make([]int, len(o.dims)-1)
+	for more := true; more; more = o.next(offsets, index) {
 		f(offsets)
-		d := len(index) - 1
-		for ; d >= 0; d-- {
-			index[d]++
-			for k := range offsets {
-				offsets[k] += o.steps[k][d]
-			}
-			if index[d] < o.dims[d] {
-				break
-			}
-			for k := range offsets {
-				offsets[k] -= o.steps[k][d] * o.dims[d]
-			}
-			index[d] = 0
-		}
-		if d < 0 {
-			return
-		}
 	}
+}
+
+// next moves on to the next position, and says whether there was one.
+func (o *odometer) next(offsets, index []int) bool {
+	for d := len(index) - 1; d >= 0; d-- {
+		index[d]++
+		for k := range offsets {
+			offsets[k] += o.steps[k][d]
+		}
+		if index[d] < o.dims[d] {
+			return true
+		}
+		for k := range offsets {
+			offsets[k] -= o.steps[k][d] * o.dims[d]
+		}
+		index[d] = 0
+	}
+	return false
 }
 
 // broadcast returns the shape that all shapes stretch to by the rules of numpy.

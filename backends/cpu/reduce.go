@@ -82,7 +82,16 @@ func reducing[T number](n *node, f rowReduction[T]) kernel {
 // reduceRows applies f to all rows of src, which have the given width.
 func reduceRows[T number](r *run, out, src *tensor, width int, f rowReduction[T]) {
 	to, from := view[T](out), view[T](src)
-	r.forRows(len(to), width, func(lo, hi int) { f(to[lo:hi], from[lo*width:hi*width], width) })
+	split(r, len(to), rowGrain(width), reduced[T]{to, from, width, f}, func(t *reduced[T], lo, hi int) {
+		t.f(t.dst[lo:hi], t.src[lo*t.width:hi*t.width], t.width)
+	})
+}
+
+// reduced is what a reduction of rows works on.
+type reduced[T number] struct {
+	dst, src []T
+	width    int
+	f        rowReduction[T]
 }
 
 // reduceNothing reduces each element by itself.

@@ -7,9 +7,9 @@ import (
 )
 
 // viewing returns a kernel whose output is its first input in another shape.
-func viewing(shape func(in []*tensor) ([]int, error)) kernel {
-	return func(_ *run, in, out []*tensor) error {
-		s, err := shape(in)
+func viewing(shape func(r *run, in []*tensor) ([]int, error)) kernel {
+	return func(r *run, in, out []*tensor) error {
+		s, err := shape(r, in)
 		if err != nil {
 			return err
 		}
@@ -23,7 +23,7 @@ func viewing(shape func(in []*tensor) ([]int, error)) kernel {
 
 // buildIdentity builds the operators that give their input back.
 func buildIdentity(*node) (kernel, error) {
-	return viewing(func(in []*tensor) ([]int, error) { return in[0].shape, nil }), nil
+	return viewing(func(_ *run, in []*tensor) ([]int, error) { return in[0].shape, nil }), nil
 }
 
 // buildDropout builds Dropout as inference means it: nothing is dropped.
@@ -61,19 +61,18 @@ func fill[T any](dst []T, v T) {
 func buildReshape(n *node) (kernel, error) {
 	zeros := n.int("allowzero", 0) != 0
 	target := n.list("shape", 1)
-	return viewing(func(in []*tensor) ([]int, error) {
+	return viewing(func(r *run, in []*tensor) ([]int, error) {
 		t, err := target(in)
 		if err != nil {
 			return nil, err
 		}
-		return reshaped(in[0], t, zeros)
+		return reshaped(r.list(t...), in[0], t, zeros)
 	}), nil
 }
 
-// reshaped returns the shape that target means for t: 0 copies a dimension of t unless zeros
+// reshaped returns shape, a copy of target, as it means for t: 0 copies a dimension of t unless zeros
 // are themselves, -1 is what is left.
-func reshaped(t *tensor, target []int, zeros bool) ([]int, error) {
-	shape := slices.Clone(target)
+func reshaped(shape []int, t *tensor, target []int, zeros bool) ([]int, error) {
 	open := -1
 	for i, d := range target {
 		switch {
@@ -100,7 +99,7 @@ func reshaped(t *tensor, target []int, zeros bool) ([]int, error) {
 
 func buildFlatten(n *node) (kernel, error) {
 	at := n.int("axis", 1)
-	return viewing(func(in []*tensor) ([]int, error) {
+	return viewing(func(r *run, in []*tensor) ([]int, error) {
 		t := in[0]
 		a := at
 		if a < 0 {
@@ -109,13 +108,13 @@ func buildFlatten(n *node) (kernel, error) {
 		if a < 0 || a > t.rank() {
 			return nil, backends.Errorf(backends.ErrInvalid, "axis %d of a tensor of rank %d", at, t.rank())
 		}
-		return []int{product(t.shape[:a]), product(t.shape[a:])}, nil
+		return r.list(product(t.shape[:a]), product(t.shape[a:])), nil
 	}), nil
 }
 
 func buildSqueeze(n *node) (kernel, error) {
 	axes := n.list("axes", 1)
-	return viewing(func(in []*tensor) ([]int, error) {
+	return viewing(func(r *run, in []*tensor) ([]int, error) {
 		list, err := axes(in)
 		if err != nil {
 			return nil, err
@@ -145,7 +144,7 @@ func squeezed(shape, axes []int) ([]int, error) {
 
 func buildUnsqueeze(n *node) (kernel, error) {
 	axes := n.list("axes", 1)
-	return viewing(func(in []*tensor) ([]int, error) {
+	return viewing(func(r *run, in []*tensor) ([]int, error) {
 		list, err := axes(in)
 		if err != nil {
 			return nil, err

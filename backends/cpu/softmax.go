@@ -36,7 +36,7 @@ func alongAxis[T float](at int, joined bool, f func(dst, src []T, cols int)) ker
 			return err
 		}
 		if joined || a >= x.rank()-1 {
-			if err := r.makeTensor(out[0], x.dtype, x.shape); err != nil {
+			if err := r.makeOver(out[0], x, x.dtype, x.shape); err != nil {
 				return err
 			}
 			return rowsOf(r, out[0], x, product(x.shape[min(a, x.rank()):]), f)
@@ -63,8 +63,17 @@ func rowsOf[T float](r *run, y, x *tensor, cols int, f func(dst, src []T, cols i
 	if len(dst) == 0 {
 		return nil
 	}
-	r.forRows(len(dst)/cols, 4*cols, func(lo, hi int) { f(dst[lo*cols:hi*cols], src[lo*cols:hi*cols], cols) })
+	split(r, len(dst)/cols, rowGrain(4*cols), rows[T]{dst, src, cols, f}, func(t *rows[T], lo, hi int) {
+		t.f(t.dst[lo*t.cols:hi*t.cols], t.src[lo*t.cols:hi*t.cols], t.cols)
+	})
 	return nil
+}
+
+// rows is a function of rows and what it works on.
+type rows[T float] struct {
+	dst, src []T
+	cols     int
+	f        func(dst, src []T, cols int)
 }
 
 // inverse returns the permutation that undoes perm.

@@ -115,7 +115,9 @@ func (p *plan) saw(r *run, w *watch, s *step) {
 		t := &r.values[slot]
 		w.bytes += len(t.raw) + len(t.strings)*maxSpecial
 		if w.bytes <= maxSpecial {
-			w.constants[slot] = tensor{dtype: t.dtype, shape: slices.Clone(t.shape), raw: append(alignedMemory(len(t.raw))[:0], t.raw...)}
+			c := tensor{dtype: t.dtype, shape: slices.Clone(t.shape), raw: append(alignedMemory(len(t.raw))[:0], t.raw...)}
+			c.keepNumbers()
+			w.constants[slot] = c
 		}
 	}
 }
@@ -137,6 +139,6 @@ func (p *plan) specialise(w *watch, k *bucket) *special {
 func (s *special) set(r *run) {
 	for slot, c := range s.constants {
 		t := &r.values[slot]
-		*t = tensor{dtype: c.dtype, shape: append(t.shape[:0], c.shape...), raw: c.raw}
+		*t = tensor{dtype: c.dtype, shape: append(t.shape[:0], c.shape...), raw: c.raw, numbers: c.numbers}
 	}
 }

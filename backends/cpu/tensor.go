@@ -33,6 +33,7 @@ type tensor struct {
 	raw     []byte   // the elements, unless they are strings
 	strings []string // the elements of a BYTES tensor
 	buf     *buffer  // what raw is part of; nil if nobody counts its uses
+	numbers []int    // the elements, of a short list that stays as it is; nil where they are not kept
 }
 
 // view returns the elements of t as a slice over its memory. T must have the width of t's
@@ -89,6 +90,24 @@ func (t *tensor) ints() ([]int, error) {
 		return convertInts(view[int32](t)), nil
 	}
 	return nil, backends.Errorf(backends.ErrInvalid, "a tensor of %v where INT64 is needed", t.dtype)
+}
+
+// list is like ints; nobody may write to what it returns.
+func (t *tensor) list() ([]int, error) {
+	if t.numbers != nil {
+		return t.numbers, nil
+	}
+	return t.ints()
+}
+
+// maxNumbers bounds the lists that constants keep.
+const maxNumbers = 64
+
+// keepNumbers makes a constant know its list, if it is a short one.
+func (t *tensor) keepNumbers() {
+	if (t.dtype == backends.Int64 || t.dtype == backends.Int32) && t.len() > 0 && t.len() <= maxNumbers {
+		t.numbers, _ = t.ints()
+	}
 }
 
 func convertInts[T int32 | int64](from []T) []int {

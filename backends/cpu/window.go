@@ -63,8 +63,11 @@ func (w window) fit(r *run, shape []int) (pads, out []int, err error) {
 	if len(size) != dims {
 		return nil, nil, backends.Errorf(backends.ErrInvalid, "a kernel of shape %v on planes of shape %v", w.kernel, size)
 	}
-	pads, out = w.fixedPads(), make([]int, dims)
-	padded := slices.Clone(shape)
+	pads, out = r.ints(len(w.pads)), r.ints(dims)
+	if w.auto != "VALID" {
+		copy(pads, w.pads)
+	}
+	padded := r.list(shape...)
 	for d, n := range size {
 		extent := (w.kernel[d]-1)*w.dilations[d] + 1
 		if w.auto == "SAME_UPPER" || w.auto == "SAME_LOWER" {
