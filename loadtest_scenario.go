@@ -280,9 +280,13 @@ too. What grows ends with 1, what cannot be told with 3. Ten minutes catch a lea
 	w.add(c.Flags())
 	c.Flags().Lookup("duration").DefValue = "10m0s"
 	c.Flags().IntVar(&pid, "pid", 0, "the server's `process`, if it runs on this machine")
+	c.Flags().Lookup("warm-up").DefValue = "30s"
 	c.PreRun = func(c *cobra.Command, _ []string) {
 		if !c.Flags().Changed("duration") {
 			w.duration = 10 * time.Minute
+		}
+		if !c.Flags().Changed("warm-up") && w.profile == "" && w.replay == "" {
+			w.warmUp = 30 * time.Second
 		}
 	}
 	return c
@@ -307,7 +311,7 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 	}
 	var samples []scenario.Sample
 	ctx, stop := context.WithCancel(c.Context())
-	done := make(chan struct{})
+	done, began := make(chan struct{}), time.Now()
 	go func() {
 		defer close(done)
 		samples = scenario.Watch(ctx, func(ctx context.Context) (scenario.Sample, bool) {
@@ -321,10 +325,7 @@ func soak(c *cobra.Command, s *loadtest.Session, l *loadFlags, w *what, pid int)
 	if err != nil {
 		return err
 	}
-	for len(samples) > 0 && samples[0].At < load.WarmUpTime() {
-		samples = samples[1:]
-	}
-	growths := scenario.Soak(samples)
+	growths := scenario.Soak(scenario.After(scenario.Own(samples, began, run), load.WarmUpTime()))
 	v := l.verdict(run)
 	v.Outcome = report.Outcome(scenario.Worst(scenario.Verdict(v.Outcome), scenario.Leaks(growths)))
 	d := report.Document{Title: "soak of " + l.Model, Verdict: v, Goal: l.reportGoal(), Series: []report.Series{{Name: "soak", Runs: []*result.Run{run}}}}

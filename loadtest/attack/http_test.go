@@ -372,3 +372,12 @@ func TestReadyConnections(t *testing.T) {
 		t.Errorf("%d of %d requests are answered", s.Count(result.OK), s.Total())
 	}
 }
+
+func TestWindowsSayHowManyConnectionsAreOpen(t *testing.T) {
+	ways(t, serve(t, answering(hello)), func(t *testing.T, target Target) {
+		run := attackHere(t, Options{Target: target, Concurrency: 3, Duration: 1100 * time.Millisecond})
+		if got := run.Windows[0].Open; got != 3 {
+			t.Errorf("%d are open after a second, want the 3 of a closed loop of 3", got)
+		}
+	})
+}

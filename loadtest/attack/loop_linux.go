@@ -51,6 +51,7 @@ func attackHTTP(ctx context.Context, s *session, w *wire) (use float64, err erro
 	}
 	defer context.AfterFunc(ctx, l.ring)()
 	s.wake = l.ring
+	s.connected = func() int { return l.open }
 	s.oldest = func() (time.Duration, bool) {
 		if l.first == none {
 			return 0, false

@@ -42,6 +42,7 @@ type session struct {
 	stopAt  time.Duration
 
 	oldest    func() (sent time.Duration, any bool) // of the requests under way
+	connected func() int                            // how many connections are open
 	abandoned string                                // why too little is known of those under way at the end
 }
 
@@ -52,7 +53,7 @@ type second struct {
 }
 
 func newSession(o Options) *session {
-	s := &session{Options: o, flow: newFlow(o), checker: newChecker(), nextEnd: window, watched: make(chan struct{}), wake: func() {}}
+	s := &session{Options: o, flow: newFlow(o), checker: newChecker(), nextEnd: window, watched: make(chan struct{}), wake: func() {}, connected: func() int { return 0 }}
 	s.recorder = newRecorder(s.steps)
 	// So that it never blocks, even if OnWindow does.
 	s.course = make(chan second, int((s.steps[len(s.steps)-1].End+o.Timeout)/window)+4)
@@ -144,12 +145,19 @@ func (s *session) goOn(ctx context.Context, now time.Duration) bool {
 func (s *session) pass(now time.Duration) {
 	for now >= s.nextEnd {
 		starts := s.startsBefore(s.nextEnd)
-		s.course <- second{s.roll(s.nextEnd, starts, s.inflight(starts)), s.complete(now)}
+		s.course <- second{s.rolled(s.nextEnd, starts), s.complete(now)}
 		s.nextEnd += window
 		if reason := s.hopeless(now); reason != "" {
 			s.halt(reason, now)
 		}
 	}
+}
+
+// rolled is the window that ends, before which so many starts were meant to be.
+func (s *session) rolled(end time.Duration, starts int) result.Window {
+	w := s.roll(end, starts, s.inflight(starts))
+	w.Open = s.connected()
+	return w
 }
 
 // complete returns the steps of which all has become known since it was asked last.
@@ -244,7 +252,7 @@ func (s *session) finish(now time.Duration, use float64) *result.Run {
 	s.pass(now)
 	s.learnAll()
 	if now > s.nextEnd-window {
-		s.course <- second{Window: s.roll(now, s.begun(), s.inflight(s.begun()))}
+		s.course <- second{Window: s.rolled(now, s.begun())}
 	}
 	close(s.course)
 	<-s.watched

@@ -51,6 +51,7 @@ func attackWith(ctx context.Context, s *session, sl sleeper) (use float64, err e
 	defer context.AfterFunc(ctx, c.ring)()
 	s.wake = c.ring
 	s.oldest = c.oldest
+	s.connected = c.connections
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -124,6 +125,16 @@ func (c *crew) oldest() (sent time.Duration, any bool) {
 		}
 	}
 	return sent, any
+}
+
+// connections returns how many are open. c.mu is held, or nobody works any more.
+func (c *crew) connections() (n int) {
+	for _, w := range c.all {
+		if w.conn != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // dismiss ends the workers and waits for them. Those that are busy, which can only be because the

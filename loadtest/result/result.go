@@ -86,9 +86,10 @@ type Window struct {
 	Begin    time.Duration      `json:"begin_ns"`
 	Offered  uint64             `json:"offered"` // requests whose intended start lies in it
 	Outcomes map[Outcome]uint64 `json:"outcomes"`
-	OK       *Histogram         `json:"ok"`       // of latency from the intended start; packed
-	Inflight int                `json:"inflight"` // requests under way at its end
-	Late     uint64             `json:"late"`     // requests sent in it more than a millisecond after their intended start
+	OK       *Histogram         `json:"ok"`             // of latency from the intended start; packed
+	Inflight int                `json:"inflight"`       // requests under way at its end
+	Open     int                `json:"open,omitempty"` // connections at its end
+	Late     uint64             `json:"late"`           // requests sent in it more than a millisecond after their intended start
 }
 
 // Generator is what the load generator says of itself.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
+	"github.com/thrumserve/thrum/loadtest/result"
 	"github.com/thrumserve/thrum/loadtest/stats"
 )
 
@@ -34,6 +36,33 @@ func Watch(ctx context.Context, sample func(context.Context) (Sample, bool)) []S
 			samples = append(samples, s)
 		}
 	}
+}
+
+// Own returns the samples with a server's own files alone: each connection of the load test is one more
+// in the server, and how many there are is the load test's doing. began is when the samples did.
+func Own(samples []Sample, began time.Time, r *result.Run) []Sample {
+	own := slices.Clone(samples)
+	for i := range own {
+		at := began.Add(own[i].At).Sub(r.Began)
+		// The windows tell of their ends.
+		k := int(at.Round(time.Second)/time.Second) - 1
+		if k < 0 || len(r.Windows) == 0 {
+			continue
+		}
+		open := float64(r.Windows[min(k, len(r.Windows)-1)].Open)
+		own[i].Files = max(own[i].Files-open, min(own[i].Files, 1)) // 0 would be unknown
+	}
+	return own
+}
+
+// After returns the samples from a time on. At the beginning of a load connections are made, pools are
+// filled and heaps find their size: that grows, and is no leak.
+func After(samples []Sample, warmUp time.Duration) []Sample {
+	i := slices.IndexFunc(samples, func(s Sample) bool { return s.At >= warmUp })
+	if i < 0 {
+		return nil
+	}
+	return samples[i:]
 }
 
 // Growth is how fast something grows, per minute, with the confidence of 95 %.

@@ -103,3 +103,32 @@ func TestWatch(t *testing.T) {
 		}
 	})
 }
+
+func TestSoakIsOfTheServerAlone(t *testing.T) {
+	began := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	run := &result.Run{Began: began.Add(2 * time.Second)}
+	var samples []Sample
+	for i := range 100 {
+		open := 3 * min(i, 30) // connections that are made in the first 30 s, and at times
+		run.Windows = append(run.Windows, result.Window{Begin: time.Duration(i) * time.Second, Open: open})
+		samples = append(samples, Sample{At: time.Duration(i)*time.Second + 3*time.Second, Memory: 1e6, Files: float64(20 + open)})
+	}
+	samples = append([]Sample{{At: time.Second, Files: 20}, {At: 2 * time.Second, Files: 20}}, samples...)
+	for i, s := range Own(samples, began, run) {
+		if s.Files != 20 || s.At != samples[i].At {
+			t.Errorf("at %v: %v files, want the server's 20", s.At, s.Files)
+		}
+	}
+	if samples[50].Files == 20 {
+		t.Error("what it was given has changed")
+	}
+	if got := Own([]Sample{{At: 9 * time.Second, Files: 2}, {At: 9 * time.Second}}, began, run); got[0].Files != 1 || got[1].Files != 0 {
+		t.Errorf("Own = %+v, want some where some are known, and none where none are", got)
+	}
+	if got := After(samples, 30*time.Second); len(got) != 73 || got[0].At != 30*time.Second {
+		t.Errorf("After begins with %+v of %d, want the samples from 30 s on", got[0], len(got))
+	}
+	if got := After(samples, time.Hour); len(got) != 0 {
+		t.Errorf("After all = %+v, want none", got)
+	}
+}

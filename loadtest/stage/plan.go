@@ -72,8 +72,9 @@ type Spike struct {
 
 // Soak runs a share for long and watches what grows.
 type Soak struct {
-	Share  Share         `yaml:"share"`  // 50 % if 0
-	Length time.Duration `yaml:"length"` // 10 minutes if 0
+	Share  Share         `yaml:"share"`   // 50 % if 0
+	Length time.Duration `yaml:"length"`  // 10 minutes if 0
+	WarmUp time.Duration `yaml:"warm_up"` // before it, at its rate: what grows in it does not count; 30 s if 0
 }
 
 // Drain ends an overload and then the server.
@@ -180,7 +181,7 @@ func (p *Plan) complete() {
 		s.Factor, s.Length, s.Recover = cmp.Or(s.Factor, 3), cmp.Or(s.Length, 10*time.Second), cmp.Or(s.Recover, 5*time.Second)
 	}
 	if s := p.Soak; s != nil {
-		s.Share, s.Length = cmp.Or(s.Share, 0.5), cmp.Or(s.Length, 10*time.Minute)
+		s.Share, s.Length, s.WarmUp = cmp.Or(s.Share, 0.5), cmp.Or(s.Length, 10*time.Minute), cmp.Or(s.WarmUp, 30*time.Second)
 	}
 	if p.Drain != nil {
 		p.Drain.Within = cmp.Or(p.Drain.Within, 10*time.Second)
@@ -237,6 +238,7 @@ func (p *Plan) check() error {
 		{(p.Spike != nil || p.Drain != nil || p.Compare != nil) && p.Goals.Latency.Limit == 0, "goals.latency: missing: spike, drain and compare are about that percentile, such as p99<=20ms"},
 		{p.Goals.Latency.Limit > 0 && p.Timeout <= p.Goals.Latency.Limit, fmt.Sprintf("timeout and goals.latency: requests are given up after %v, so no percentile could be told from its limit of %v: raise timeout", p.Timeout, p.Goals.Latency.Limit)},
 		{p.Soak != nil && p.Soak.Length < leastSoak, fmt.Sprintf("soak.length: nothing can be said of growth in less than %v", leastSoak)},
+		{p.Soak != nil && p.Soak.WarmUp < 0, "soak.warm_up: cannot be negative"},
 		{p.Spike != nil && (p.Spike.Factor <= 1 || p.Spike.Factor > 100), "spike.factor: is more than 1 and at most 100"},
 		{p.Spike != nil && (p.Spike.Length <= 0 || p.Spike.Recover <= 0), "spike.length and spike.recover: have to be positive"},
 		{p.Drain != nil && p.Drain.Within <= 0, "drain.within: has to be positive"},

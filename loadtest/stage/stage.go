@@ -219,12 +219,13 @@ func (s *stage) soak(ctx context.Context) error {
 	var samples []scenario.Sample
 	watched, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
-	server := s.candidate
+	server, began := s.candidate, time.Now()
 	go func() {
 		defer close(done)
 		samples = scenario.Watch(watched, func(ctx context.Context) (scenario.Sample, bool) { return server.sample(ctx, s.Model) })
 	}()
 	r, err := s.attack(ctx, s.candidate, Attack{Name: "soak", Seed: s.Seed, Profile: s.profile(
+		schedule.Part{Name: "warm-up", Rate: s.rate(s.Soak.Share), Duration: s.Soak.WarmUp, Warmup: true},
 		schedule.Part{Name: "soak", Rate: s.rate(s.Soak.Share), Duration: s.Soak.Length},
 	)}, 0) // it is long
 	stop()
@@ -236,7 +237,7 @@ func (s *stage) soak(ctx context.Context) error {
 		s.memory = max(s.memory, uint64(v.Memory))
 	}
 	s.load("soak", r, s.Goals)
-	s.growth(scenario.Soak(samples))
+	s.growth(scenario.Soak(scenario.After(scenario.Own(samples, began, r), s.Soak.WarmUp)))
 	s.keep(r, false)
 	return nil
 }

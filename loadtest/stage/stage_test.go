@@ -17,6 +17,7 @@ import (
 	"github.com/thrumserve/thrum/loadtest/report"
 	"github.com/thrumserve/thrum/loadtest/result"
 	"github.com/thrumserve/thrum/loadtest/scenario"
+	"github.com/thrumserve/thrum/loadtest/schedule"
 )
 
 // fake answers attacks without sending anything.
@@ -140,6 +141,23 @@ func TestRun(t *testing.T) {
 		if !found {
 			t.Errorf("%s: findings are %+v, want that %q is missed", c.name, d.Findings, c.missed)
 		}
+	}
+}
+
+// What grows at the beginning of a load is no leak.
+func TestSoakHasAWarmUp(t *testing.T) {
+	p, err := Parse([]byte(strings.Replace(there, "candidate:1'", "candidate:1', metrics: 'http://127.0.0.1:1/metrics'", 1) + "soak: {length: 2m}\ngoals: {latency: p99<=20ms}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := fake{r: rand.New(rand.NewPCG(1, 1)), latency: always(time.Millisecond)}
+	var parts []schedule.Part
+	_, _, err = Run(t.Context(), p, Options{Ready: ready, Attack: func(ctx context.Context, a Attack) (*result.Run, error) {
+		parts = a.Profile.Parts
+		return f.attack(ctx, a)
+	}})
+	if err != nil || len(parts) != 2 || !parts[0].Warmup || parts[0].Duration != 30*time.Second || parts[1].Warmup || parts[1].Duration != 2*time.Minute || parts[0].Rate != parts[1].Rate {
+		t.Errorf("a soak is %+v, %v, want 30 s that are not counted before 2 minutes", parts, err)
 	}
 }
 
