@@ -219,7 +219,7 @@ func (g *product) multiplyBytes(rows span, segments []segment) {
 	s := borrow((min(height, n)+1)*room, 0)
 	defer s.giveBack()
 	sums := *g
-	sums.c, sums.cRow = s.data[room:], room
+	sums.precision, sums.c, sums.cRow = Int8, s.data[room:], room
 	cols := intsOf(s.data[:room])
 	if g.bytes.ones != nil {
 		all := sums
