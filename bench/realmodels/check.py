@@ -25,7 +25,7 @@ import numpy as np
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
 CLIENTS = 8
 PATIENCE = 300  # seconds until the server is ready, and for one request
-DATATYPES = {"float32": "FP32", "int64": "INT64"}
+DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32", "uint8": "UINT8", "int8": "INT8"}
 DTYPES = {name: np.dtype(dtype) for dtype, name in DATATYPES.items()}
 
 

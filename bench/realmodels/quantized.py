@@ -3,7 +3,7 @@
     python quantized.py DIR [name ...]
 
 For each: DIR/<name>/1/model.onnx and DIR/<name>/reference.npz as make.py writes them, and
-DIR/<name>/agreement.json: how well an answer has to agree where a value may fall to either side of
+but for the first, whose answers are equal, DIR/<name>/agreement.json: how well an answer has to agree where a value may fall to either side of
 a rounding, and whether the rows of a case go together. The weights are those of DIR's float models, and of a classifier of digits trained here.
 """
 
@@ -127,6 +127,49 @@ def mlp_qoperator(folder):
     return of_digits(folder, lambda path, to, data: quantize_static(path, to, data, quant_format=QuantFormat.QOperator))
 
 
+# Integers
+
+
+def integers(folder):
+    """Products and convolutions of every kind of bytes, whose sums have to be equal."""
+    random = np.random.default_rng(1)
+    kinds = {"u8": (np.uint8, TensorProto.UINT8), "i8": (np.int8, TensorProto.INT8)}
+    nodes, weights, inputs, outputs = [], [], [], []
+
+    def constant(name, kind, *shape):
+        low, high = np.iinfo(kinds[kind][0]).min, np.iinfo(kinds[kind][0]).max
+        weights.append(numpy_helper.from_array(random.integers(low, high + 1, shape).astype(kinds[kind][0]), name))
+        return name
+
+    for a in kinds:
+        inputs.append(helper.make_tensor_value_info(f"matrix_{a}", kinds[a][1], ["rows", 771]))
+        inputs.append(helper.make_tensor_value_info(f"image_{a}", kinds[a][1], ["rows", 6, 19, 17]))
+        for b in kinds:
+            out = f"product_{a}_{b}"
+            nodes.append(helper.make_node("MatMulInteger", [
+                f"matrix_{a}", constant(f"w_{out}", b, 771, 65), constant(f"za_{out}", a), constant(f"zb_{out}", b, 65),
+            ], [out]))
+            outputs.append(helper.make_tensor_value_info(out, TensorProto.INT32, ["rows", 65]))
+    for group in (1, 2, 6):
+        out = f"convolution_{group}"
+        nodes.append(helper.make_node("ConvInteger", [
+            "image_u8", constant(f"w_{out}", "u8", 12, 6 // group, 3, 3), constant(f"zx_{out}", "u8"), constant(f"zw_{out}", "u8"),
+        ], [out], pads=[1, 1, 1, 1], strides=[1, 2], group=group))
+        outputs.append(helper.make_tensor_value_info(out, TensorProto.INT32, ["rows", 12, 19, 9]))
+    inputs = [i for i in inputs if i.name != "image_i8"]
+    graph = helper.make_graph(nodes, "integers", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+
+    def case(rows):
+        return {
+            "matrix_u8": random.integers(0, 256, (rows, 771)).astype(np.uint8),
+            "image_u8": random.integers(0, 256, (rows, 6, 19, 17)).astype(np.uint8),
+            "matrix_i8": random.integers(-128, 128, (rows, 771)).astype(np.int8),
+        }
+
+    return {"one": case(1), "some": case(19)}
+
+
 # Convolutions
 
 VISION = {"cosine": 0.99, "top": 0.9}  # random weights: the classes are close to each other
@@ -179,7 +222,7 @@ def minilm_qoperator(folder):
 
 
 MODELS = [
-    mlp_dynamic, mlp_qdq, mlp_qdq_s8s8_per_channel, mlp_qoperator, resnet18_qdq, resnet18_qdq_u8u8, resnet18_qoperator,
+    integers, mlp_dynamic, mlp_qdq, mlp_qdq_s8s8_per_channel, mlp_qoperator, resnet18_qdq, resnet18_qdq_u8u8, resnet18_qoperator,
     resnet18_dynamic, mobilenet_v3_qdq, minilm_dynamic, minilm_dynamic_per_channel, minilm_qdq, minilm_qoperator,
 ]
 
