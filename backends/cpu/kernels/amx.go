@@ -70,35 +70,48 @@ func (g *product) sumTiles(dst []float32, room int, rows span, s segment) {
 		clear(dst[:(rows.hi-rows.lo)*room])
 		return
 	}
-	g.tileProducts(dst, room, rows, s, func(p *tileProduct) { p.run(g.precision) })
+	for parts := g.tileParts(dst, room, rows, s); parts.next(); {
+		parts.run(g.precision)
+	}
 }
 
-// tileProducts yields the products whose sums, one after the other, are those of the rows.
-func (g *product) tileProducts(dst []float32, room int, rows span, s segment, yield func(*tileProduct)) {
+// tileParts is products of tiles that, computed one after the other, give the sums of some rows.
+type tileParts struct {
+	tileProduct
+	g        *product
+	rows     span
+	segment  int // where it begins in B
+	done     int // units along K
+	maxSteps int
+}
+
+func (g *product) tileParts(dst []float32, room int, rows span, s segment) tileParts {
 	height := rows.hi - rows.lo
-	p := tileProduct{
+	t := tileParts{g: g, rows: rows, segment: s.b, tileProduct: tileProduct{
 		aRow: 4 * g.aRow, panel: 4 * g.panel, sumsRow: 4 * room,
 		rowTiles: (height + tileHeight - 1) / tileHeight, panels: panels(s.cols),
+	}}
+	t.sums = &dst[:(height-1)*room+t.panels*panelWidth][0]
+	whole, most := len(g.offsets)/tileUnits, max(1, tilesPerCall/t.panels)
+	calls := max(1, (whole+most-1)/most)
+	t.maxSteps = max(1, (whole+calls-1)/calls)
+	return t
+}
+
+// next makes t the next product, if there is one.
+func (t *tileParts) next() bool {
+	g, from := t.g, t.done
+	units := min(len(g.offsets)-from, tileUnits)
+	if units == 0 {
+		return false
 	}
-	p.sums = &dst[:(height-1)*room+p.panels*panelWidth][0]
-	part := func(from, units, steps int) {
-		to := from + units*steps
-		p.tiles, p.steps = sizes(height, units), steps
-		p.a = &g.a[rows.lo*g.aRow+from : (rows.hi-1)*g.aRow+to][0]
-		p.b = &g.b[s.b+from*panelWidth : s.b+(p.panels-1)*g.panel+to*panelWidth][0]
-		yield(&p)
-		p.add = 1
-	}
-	units := len(g.offsets)
-	whole := units / tileUnits
-	calls := (whole*p.panels + tilesPerCall - 1) / tilesPerCall
-	for i := range calls {
-		from, to := whole*i/calls, whole*(i+1)/calls
-		part(from*tileUnits, tileUnits, to-from)
-	}
-	if rest := units % tileUnits; rest > 0 {
-		part(whole*tileUnits, rest, 1)
-	}
+	t.steps = max(1, min((len(g.offsets)-from)/tileUnits, t.maxSteps))
+	t.tiles = sizes(t.rows.hi-t.rows.lo, units)
+	t.done += t.steps * units
+	t.a = &g.a[t.rows.lo*g.aRow+from : (t.rows.hi-1)*g.aRow+t.done][0]
+	t.b = &g.b[t.segment+from*panelWidth : t.segment+(t.panels-1)*g.panel+t.done*panelWidth][0]
+	t.add = min(from, 1)
+	return true
 }
 
 // multiplyTiles computes the given rows of the columns of the segments by tiles.

@@ -130,12 +130,12 @@ func checkTileProducts(t *testing.T, precision Precision, rows, cols, units int)
 	if units == 0 {
 		clear(got)
 	} else {
-		g.tileProducts(got, room, part, whole, func(p *tileProduct) {
-			if work := p.panels * p.steps; work > tilesPerCall {
+		for parts := g.tileParts(got, room, part, whole); parts.next(); {
+			if work := parts.panels * parts.steps; work > tilesPerCall {
 				t.Errorf("a call reads %d tiles of B, want no more than %d", work, tilesPerCall)
 			}
-			run(p)
-		})
+			run(&parts.tileProduct)
+		}
 	}
 	for r := range rows {
 		for j := range panels(cols) * panelWidth {
