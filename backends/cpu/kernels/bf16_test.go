@@ -301,6 +301,35 @@ func TestBF16BatchGemmMatchesFloat64(t *testing.T) {
 	})
 }
 
+// Memory for packing may hold anything; what does not come from B is zero.
+func TestPanelsAreFilledUpWithZeros(t *testing.T) {
+	everyLevel(t, func(t *testing.T) {
+		s := newSource(t, 1)
+		dirty := Memory(func(n int, fill func([]float32)) []float32 {
+			x := s.odd(n)
+			fill(x)
+			return x
+		})
+		const k, n = 5, 35
+		for _, transposed := range []bool{false, true} {
+			stride := n
+			if transposed {
+				stride = k
+			}
+			for _, p := range []Precision{FP32, BF16} {
+				b := dirty.PackB(Matrix{s.values(k * n), k, n, stride, transposed}, p)
+				for i, v := range b.data {
+					column := i/(b.units*panelWidth)*panelWidth + i%panelWidth
+					unit, bits := i/panelWidth%b.units, math.Float32bits(v)
+					if column >= n && bits != 0 || p == BF16 && unit == k/2 && bits>>16 != 0 {
+						t.Fatalf("%v, transposed %v: unit %d of column %d is %08x", p, transposed, unit, column, bits)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestPrecisionNames(t *testing.T) {
 	for _, p := range []Precision{FP32, BF16, Int8} {
 		if got, err := ParsePrecision(p.String()); got != p || err != nil {

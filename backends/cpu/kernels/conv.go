@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 )
 
@@ -109,17 +110,16 @@ func Conv2D(p *Pool, c *PackedConv, x, y Images, ep Epilogue) {
 		c.bytes.conv2D(p, x, y, ep)
 		return
 	}
-	run := convolution{Conv: c.conv, pool: p, packed: c, x: x, y: y, ep: ep}
-	run.convPlan = c.planFor([2]int{x.H, x.W}, [2]int{y.H, y.W})
+	r := convolutions.Get().(*convolution)
+	*r = convolution{Conv: c.conv, pool: p, packed: c, x: x, y: y, ep: ep}
+	r.convPlan = c.planFor([2]int{x.H, x.W}, [2]int{y.H, y.W})
 	if c.depthwise() {
-		run.sweepAll()
-		return
+		r.sweepAll()
+	} else {
+		p.Do(x.N*r.Groups, 1, r)
 	}
-	p.For(x.N*run.Groups, 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			run.group(i/run.Groups, i%run.Groups)
-		}
-	})
+	*r = convolution{}
+	convolutions.Put(r)
 }
 
 func (c *PackedConv) check(x, y Images, ep Epilogue) {
@@ -182,6 +182,20 @@ func (p *convPlan) collect(out [2]int) {
 	}
 }
 
+// cut makes each row of y a segment, or two where both fit into a tile.
+func (p *convPlan) cut(out [2]int) {
+	level := CurrentLevel()
+	pair := out[1] <= panelWidth && maxPanels(level, maxRows(level)) > 1
+	step := 1
+	p.panel = panelWidth
+	if pair {
+		p.panel, step = p.lattice.cols, 2
+	}
+	for i := 0; i < out[0]; i += step {
+		p.segments = append(p.segments, segment{b: i * p.lattice.cols, c: i * out[1], cols: out[1], paired: pair && i+1 < out[0]})
+	}
+}
+
 // convolution is one run of Conv2D.
 type convolution struct {
 	Conv
@@ -212,156 +226,12 @@ func (r *convolution) product(image, group int) product {
 	return g
 }
 
-// group computes one group of one image.
-func (r *convolution) group(image, group int) {
-	channels := r.Channels / r.Groups
-	planes := image*r.Channels + group*channels
-	r.multiply(r.product(image, group), planes)
-}
-
-// multiply computes a product with a group's planes, from the given one on.
-func (r *convolution) multiply(g product, planes int) {
-	if r.lattice == nil {
-		r.pointwise(g, r.x.Data[planes*r.x.H*r.x.W:])
-		return
-	}
-	s := r.lattices(planes)
-	defer s.giveBack()
-	switch {
-	case r.offsets == nil:
-		r.pointwise(g, s.data)
-	case r.positions != nil:
-		r.gathered(g, s.data)
-	default:
-		r.direct(g, s.data)
+// Do computes some groups, counted through all images.
+func (r *convolution) Do(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		image, group := i/r.Groups, i%r.Groups
+		r.multiply(r.product(image, group), image*r.Channels+group*(r.Channels/r.Groups))
 	}
 }
 
-// lattices copies the planes of a group, from the given one on, to lattices. Their values are
-// units, unless they are to be a matrix.
-func (r *convolution) lattices(planes int) *scratch {
-	channels, size := r.Channels/r.Groups, r.lattice.size
-	lanes := r.packed.precision.lanes()
-	if r.offsets == nil {
-		lanes = 1
-	}
-	n := (channels + lanes - 1) / lanes
-	s := borrow(n*size+slack, 0)
-	r.pool.For(n, 1+taskSize/(8*lanes*(size+1)), func(lo, hi int) {
-		if lanes == 1 {
-			for c := lo; c < hi; c++ {
-				r.fill(s.data[c*size:][:size], planes+c)
-			}
-			return
-		}
-		r.pairLattices(s.data, planes, span{lo, hi})
-	})
-	return s
-}
-
-func (r *convolution) fill(lattice []float32, plane int) {
-	fill(lattice, r.pad)
-	r.lattice.fill(lattice, r.x.plane(plane))
-}
-
-// pairLattices fills lattices with the pairs of two channels each.
-func (r *convolution) pairLattices(dst []float32, planes int, pairs span) {
-	size := r.lattice.size
-	s := borrow(2*size, 0)
-	defer s.giveBack()
-	even, odd := s.data[:size], s.data[size:]
-	for i := pairs.lo; i < pairs.hi; i++ {
-		r.fill(even, planes+2*i)
-		if 2*i+1 < r.Channels/r.Groups {
-			r.fill(odd, planes+2*i+1)
-		} else {
-			clear(odd)
-		}
-		c := conversion{dst: dst[i*size:][:size], src: even, odd: odd, rows: 1, cols: size, panel: panelWidth}
-		c.pairRows(CurrentLevel())
-	}
-}
-
-// pointwise multiplies with planes that are a matrix already.
-func (r *convolution) pointwise(g product, planes []float32) {
-	n := r.y.H * r.y.W
-	d := dynamic{product: g, right: Matrix{Data: planes, K: r.packed.depth, N: n, Stride: n}}
-	grid := r.grid(n)
-	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			rows, cols := grid.task(i)
-			d.multiply(rows, cols)
-		}
-	})
-}
-
-func (r *convolution) grid(n int) grid {
-	return newGrid(r.pool, r.Filters/r.Groups, n, r.packed.units)
-}
-
-// cut makes each row of y a segment, or two where both fit into a tile.
-func (p *convPlan) cut(out [2]int) {
-	level := CurrentLevel()
-	pair := out[1] <= panelWidth && maxPanels(level, maxRows(level)) > 1
-	step := 1
-	p.panel = panelWidth
-	if pair {
-		p.panel, step = p.lattice.cols, 2
-	}
-	for i := 0; i < out[0]; i += step {
-		p.segments = append(p.segments, segment{b: i * p.lattice.cols, c: i * out[1], cols: out[1], paired: pair && i+1 < out[0]})
-	}
-}
-
-// direct reads the rows of the lattices in place.
-func (r *convolution) direct(g product, lattices []float32) {
-	g.b, g.offsets, g.panel = lattices, r.offsets, r.convPlan.panel
-	// A task is whole segments, of as many columns together as usual.
-	grid := r.grid(r.y.H * r.y.W)
-	grid.cols = max(1, grid.cols*len(r.segments)/(r.y.H*r.y.W))
-	grid.n = len(r.segments)
-	grid = grid.normal()
-	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			rows, part := grid.task(i)
-			g.multiply(rows, r.segments[part.lo:part.hi])
-		}
-	})
-}
-
-// gathered collects the values under 16 positions at a time to panels, wherever they stand.
-func (r *convolution) gathered(g product, lattices []float32) {
-	n := r.y.H * r.y.W
-	for lo := 0; lo < n; lo += blockCols {
-		r.gatherBlock(g, lattices, span{lo, min(lo+blockCols, n)})
-	}
-}
-
-func (r *convolution) gatherBlock(g product, lattices []float32, cols span) {
-	n, depth := cols.hi-cols.lo, r.packed.units
-	s := borrow(panels(n)*panelWidth*depth, depth)
-	defer s.giveBack()
-	g.b, g.panel, g.offsets = s.data, depth*panelWidth, strided(s.offsets, panelWidth)
-	r.pool.For(panels(n), 1+taskSize/(16*panelWidth*depth), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			gatherPanel(s.data[i*g.panel:], lattices, r.offsets, r.positions[cols.lo+i*panelWidth:][:panelWidth])
-		}
-	})
-	grid := r.grid(n)
-	r.pool.For(grid.tasks(), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			rows, part := grid.task(i)
-			g.multiply(rows, []segment{{b: part.lo * depth, c: cols.lo + part.lo, cols: part.hi - part.lo}})
-		}
-	})
-}
-
-// gatherPortable sets dst[k*16+i] = src[offsets[k]+positions[i]].
-func gatherPortable(dst, src []float32, offsets []int, positions []int32) {
-	for k, o := range offsets {
-		row := dst[k*panelWidth:][:panelWidth]
-		for i, at := range positions {
-			row[i] = src[o+int(at)]
-		}
-	}
-}
+var convolutions = sync.Pool{New: func() any { return new(convolution) }}

@@ -187,3 +187,25 @@ func FuzzConv(f *testing.F) {
 		})
 	})
 }
+
+func TestConvolutionsAllocateNothing(t *testing.T) {
+	if detectingRaces {
+		t.Skip("memory is given back to pools, which forget some of it where races are detected")
+	}
+	s := newSource(t, 1)
+	for _, test := range testConvs {
+		for _, p := range []Precision{FP32, BF16} {
+			c := test.conv
+			packed := PackConv(c, s.values(c.Filters*c.Channels/c.Groups*c.Kernel[0]*c.Kernel[1]), p)
+			x := Images{s.values(test.n * c.Channels * test.h * test.w), test.n, c.Channels, test.h, test.w}
+			y := Images{N: test.n, C: c.Filters}
+			y.H, y.W = c.OutSize(test.h, test.w)
+			y.Data = s.values(y.N * y.C * y.H * y.W)
+			pool := newTestPool(t, 2)
+			// Scratch memory may be collected in between.
+			if got := testing.AllocsPerRun(20, func() { Conv2D(pool, packed, x, y, Epilogue{}) }); got > 0.5 {
+				t.Errorf("%s, %v: %v allocations", test.name, p, got)
+			}
+		}
+	}
+}

@@ -6,17 +6,22 @@ func (c *PackedConv) depthwise() bool {
 	return !c.quads && c.conv.Channels == c.conv.Groups && (c.conv.Groups > 1 || c.conv.Filters == 1)
 }
 
+// sweepLoop is the loop over the planes of y where each filter reads a channel of its own.
+type sweepLoop convolution
+
 // sweepAll computes filters that read one channel each.
 func (r *convolution) sweepAll() {
-	planes := r.y.N * r.y.C
 	work := r.y.H * r.y.W * (r.packed.depth + 2)
-	r.pool.For(planes, 1+taskSize/(4*work), func(lo, hi int) {
-		w := newSweeper(r.lattice, 0)
-		defer w.scratch.giveBack()
-		for i := lo; i < hi; i++ {
-			r.sweepPlane(i, w)
-		}
-	})
+	r.pool.Do(r.y.N*r.y.C, 1+taskSize/(4*work), (*sweepLoop)(r))
+}
+
+// Do computes some planes, counted through all images.
+func (l *sweepLoop) Do(lo, hi int) {
+	w := newSweeper(l.lattice, 0)
+	defer w.scratch.giveBack()
+	for i := lo; i < hi; i++ {
+		(*convolution)(l).sweepPlane(i, w)
+	}
 }
 
 // sweepPlane computes a plane of y, counted through all images.

@@ -24,7 +24,8 @@
 // that of the product in float32 of the rounded values, bit for bit. AVX512BF16 adds two products
 // at a time to a sum, with roundings of its own, and takes sums that are no normal numbers for
 // zero. AMX adds up 16 units in that manner, even and odd values apart, before it adds them to a sum.
-// A row depends on its own data alone here as well.
+// A row depends on its own data alone here as well. Where neither matrix is packed, BF16 rounds from
+// AVX512BF16 on only.
 //
 // Products of bytes have the same sums at all levels.
 //
