@@ -172,8 +172,10 @@ func (d *dynamic) turned(rows span) *scratch {
 // in any case, as tiles read whole panels.
 func (d *dynamic) multiply(rows, cols span) {
 	whole := 0
-	inPlace := d.precision == FP32 && !d.right.Transposed && d.right.K > 0
-	if inPlace && rows.hi-rows.lo <= maxRows(CurrentLevel()) {
+	level := CurrentLevel()
+	tiles := d.bytes != nil && tiled(Int8, level) // they want rows of units that follow each other
+	inPlace := d.precision == FP32 && !tiles && !d.right.Transposed && d.right.K > 0
+	if inPlace && rows.hi-rows.lo <= maxRows(level) {
 		whole = (cols.hi - cols.lo) / panelWidth * panelWidth
 		d.inPlace(rows, span{cols.lo, cols.lo + whole})
 	}
