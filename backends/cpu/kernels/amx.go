@@ -86,6 +86,9 @@ type tileParts struct {
 }
 
 func (g *product) tileParts(dst []float32, room int, rows span, s segment) tileParts {
+	if g.aStep != 1 || len(g.offsets) > 1 && g.offsets[1] != panelWidth {
+		panic("kernels: tiles read units that follow each other")
+	}
 	height := rows.hi - rows.lo
 	t := tileParts{g: g, rows: rows, segment: s.b, tileProduct: tileProduct{
 		aRow: 4 * g.aRow, panel: 4 * g.panel, sumsRow: 4 * room,
