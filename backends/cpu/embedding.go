@@ -6,6 +6,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
+	"github.com/thrumserve/thrum/backends/onnx"
 )
 
 // outside refuses an index into n elements.
@@ -85,21 +86,30 @@ const (
 const (
 	bagMean = "thrum.mean" // there if sums are divided by how many rows they have
 	bagKeep = "thrum.keep" // there if the dimension that is summed stays with size 1
+	bagRows = "thrum.rows" // there if the indices are one to a bag
 )
 
 // buildEmbeddingBag builds the sums of rows of a table, by their numbers.
 func buildEmbeddingBag(n *node) (kernel, error) {
-	op := embeddingBag{name: n.Inputs[bagIndices].Name, table: n.table(bagTable), mean: n.Attrs[bagMean] != nil, keep: n.Attrs[bagKeep] != nil}
+	op := n.embeddingBag(0, n.Attrs)
 	if n.input(bagIndices) == backends.Int32 {
 		return op.run32, nil
 	}
 	return op.run64, nil
 }
 
+// embeddingBag returns the EmbeddingBag of attributes and of inputs from the given one on.
+func (n *node) embeddingBag(first int, attrs onnx.Attrs) embeddingBag {
+	return embeddingBag{
+		name: n.Inputs[first+bagIndices].Name, table: n.table(first + bagTable),
+		mean: attrs[bagMean] != nil, keep: attrs[bagKeep] != nil, rows: attrs[bagRows] != nil,
+	}
+}
+
 type embeddingBag struct {
-	name       string         // of the indices
-	table      *kernels.Table // nil where it is an input
-	mean, keep bool
+	name             string         // of the indices
+	table            *kernels.Table // nil where it is an input
+	mean, keep, rows bool
 }
 
 func (op embeddingBag) run32(r *run, in, out []*tensor) error {
@@ -110,37 +120,58 @@ func (op embeddingBag) run64(r *run, in, out []*tensor) error {
 }
 
 func sumBags[I kernels.Index](r *run, op embeddingBag, in []*tensor, out *tensor) error {
-	b := kernels.Bags[I]{Index: view[I](in[bagIndices]), Mean: op.mean}
-	if in[bagWeights] != nil {
-		b.Weights = view[float32](in[bagWeights])
-	}
-	if b.Weights != nil && len(b.Weights) != len(b.Index) {
-		return backends.Errorf(backends.ErrInvalid, "%d weights for %d indices", len(b.Weights), len(b.Index))
-	}
-	table := op.table
-	if table == nil {
-		t := in[bagTable]
-		if t.rank() != 2 || t.shape[1] == 0 {
-			return backends.Errorf(backends.ErrInvalid, "a table of shape %v, not of rows", t.shape)
-		}
-		table = kernels.NewTable(view[float32](t), t.shape[1])
-	}
-	shape, err := bagsOf(&b, op, in, table.Width())
+	var l kernels.Lookup[I]
+	shape, err := fillLookup(&l, op, in)
 	if err != nil {
 		return err
 	}
 	if err := r.makeTensor(out, backends.FP32, shape); err != nil {
 		return err
 	}
-	if bad := b.Sum(r.engine.pool, view[float32](out), table); bad >= 0 {
-		return backends.Errorf(backends.ErrInvalid, "indices %q: %w", op.name, outside(int64(b.Index[bad]), bad, table.Rows()))
+	if bad := l.Sum(r.engine.pool, view[float32](out), l.Table); bad >= 0 {
+		return op.outside(in, bad, l.Table)
 	}
 	return nil
+}
+
+// outside names an index that is not in the table.
+func (op embeddingBag) outside(in []*tensor, place int, table *kernels.Table) error {
+	index := in[bagIndices]
+	value := int64(0)
+	if index.dtype == backends.Int32 {
+		value = int64(view[int32](index)[place])
+	} else {
+		value = view[int64](index)[place]
+	}
+	return backends.Errorf(backends.ErrInvalid, "indices %q: %w", op.name, outside(value, place, table.Rows()))
+}
+
+// fillLookup says what is to be added up, and returns the shape of the result.
+func fillLookup[I kernels.Index](l *kernels.Lookup[I], op embeddingBag, in []*tensor) ([]int, error) {
+	l.Index, l.Mean, l.Table = view[I](in[bagIndices]), op.mean, op.table
+	if in[bagWeights] != nil {
+		l.Weights = view[float32](in[bagWeights])
+		if len(l.Weights) != len(l.Index) {
+			return nil, backends.Errorf(backends.ErrInvalid, "%d weights for %d indices", len(l.Weights), len(l.Index))
+		}
+	}
+	if l.Table == nil {
+		t := in[bagTable]
+		if t.rank() != 2 || t.shape[1] == 0 {
+			return nil, backends.Errorf(backends.ErrInvalid, "a table of shape %v, not of rows", t.shape)
+		}
+		l.Table = kernels.NewTable(view[float32](t), t.shape[1])
+	}
+	return bagsOf(&l.Bags, op, in, l.Table.Width())
 }
 
 // bagsOf says which indices are in which bag, and returns the shape of the result.
 func bagsOf[I kernels.Index](b *kernels.Bags[I], op embeddingBag, in []*tensor, width int) ([]int, error) {
 	index := in[bagIndices]
+	if op.rows {
+		b.Size = 1
+		return []int{len(b.Index), width}, nil
+	}
 	if in[bagStarts] == nil {
 		last := index.rank() - 1
 		b.Size = index.shape[last]

@@ -118,6 +118,24 @@ func TestEmbeddingBags(t *testing.T) {
 			rows := g.rows(x)
 			return g.node("Add", nil, g.reduced("ReduceSum", rows, 1, 1), g.reduced("ReduceMean", rows, 1, 1))
 		}, map[string]int{"Gather": 1, "ReduceSum": 1, "ReduceMean": 1, "Add": 1}},
+		{"several tables beside a matrix", index, func(g *bagGraph, x *onnx.Value) *onnx.Value {
+			column := g.shaped("Slice", nil, x.Shape[:1], g.shaped("Reshape", nil, dims([]int64{12}), x, g.constant(integers64("all", []int64{1}, 12))),
+				g.constant(integers64("from", []int64{1}, 0)), g.constant(integers64("to", []int64{1}, 4)))
+			matrix := g.constant(wave("dense", 8, 4, 3))
+			return g.shaped("Concat", onnx.Attrs{"axis": int64(1)}, dims([]int64{4, 18}), g.reduced("ReduceSum", g.rows(x), 1, 0),
+				matrix, g.rows(column), g.reduced("ReduceMean", g.rows(x), 1, 0))
+		}, map[string]int{"Reshape": 1, "Slice": 1, "EmbeddingBags": 1}},
+		{"a loop beside a sum", flat, func(g *bagGraph, x *onnx.Value) *onnx.Value {
+			bags := g.shaped("Reshape", nil, dims([]int64{5, 2}), g.shaped("Slice", nil, dims([]int64{10}), x, g.constant(integers64("from", []int64{1}, 2)), g.constant(integers64("to", []int64{1}, 12))),
+				g.constant(integers64("shape", []int64{2}, 5, 2)))
+			return g.shaped("Concat", onnx.Attrs{"axis": int64(-1)}, dims([]int64{5, 10}), drawBagLoop("ReduceSum", true)(g, x), g.reduced("ReduceSum", g.rows(bags), 1, 0))
+		}, map[string]int{"Reshape": 1, "Slice": 1, "EmbeddingBags": 1}},
+		{"one table beside a matrix", index, func(g *bagGraph, x *onnx.Value) *onnx.Value {
+			return g.shaped("Concat", onnx.Attrs{"axis": int64(1)}, dims([]int64{4, 8}), g.reduced("ReduceSum", g.rows(x), 1, 0), g.constant(wave("dense", 8, 4, 3)))
+		}, map[string]int{"EmbeddingBag": 1, "Concat": 1}},
+		{"tables one below the other", index, func(g *bagGraph, x *onnx.Value) *onnx.Value {
+			return g.shaped("Concat", onnx.Attrs{"axis": int64(0)}, dims([]int64{8, 5}), g.reduced("ReduceSum", g.rows(x), 1, 0), g.reduced("ReduceSum", g.rows(x), 1, 0))
+		}, map[string]int{"EmbeddingBag": 2, "Concat": 1}},
 		{"a loop over bags", flat, drawBagLoop("ReduceSum", false), fused},
 		{"a loop of means", flat, drawBagLoop("ReduceMean", false), fused},
 		{"a loop with weights", flat, drawBagLoop("ReduceSum", true), fused},
@@ -180,12 +198,15 @@ func execute(t *testing.T, s *sketch, in backends.Tensor) (backends.Tensor, map[
 
 func TestAnIndexOutsideOfTheTableIsNamed(t *testing.T) {
 	for _, d := range []backends.Datatype{backends.Int32, backends.Int64} {
-		for _, op := range []string{"Gather", "EmbeddingBag"} {
+		for _, op := range []string{"Gather", "EmbeddingBag", "EmbeddingBags"} {
 			g := newBagGraph()
 			x := g.input("x", d, 2, 3)
 			v := g.rows(x)
-			if op == "EmbeddingBag" {
+			if op != "Gather" {
 				v = g.reduced("ReduceSum", v, 1, 0)
+			}
+			if op == "EmbeddingBags" {
+				v = g.shaped("Concat", onnx.Attrs{"axis": int64(1)}, dims([]int64{2, 10}), v, g.reduced("ReduceSum", g.rows(x), 1, 0))
 			}
 			g.output(v)
 			fuse(&g.Graph, allFusions)

@@ -16,6 +16,7 @@ var fused = domain{
 	"ByteTable":          {buildByteTable, 1},
 	"ConvIntegerToFloat": {buildConvIntegerToFloat, 1},
 	"EmbeddingBag":       {buildEmbeddingBag, 1},
+	"EmbeddingBags":      {buildEmbeddingBags, 1},
 	"Attend":             {buildAttend, 1},
 	"Linear":             {buildLinear, 1},
 	"Product":            {buildProduct, 1},
@@ -37,7 +38,7 @@ type fusion func(r *rewriting, n *onnx.Node) bool
 // what one kernel computes of several operators.
 var allFusions = []fusion{
 	fuseDynamicConv, fuseDynamicConvBias, fuseByteTable,
-	fuseBagLoop, fuseEmbeddingBag, fuseGelu, fuseGeluTanh, fuseSilu, fuseHardSigmoid, fuseHardSwish, fuseLayerNorm,
+	fuseBagLoop, fuseEmbeddingBag, fuseEmbeddingBags, fuseGelu, fuseGeluTanh, fuseSilu, fuseHardSigmoid, fuseHardSwish, fuseLayerNorm,
 	fuseBatchNorm, fuseLinear, fuseFlatTranspose, fuseTransposes,
 	fuseScaledInput, fuseTransposedInput, fuseScaledInput, fuseScale, fuseTransposedOutput, fuseMask,
 	fuseAttention, fuseHeads, fuseProjections,

@@ -21,28 +21,30 @@ type Bags[I Index] struct {
 // -1; what dst holds then is undefined.
 func (b *Bags[I]) Sum(p *Pool, dst []float32, t *Table) (bad int) {
 	n := len(dst) / t.width
-	b.check(dst, n, t)
+	if n*t.width != len(dst) {
+		panic(fmt.Sprintf("kernels: Bags: %d values for rows of %d", len(dst), t.width))
+	}
+	b.check(n)
 	mean := 1
 	if n > 0 {
 		mean = len(b.Index)/n + 1
 	}
 	first := newFirst()
 	p.For(n, 1+lookupGrain/((t.width+lookupCost)*mean), func(lo, hi int) {
-		if bad := b.sum(dst, t, lo, hi); bad >= 0 {
+		if bad := b.sum(dst, t.width, t, lo, hi); bad >= 0 {
 			first.report(bad)
 		}
 	})
 	return first.place()
 }
 
-func (b *Bags[I]) check(dst []float32, n int, t *Table) {
-	switch {
-	case n*t.width != len(dst),
-		b.Weights != nil && len(b.Weights) != len(b.Index),
-		b.Starts == nil && (b.Size < 0 || n*b.Size != len(b.Index)),
-		b.Starts != nil && (len(b.Starts) != n || len(b.Ends) != n):
-		panic(fmt.Sprintf("kernels: Bags: %d values for bags of %d of %d rows, or of %d starts and %d ends, with %d weights, from a table of width %d",
-			len(dst), b.Size, len(b.Index), len(b.Starts), len(b.Ends), len(b.Weights), t.width))
+// check panics unless there are n bags.
+func (b *Bags[I]) check(n int) {
+	if b.Weights != nil && len(b.Weights) != len(b.Index) ||
+		b.Starts == nil && (b.Size < 0 || n*b.Size != len(b.Index)) ||
+		b.Starts != nil && (len(b.Starts) != n || len(b.Ends) != n) {
+		panic(fmt.Sprintf("kernels: Bags: %d bags of %d of %d rows, or of %d starts and %d ends, with %d weights",
+			n, b.Size, len(b.Index), len(b.Starts), len(b.Ends), len(b.Weights)))
 	}
 }
 
@@ -78,9 +80,9 @@ type bagSum struct {
 	ahead   int // bytes in offsets from a row to the one to be asked for meanwhile
 }
 
-// sum adds up bags lo to hi. It hands as many rows to assembly at a time as that may take; a bag that
+// sum adds up bags lo to hi, with so many values from a row of dst to the next. It hands as many rows to assembly at a time as that may take; a bag that
 // is larger is added up in several parts.
-func (b *Bags[I]) sum(dst []float32, t *Table, lo, hi int) (bad int) {
+func (b *Bags[I]) sum(dst []float32, stride int, t *Table, lo, hi int) (bad int) {
 	l := lookups.Get().(*lookup)
 	defer lookups.Put(l)
 	for at := (place{bag: lo}); at.bag < hi; {
@@ -89,15 +91,19 @@ func (b *Bags[I]) sum(dst []float32, t *Table, lo, hi int) (bad int) {
 		if bad >= 0 {
 			return bad
 		}
-		s := bagSum{offsets: l.offsets[:], ends: l.ends[:bags], carry: from.done}
+		s := bagSum{offsets: l.offsets[:], ends: l.ends[:bags], dstRow: 4 * stride, carry: from.done}
 		if b.Weights != nil {
 			s.weights = l.weights[:]
 		}
 		if l.n > 0 {
 			s.ahead = l.finish(t)
 		}
-		t.sum(&s, dst[from.bag*t.width:])
-		b.divide(dst, t, from.bag, at.bag)
+		t.sum(&s, dst[from.bag*stride:])
+		for i := from.bag; b.Mean && i < at.bag; i++ {
+			start, end := b.bounds(i)
+			row := dst[i*stride:][:t.width]
+			Combine(Div, row, row, []float32{float32(end - start)})
+		}
 	}
 	return -1
 }
@@ -148,7 +154,6 @@ func (b *Bags[I]) look(l *lookup, t *Table, lo, hi int) (bad int) {
 // sum computes s for all columns of the table.
 func (t *Table) sum(s *bagSum, dst []float32) {
 	level := CurrentLevel()
-	s.dstRow = 4 * t.width
 	cols := bagCols(level)
 	for col := 0; col < t.width; col += cols {
 		s.dst, s.cols = dst[col:], min(cols, t.width-col)
@@ -158,18 +163,6 @@ func (t *Table) sum(s *bagSum, dst []float32) {
 			s.halves = t.halves[min(col, len(t.halves)):]
 		}
 		s.run(level)
-	}
-}
-
-// divide makes means of the sums of whole bags, if means are wanted.
-func (b *Bags[I]) divide(dst []float32, t *Table, lo, hi int) {
-	if !b.Mean {
-		return
-	}
-	for i := lo; i < hi; i++ {
-		start, end := b.bounds(i)
-		row := dst[i*t.width:][:t.width]
-		Combine(Div, row, row, []float32{float32(end - start)})
 	}
 }
 

@@ -53,6 +53,17 @@ func (t *Table) take(dst []float32, l *lookup) {
 	}
 }
 
+// ask asks for the rows.
+func (t *Table) ask(l *lookup) {
+	switch {
+	case CurrentLevel() == Portable:
+	case t.values != nil:
+		askRows(t.column(0), &l.offsets[0], l.n, t.width)
+	default:
+		askHalfRows(t.column(0), &l.offsets[0], l.n, t.width)
+	}
+}
+
 // column returns where a column starts.
 func (t *Table) column(col int) *byte {
 	if t.values != nil {

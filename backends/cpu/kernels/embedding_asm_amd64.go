@@ -4,6 +4,16 @@
 
 package kernels
 
+// askRows asks for n rows of cols values at the offsets in table.
+//
+//go:noescape
+func askRows(table *byte, offsets *int, n int, cols int)
+
+// askHalfRows asks for n rows of cols values at the offsets in table.
+//
+//go:noescape
+func askHalfRows(table *byte, offsets *int, n int, cols int)
+
 // locate64AVX2 sets offsets to index*stride, where a negative index counts from the end. It stops at the last of whole
 // vectors and before one that has an index outside of rows, and returns how many it has set. There are
 // less than 2^32 rows, and the stride is less.

@@ -7,6 +7,8 @@ import "fmt"
 // is read those that come later are asked for: where they lie nobody else can foresee.
 func embeddings(f *file) {
 	f.maskTable("embeddingMask")
+	table{vector{f, avx2}, "", 4}.askRows()
+	table{vector{f, avx2}, "Half", 2}.askRows()
 	for _, i := range []isa{avx2, avx512} {
 		vector{f, i}.locate("locate64", "*int64")
 		vector{f, i}.locate("locate32", "*int32")
@@ -94,6 +96,34 @@ func (t table) widen(from, reg string, masked bool) {
 		t.op("VPMOVZXWD", from, reg)
 	}
 	t.op("VPSLLD", 16, reg, reg)
+}
+
+// askRows asks for rows. It takes no vectors.
+func (t table) askRows() {
+	t.function("ask"+t.name+"Rows", "asks for n rows of cols values at the offsets in table.",
+		"table *byte", "offsets *int", "n int", "cols int")
+	t.op("MOVQ", "table+0(FP)", "DX")
+	t.op("MOVQ", "offsets+8(FP)", "R8")
+	t.op("MOVQ", "n+16(FP)", "R9")
+	t.op("MOVQ", "cols+24(FP)", "R10")
+	t.op("LEAQ", fmt.Sprintf("-1(R10*%d)", t.size), "R15") // the last byte of a row
+	row, next, done := t.label("row"), t.label("line"), t.label("asked")
+	t.place(row)
+	t.op("DECQ", "R9")
+	t.op("JLT", done)
+	t.op("MOVQ", "(R8)", "BX")
+	t.op("LEAQ", t.row("DX", "BX"), "BX")
+	t.op("LEAQ", "(BX)(R15*1)", "CX")
+	t.op("PREFETCHT0", "(CX)")
+	t.op("ADDQ", 8, "R8")
+	t.place(next)
+	t.op("PREFETCHT0", "(BX)")
+	t.op("ADDQ", line, "BX")
+	t.op("CMPQ", "BX", "CX")
+	t.op("JLS", next)
+	t.op("JMP", row)
+	t.place(done)
+	t.op("RET")
 }
 
 // takeRows copies rows as they are, so that what they hold need not be numbers.
