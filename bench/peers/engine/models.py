@@ -105,8 +105,11 @@ def network(folder, build, head, examples):
     for layer in net.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None  # the mean over all batches
+        # Training leaves what is added to the path beside it small, too.
         if isinstance(layer, torchvision.models.resnet.Bottleneck):
-            torch.nn.init.constant_(layer.bn3.weight, 0.3)  # training leaves what is added to the path beside it small, too
+            torch.nn.init.constant_(layer.bn3.weight, 0.3)
+        if isinstance(layer, torchvision.models.mobilenetv3.InvertedResidual) and layer.use_res_connect:
+            torch.nn.init.constant_(layer.block[-1][1].weight, 0.3)
     digits = load_digits()
     order = np.random.default_rng(1).permutation(len(digits.data))
     x, y = digits.data[order], digits.target[order]
@@ -139,7 +142,7 @@ def resnet50(folder):
 
 
 def mobilenet_v3(folder):
-    network(folder, torchvision.models.mobilenet_v3_large, lambda net: net.classifier[-1], 1500)
+    network(folder, torchvision.models.mobilenet_v3_large, lambda net: net.classifier[-1], 1000)
 
 
 def efficientnet(folder):
