@@ -35,14 +35,14 @@ func mount() error {
 	return nil
 }
 
-// test runs /test with the arguments in /arguments, one a line.
+// test runs /test in /files with the arguments in /arguments, one a line.
 func test() error {
 	arguments, err := os.ReadFile("/arguments")
 	if err != nil {
 		return err
 	}
 	c := exec.Command("/test", strings.Split(strings.TrimSpace(string(arguments)), "\n")...)
-	c.Dir = "/tmp"
+	c.Dir = "/files"
 	c.Env = []string{"HOME=/tmp", "TMPDIR=/tmp"}
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	return c.Run()

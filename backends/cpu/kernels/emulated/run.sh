@@ -15,6 +15,7 @@
 #	IPS              instructions in a second of the emulated clock: fewer mean that threads are
 #	                 interrupted more often
 #	TEST             a test program that has been built: that of package kernels
+#	FILES            a folder of what the test program finds where it runs: nothing
 #
 # Bochs up to 3.0 falls short of what Linux and the tests need: Linux gives no tiles to a processor
 # that lacks XFD (CPUID leaf 13, MSRs 0x1c4 and 0x1c5, #NM at the first use of a tile); XSAVE has to
@@ -58,7 +59,10 @@ else
 	(cd "$here/.." && CGO_ENABLED=0 go test -c -o "$root/test" .)
 fi
 printf '%s\n' "${@:--test.v}" >"$root/arguments"
-mkdir "$root/dev"
+mkdir "$root/dev" "$root/files"
+if [ -n "${FILES:-}" ]; then
+	cp -R "$FILES/." "$root/files"
+fi
 (cd "$root" && find . | cpio --quiet -o -H newc) | gzip -1 >"$disk/initrd"
 
 cp "$kernel" "$disk/vmlinuz"
