@@ -1,7 +1,12 @@
 package cpu
 
+import "slices"
+
 // maxRecord bounds what is recorded of an execution, so that long loops have no layout.
 const maxRecord = 1 << 14
+
+// maxSpare bounds how many pieces of memory an execution keeps to use again.
+const maxSpare = 64
 
 // memory is what a run takes its values' memory from: places of the arena that a layout names,
 // and as soon as the execution does something else than the layout says, places that are free,
@@ -19,6 +24,7 @@ type memory struct {
 
 	headers []*buffer // all, of which the first so many are in use or have been
 	idle    []*buffer // those that can be used again
+	spare   [][]byte  // memory of the heap that this execution has given back
 }
 
 // begin prepares for an execution as l says, or for one that nothing is known of.
@@ -37,7 +43,7 @@ func (m *memory) begin(l *layout, a *answer) {
 // end forgets all blocks. No value may have any.
 func (m *memory) end() {
 	m.arena.live = m.arena.live[:0]
-	m.layout, m.answer = nil, nil
+	m.layout, m.answer, m.spare = nil, nil, nil
 	if len(m.headers) > maxRecord {
 		m.headers = nil
 	}
@@ -56,9 +62,26 @@ func (m *memory) take(n int) *buffer {
 	m.write(n)
 	b.inside = m.arena.find(b, n)
 	if !b.inside {
-		b.mem, b.leaves = alignedMemory(n), true
+		b.mem, b.leaves = m.heap(n), true
 	}
 	return b
+}
+
+// heap returns n bytes of the heap: the smallest that has been given back, unless it is much
+// larger.
+func (m *memory) heap(n int) []byte {
+	best := -1
+	for i, s := range m.spare {
+		if cap(s) >= n && cap(s) <= 2*n+4096 && (best < 0 || cap(s) < cap(m.spare[best])) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return alignedMemory(n)
+	}
+	s := m.spare[best]
+	m.spare = slices.Delete(m.spare, best, best+1)
+	return s[:n]
 }
 
 func (m *memory) header() *buffer {
@@ -114,8 +137,11 @@ func (m *memory) giveBack(b *buffer) {
 	if !m.follows(^b.number) {
 		m.write(^b.number)
 	}
-	if b.inside {
+	switch {
+	case b.inside:
 		m.arena.remove(b)
+	case m.layout == nil && len(m.spare) < maxSpare:
+		m.spare = append(m.spare, b.mem)
 	}
 	m.idle = append(m.idle, b)
 }

@@ -10,10 +10,13 @@ import (
 	"github.com/thrumserve/thrum/backends/weights"
 )
 
-// openWeights opens the memory that the instances of a model share, if there is any. How
-// constants are folded and laid out depends on the instruction set.
+// openWeights opens the memory that the instances of a model share, if there is any, or else memory
+// of this process. How constants are folded and laid out depends on the instruction set.
 func openWeights(ctx context.Context, f *os.File) *weights.Store {
-	return weights.Open(ctx, f, "cpu "+kernels.CurrentLevel().String())
+	if s := weights.Open(ctx, f, "cpu "+kernels.CurrentLevel().String()); s != nil {
+		return s
+	}
+	return weights.Private()
 }
 
 // keep returns the place for something that is packed from source: kind says how.

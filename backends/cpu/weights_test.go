@@ -68,7 +68,7 @@ func TestSharedWeightsAnswerAlike(t *testing.T) {
 	want := answerOf(t, prepareIn(t, nil, heavy(0)))
 	for _, who := range []string{"the first", "the second", "the third"} {
 		m := prepareIn(t, f, heavy(0))
-		if m.engine.weights == nil {
+		if !m.engine.weights.Shared() {
 			t.Errorf("%s shares nothing", who)
 		}
 		if got := answerOf(t, m); !reflect.DeepEqual(got, want) {
@@ -95,7 +95,7 @@ func TestWeightsOfAnotherModelAreNotUsed(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Load = %v", err)
 	}
-	if m.(*model).engine.weights != nil {
+	if m.(*model).engine.weights.Shared() {
 		t.Error("a model shares weights with another")
 	}
 }
@@ -122,7 +122,7 @@ func TestWhatCannotBeLoadedSharesNothing(t *testing.T) {
 	if n := weights.Size(f); n != 0 {
 		t.Errorf("%d bytes are shared of a model that cannot be loaded", n)
 	}
-	if m := prepareIn(t, f, heavy(0)); m.engine.weights != nil {
+	if m := prepareIn(t, f, heavy(0)); m.engine.weights.Shared() {
 		t.Error("weights are shared in a file that is not complete")
 	}
 }

@@ -58,6 +58,7 @@ type shared struct {
 	complete bool     // nothing is added or looked for any more
 	err      error    // why nothing is shared any more; nil if all is well
 	huge     collapser
+	own      *region
 }
 
 // Open returns a store in f, which other processes may have filled already or be filling now,
@@ -211,6 +212,9 @@ func mmap(f *os.File, at unsafe.Pointer, size, access int) ([]byte, error) {
 // next returns the memory of the next constant, of n bytes, and whether it is filled. It
 // returns nil where the constant is not shared.
 func (s *shared) next(n int, sum uint64) (dst []byte, filled bool) {
+	if s.own != nil {
+		return s.own.take(n), false
+	}
 	if s.complete || s.err != nil || n > maxBytes-s.end-2*line {
 		return nil, false
 	}
@@ -267,6 +271,10 @@ func (s *shared) finish() error {
 		return s.err
 	}
 	s.complete = true
+	if s.own != nil {
+		s.own.complete()
+		return nil
+	}
 	if s.file == nil {
 		if s.end != len(s.mem) {
 			s.err = ErrMismatch
@@ -300,6 +308,10 @@ func (s *shared) seal() error {
 }
 
 func (s *shared) close() {
+	if s.own != nil {
+		s.own.free()
+		s.own, s.mem = nil, nil
+	}
 	s.complete = true
 	s.huge.end()
 	s.unlock()

@@ -21,7 +21,13 @@ func Huge(int) int64 { return 0 }
 
 func advise([]byte) {}
 
-type shared struct{ mem []byte }
+// Private returns nil.
+func Private() *Store { return nil }
+
+type shared struct {
+	mem []byte
+	own *struct{}
+}
 
 func (*shared) next(int, uint64) ([]byte, bool) { return nil, false }
 func (*shared) finish() error                   { return nil }

@@ -60,6 +60,9 @@ func (s *Store) Complete() error {
 	return s.finish()
 }
 
+// Shared reports whether other processes may read what s makes.
+func (s *Store) Shared() bool { return s != nil && s.own == nil }
+
 // Holds reports whether b lies in memory that goes with Close.
 func (s *Store) Holds(b []byte) bool {
 	if s == nil || len(s.mem) == 0 || len(b) == 0 {

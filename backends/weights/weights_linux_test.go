@@ -348,3 +348,31 @@ func FuzzSealed(f *testing.F) {
 		_ = s.Complete()
 	})
 }
+
+func TestPrivateMemory(t *testing.T) {
+	s := Private()
+	if s == nil {
+		t.Fatal("Private = nil")
+	}
+	var all [][]byte
+	for i, n := range []int{minShared, 3*hugePage + 5, minShared + 1, hugePage} {
+		b := s.Make("kind", nil, n, func(dst []byte) { dst[0], dst[len(dst)-1] = byte(i), byte(i) })
+		if len(b) != n || uintptr(unsafe.Pointer(&b[0]))%line != 0 {
+			t.Errorf("Make = %d bytes at %p, want %d from a cache line on", len(b), b, n)
+		}
+		all = append(all, b)
+	}
+	if err := s.Complete(); err != nil || s.Shared() {
+		t.Errorf("Complete = %v, shared %v", err, s.Shared())
+	}
+	for i, b := range all {
+		if b[0] != byte(i) || b[len(b)-1] != byte(i) {
+			t.Errorf("constant %d has changed", i)
+		}
+	}
+	if after := s.Make("kind", nil, maxBytes/1024, func([]byte) {}); len(after) != maxBytes/1024 {
+		t.Errorf("Make of more than is left = %d bytes", len(after))
+	}
+	s.Close()
+	s.Close()
+}
