@@ -104,12 +104,13 @@ func buildDynamicQuantizeMatMul(n *node) (kernel, error) {
 type qgemm struct {
 	byteMatMul
 	transA, transB bool
+	relu           bool
 	alpha          float32
 	out            backends.Datatype
 }
 
 func buildQGemm(n *node) (kernel, error) {
-	q := qgemm{transA: n.int("transA", 0) != 0, transB: n.int("transB", 0) != 0, alpha: n.float("alpha", 1), out: n.output(0)}
+	q := qgemm{transA: n.int("transA", 0) != 0, transB: n.int("transB", 0) != 0, alpha: n.float("alpha", 1), relu: endsInRelu(n), out: n.output(0)}
 	q.byteMatMul = byteMatMul{a: 0, b: 3, zeroA: 2, zeroB: 5}
 	for _, i := range []int{q.a, q.b} {
 		if !isByte(n.input(i)) {
@@ -190,6 +191,7 @@ func (q qgemm) kernel(r *run, in, out []*tensor) error {
 	if err != nil {
 		return err
 	}
+	rounding.Relu = q.relu
 	g.Bytes(r.engine.pool, out[0].raw, n, rounding)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -117,12 +118,22 @@ func fuseQuantizedOperator(r *rewriting, n *onnx.Node) bool {
 	if !ok || !y.bytes() || op == nil || op.Domain != "" || !r.private(n.Inputs[0]) {
 		return false
 	}
+	if relu := made(op.Outputs[0], "Relu"); relu != nil {
+		product := made(relu.Inputs[0], "Conv", "MatMul", "Gemm")
+		if product == nil || !r.private(relu.Inputs[0]) {
+			return false
+		}
+		attrs := attrsOf(product)
+		attrs[fusedActivation] = kernels.Activation{Function: kernels.Relu}
+		with := *product
+		with.Attrs, op = attrs, &with
+	}
 	switch op.Op {
 	case "Conv":
 		return r.quantizeConv(n, op, y)
 	case "MatMul":
 		a, b, ok := r.factors(op)
-		return ok && retype(n, "", "QLinearMatMul", nil, a.value, a.scale, r.zeroPoint(a), b.value, b.scale, r.zeroPoint(b), y.scale, r.zeroPoint(y))
+		return ok && retype(n, "", "QLinearMatMul", attrsOf(op), a.value, a.scale, r.zeroPoint(a), b.value, b.scale, r.zeroPoint(b), y.scale, r.zeroPoint(y))
 	case "Gemm":
 		return r.quantizeGemm(n, op, &y)
 	case "Add", "Mul":

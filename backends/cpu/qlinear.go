@@ -58,7 +58,7 @@ func buildQLinearMatMul(n *node) (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := n.output(0)
+	d, relu := n.output(0), endsInRelu(n)
 	return func(r *run, in, out []*tensor) error {
 		s, err := p.sizes(in)
 		if err != nil {
@@ -72,6 +72,7 @@ func buildQLinearMatMul(n *node) (kernel, error) {
 		if err != nil {
 			return err
 		}
+		rounding.Relu = relu
 		if err := r.makeTensor(out[0], d, s.out); err != nil {
 			return err
 		}
@@ -83,10 +84,16 @@ func buildQLinearMatMul(n *node) (kernel, error) {
 			}
 			eachRow(g, func(i int, row kernels.ByteGemm) {
 				rounding, _ := roundingOf(rows[i%len(rows)], cols, in[6], in[7], d)
+				rounding.Relu = relu
 				row.Bytes(r.engine.pool, c[i*s.n:], s.n, rounding)
 			})
 		})
 	}, nil
+}
+
+// endsInRelu says that a Relu comes before the rounding: no other activation is fused there.
+func endsInRelu(n *node) bool {
+	return attribute(n, fusedActivation, kernels.Activation{}).Function == kernels.Relu
 }
 
 // eachRow calls f for the product of each row.
@@ -111,7 +118,7 @@ func buildQLinearConv(n *node) (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := n.output(0)
+	d, relu := n.output(0), endsInRelu(n)
 	return func(r *run, in, out []*tensor) error {
 		c, shape, err := p.prepare(r, in)
 		if err != nil {
@@ -125,6 +132,7 @@ func buildQLinearConv(n *node) (kernel, error) {
 		if err != nil {
 			return err
 		}
+		rounding.Relu = relu
 		if c.Bias, err = sumsBias(optional(in, 8), shape[1]); err != nil {
 			return err
 		}

@@ -94,6 +94,13 @@ func TestQuantizedFusions(t *testing.T) {
 		{"convolution with bias, to INT8", 0.25, func(s *sketch, x *onnx.Value) *onnx.Value {
 			return s.dequantize(s.quantize(conv(s, x, true), backends.Int8, 0.25, 3), 3, 0.25)
 		}, map[string]int{"QuantizeLinear": 1, "QLinearConv": 1, "DequantizeLinear": 1}},
+		{"convolution with bias and relu", 0.25, func(s *sketch, x *onnx.Value) *onnx.Value {
+			return s.dequantize(s.quantize(s.node("Relu", nil, conv(s, x, true)), backends.Int8, 0.25, 3), 3, 0.25)
+		}, map[string]int{"QuantizeLinear": 1, "QLinearConv": 1, "DequantizeLinear": 1}},
+		{"product with relu", 0.5, func(s *sketch, x *onnx.Value) *onnx.Value {
+			y := s.node("Relu", nil, s.node("MatMul", nil, s.between(x), matrix(s, backends.Int8, 0, 0.1, 0.2, 0.3, 0.4)))
+			return s.dequantize(s.quantize(y, backends.Uint8, 0.5, 128), 128, 0.5)
+		}, map[string]int{"QuantizeLinear": 1, "QLinearMatMul": 1, "DequantizeLinear": 1}},
 		{"matrix of the run and a constant one", 0.5, func(s *sketch, x *onnx.Value) *onnx.Value {
 			y := s.node("MatMul", nil, s.between(x), matrix(s, backends.Int8, 0, 0.1, 0.2, 0.3, 0.4))
 			return s.dequantize(s.quantize(y, backends.Uint8, 0.5, 128), 128, 0.5)

@@ -22,6 +22,7 @@ type Rounding struct {
 	Scale  []float32 // one, or one per column of a product or filter of a convolution
 	Zero   int32
 	Signed bool
+	Relu   bool // what is below zero becomes Zero
 }
 
 // bounds returns the smallest and the largest byte.

@@ -66,6 +66,9 @@ func (b ByteType) Dequantize(dst []float32, src []byte, scale float32) {
 func (r Rounding) round(dst []byte, sums []int32, scales []float32) {
 	t := ByteType{Signed: r.Signed, Zero: r.Zero}
 	low, high := t.bounds()
+	if r.Relu {
+		low = 0
+	}
 	eachSixteen(len(sums), func(from, to int) {
 		factors := scales
 		if len(scales) > 1 {

@@ -172,10 +172,16 @@ func TestByteGemmRoundsAndScales(t *testing.T) {
 	eachByteLevel(t, func(t *testing.T) {
 		pool := newTestPool(t, 2)
 		product := ByteGemm{M: m, A: g.a, B: PackBytes(g.b, k, n, false)}
-		for _, r := range []Rounding{{scales, 3, true}, {scales[:1], 130, false}, {scales, 0, false}, {scales[:1], -128, true}} {
+		for _, r := range []Rounding{
+			{Scale: scales, Zero: 3, Signed: true}, {Scale: scales[:1], Zero: 130}, {Scale: scales}, {Scale: scales[:1], Zero: -128, Signed: true},
+			{Scale: scales, Zero: 3, Signed: true, Relu: true}, {Scale: scales[:1], Zero: 130, Relu: true},
+		} {
 			c := s.bytes(m * n)
 			product.Bytes(pool, c, n, r)
 			low, high := r.bounds()
+			if r.Relu {
+				low = r.Zero
+			}
 			for i, sum := range sums {
 				want := math.RoundToEven(float64(float32(sum)*r.Scale[min(i%n, len(r.Scale)-1)])) + float64(r.Zero)
 				want = max(float64(low), min(float64(high), want))
@@ -330,7 +336,7 @@ func TestByteConvRoundsAndScales(t *testing.T) {
 			y := s.copyOf(residual)
 			conv.Floats(newTestPool(t, 2), y, Scaling{[]float32{0.5, 0.25}, scales, Epilogue{RowBias: rowBias, Residual: y, Activation: Activation{Function: Relu}}})
 			rounded := s.bytes(len(sums))
-			conv.Bytes(newTestPool(t, 2), rounded, Rounding{scales, 9, true})
+			conv.Bytes(newTestPool(t, 2), rounded, Rounding{Scale: scales, Zero: 9, Signed: true})
 			for i, sum := range sums {
 				f := i / area % c.Filters
 				product := float32(sum) * ([]float32{0.5, 0.25}[i/area/c.Filters] * scales[f])
