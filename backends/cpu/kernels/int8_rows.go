@@ -26,15 +26,21 @@ func (b ByteType) bounds() (low, high float32) {
 // quantize is Quantize or, with the inverse of a scale, a multiplication instead of a division.
 func (b ByteType) quantize(dst []byte, src []float32, scale float32, inverse bool) {
 	low, high := b.bounds()
-	eachSixteen(len(src), func(from, to int) {
-		quantizeLevel(dst[from:to], src[from:to], b.Zero, [3]float32{scale, low, high}, inverse)
-	}, func(i int) {
-		v := src[i] / scale
-		if inverse {
-			v = src[i] * scale
+	if !inSixteens(len(src)) {
+		for i, v := range src {
+			if inverse {
+				v *= scale
+			} else {
+				v /= scale
+			}
+			dst[i] = roundToByte(v, low, high, b.Zero)
 		}
-		dst[i] = roundToByte(v, low, high, b.Zero)
-	})
+		return
+	}
+	for lo, hi := 0, 0; hi < len(src); {
+		lo, hi = sixteens(hi, len(src))
+		quantizeLevel(dst[lo:hi], src[lo:hi], b.Zero, [3]float32{scale, low, high}, inverse)
+	}
 }
 
 // roundToByte rounds v to even within bounds and adds the zero point. A NaN becomes the lower bound.
@@ -55,11 +61,16 @@ func (b ByteType) Dequantize(dst []float32, src []byte, scale float32) {
 	}
 	source := Bytes{Signed: b.Signed}
 	flip, zero := source.flip(false), source.moved(b.Zero, false)
-	eachSixteen(len(src), func(from, to int) {
-		dequantizeLevel(dst[from:to], src[from:to], flip, zero, scale)
-	}, func(i int) {
-		dst[i] = float32(int32(src[i]^flip)-zero) * scale
-	})
+	if !inSixteens(len(src)) {
+		for i, v := range src {
+			dst[i] = float32(int32(v^flip)-zero) * scale
+		}
+		return
+	}
+	for lo, hi := 0, 0; hi < len(src); {
+		lo, hi = sixteens(hi, len(src))
+		dequantizeLevel(dst[lo:hi], src[lo:hi], flip, zero, scale)
+	}
 }
 
 // round sets dst to the sums as bytes. The scales are one for all or one for each.
@@ -69,15 +80,20 @@ func (r Rounding) round(dst []byte, sums []int32, scales []float32) {
 	if r.Relu {
 		low = 0
 	}
-	eachSixteen(len(sums), func(from, to int) {
+	if !inSixteens(len(sums)) {
+		for i, v := range sums {
+			dst[i] = roundToByte(float32(v)*scales[min(i, len(scales)-1)], low, high, r.Zero)
+		}
+		return
+	}
+	for lo, hi := 0, 0; hi < len(sums); {
+		lo, hi = sixteens(hi, len(sums))
 		factors := scales
 		if len(scales) > 1 {
-			factors = scales[from:to]
+			factors = scales[lo:hi]
 		}
-		requantizeLevel(dst[from:to], sums[from:to], factors, r.Zero, [2]float32{low, high})
-	}, func(i int) {
-		dst[i] = roundToByte(float32(sums[i])*scales[min(i, len(scales)-1)], low, high, r.Zero)
-	})
+		requantizeLevel(dst[lo:hi], sums[lo:hi], factors, r.Zero, [2]float32{low, high})
+	}
 }
 
 // scaleSums sets dst to sums*(scale*cols) + bias; cols and bias are one for all or one for each.
@@ -120,21 +136,15 @@ func sumSigned(row []byte, flip byte) int32 {
 	return int32(total)
 }
 
-// eachSixteen calls groups for whole groups of 16 of n values, as many at a time as assembly may
-// take; for the rest, the last 16 once more, or one for each where there are fewer in all or no
-// assembly.
-func eachSixteen(n int, groups func(from, to int), one func(i int)) {
-	if n < panelWidth || CurrentLevel() == Portable {
-		for i := range n {
-			one(i)
-		}
-		return
-	}
+// inSixteens says that there is assembly for n values: they are done 16 at a time, and where some
+// are left the last 16 of all once more.
+func inSixteens(n int) bool { return n >= panelWidth && CurrentLevel() > Portable }
+
+// sixteens returns the part of n values that comes after those done, as many as assembly may take.
+func sixteens(done, n int) (lo, hi int) {
 	whole := n / panelWidth * panelWidth
-	for from := 0; from < whole; from += chunk {
-		groups(from, min(from+chunk, whole))
+	if done >= whole {
+		return n - panelWidth, n
 	}
-	if whole < n {
-		groups(n-panelWidth, n)
-	}
+	return done, min(done+chunk, whole)
 }
