@@ -19,7 +19,7 @@ func buildConv(n *node) (kernel, error) {
 		return nil, err
 	}
 	if len(c.shape) > 4 {
-		return c.lattice, nil
+		return buildDeepConv(n, c)
 	}
 	c.precision = n.engine.precision.ofWeights()
 	w := n.take(1)
