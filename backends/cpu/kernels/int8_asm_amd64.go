@@ -39,6 +39,11 @@ func dequantizeAVX2(dst *float32, src *byte, n int, flip int, zero int, scale fl
 //go:noescape
 func correctAVX2(x *int32, cols *int32, n int, term int, factor int)
 
+// wholeSumsAVX2 sets x[i], which is a whole number of float32, to that of int32, plus a bias.
+//
+//go:noescape
+func wholeSumsAVX2(x *int32, n int, bias int)
+
 // scaleSumsAVX2 sets dst[i] = src[i]*(scale*cols[i]) + bias[i]; each step is how many bytes 16 values take, 0 where they repeat.
 //
 //go:noescape
@@ -68,6 +73,11 @@ func dequantizeAVX512(dst *float32, src *byte, n int, flip int, zero int, scale 
 //
 //go:noescape
 func correctAVX512(x *int32, cols *int32, n int, term int, factor int)
+
+// wholeSumsAVX512 sets x[i], which is a whole number of float32, to that of int32, plus a bias.
+//
+//go:noescape
+func wholeSumsAVX512(x *int32, n int, bias int)
 
 // scaleSumsAVX512 sets dst[i] = src[i]*(scale*cols[i]) + bias[i]; each step is how many bytes 16 values take, 0 where they repeat.
 //

@@ -310,8 +310,8 @@ func (c ByteConv) takeSums(filter int, plane []float32, store sums32) {
 		bias = c.Bias[filter]
 	}
 	sums := intsOf(plane)
-	for i, v := range plane {
-		sums[i] = int32(v) + bias
+	for i := wholeSumsLevel(sums, bias); i < len(plane); i++ {
+		sums[i] = int32(plane[i]) + bias
 	}
 	store(filter, 0, sums)
 }

@@ -101,6 +101,24 @@ func scaleSumsLevel(dst []float32, sums []int32, scale float32, cols, bias []flo
 	}
 }
 
+// wholeSumsLevel makes integers of the first sums, which are float32, and returns of how many.
+func wholeSumsLevel(sums []int32, bias int32) int {
+	level := CurrentLevel()
+	if level == Portable {
+		return 0
+	}
+	whole := len(sums) / panelWidth * panelWidth
+	for from := 0; from < whole; from += chunk {
+		x, n := unsafe.SliceData(sums[from:]), min(chunk, whole-from)
+		if level >= AVX512 {
+			wholeSumsAVX512(x, n, int(bias))
+		} else {
+			wholeSumsAVX2(x, n, int(bias))
+		}
+	}
+	return whole
+}
+
 // repeat returns 16 times the only value of x, or x, and how many bytes further the next 16 are.
 func repeat(x []float32, room *[panelWidth]float32) ([]float32, int) {
 	if len(x) != 1 {

@@ -14,6 +14,7 @@ func byteKernels(f *file) {
 		v.quantize("quantizeBy", "is quantize with the inverse of the scale.", "VMULPS")
 		v.dequantize()
 		v.correct()
+		v.wholeSums()
 		v.scaleSums()
 		v.requantize()
 	}
@@ -212,6 +213,20 @@ func (v vector) correct() {
 		v.op("VPADDD", at(4*offset, "DI"), v.r(0), v.r(0))
 		v.op("VMOVUPS", v.r(0), at(4*offset, "DI"))
 	}, map[string]any{"DI": 64, "SI": 64})
+	v.ret()
+}
+
+// wholeSums makes integers of sums that were added as float32.
+func (v vector) wholeSums() {
+	v.function("wholeSums"+v.isa.name, "sets x[i], which is a whole number of float32, to that of int32, plus a bias.", "x *int32", "n int", "bias int")
+	v.op("MOVQ", "x+0(FP)", "DI")
+	v.op("MOVQ", "n+8(FP)", "CX")
+	v.spreadInt("bias+16(FP)", v.r(8))
+	v.sixteens(func(offset int) {
+		v.op("VCVTTPS2DQ", at(4*offset, "DI"), v.r(0))
+		v.op("VPADDD", v.r(8), v.r(0), v.r(0))
+		v.op("VMOVUPS", v.r(0), at(4*offset, "DI"))
+	}, map[string]any{"DI": 64})
 	v.ret()
 }
 
