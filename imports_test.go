@@ -23,10 +23,14 @@ var allowed = map[string][]string{
 	"backends/onnx":        {"backends"},
 	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/weights"},
 	"backends/cpu/ml":      {"backends", "backends/cpu/kernels"},
+	"backends/cuda":        {"backends", "backends/cuda/driver", "backends/onnx"},
+	"backends/cuda/driver": {"backends"},
+	"backends/cuda/gpu":    {"backends/cuda", "backends/cuda/driver"},
 	"backends/null":        {"backends"},
 
 	"plugins":          {"backends", "plugins/proto", "plugins/shm"},
 	"plugins/cpu":      {"backends/cpu", "plugins"},
+	"plugins/cuda":     {"backends/cuda", "backends/cuda/gpu", "plugins"},
 	"plugins/null":     {"backends/null", "plugins"},
 	"plugins/host":     {"backends", "backends/weights", "plugins"},
 	"plugins/discover": {"backends", "plugins"},
@@ -84,7 +88,7 @@ var reasons = []struct{ from, to, why string }{
 }
 
 func TestWhoKnowsWhom(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	out, err := exec.Command("go", "list", "-tags=cuda", "-json=ImportPath,Imports", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +123,8 @@ var owners = map[string][]string{
 	"github.com/klauspost/cpuid/v2":           {"backends/cpu", "backends/cpu/kernels"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"loadtest/result"},
 	"github.com/spf13/cobra":                  {""},
+	"gorgonia.org/cu":                         {"backends/cuda/gpu"},
+	"github.com/ebitengine/purego":            {"backends/cuda/driver"},
 }
 
 func checkOwner(t *testing.T, from string, imports []string) {

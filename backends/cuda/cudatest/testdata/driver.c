@@ -1,0 +1,309 @@
+// A CUDA driver without a device, for tests: libcuda.so.1 with the functions that are called.
+//
+// Memory of a device is memory of the process, counted against a bound. What is put on a stream
+// waits until somebody waits for it, so that a test sees whether anybody does. FAKE_CUDA in the
+// environment, or fake_configure, holds settings such as "devices=2 memory=1048576 version=12040".
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int result;
+typedef uint64_t address;
+
+enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
+enum { DEVICES = 8, BLOCKS = 4096, CELLS = 16 };
+
+static struct { long devices, memory, version, init, pin, meminfo, launch; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static int started, sticky;
+static long used[DEVICES];
+static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
+static int contexts[DEVICES];
+static __thread int *current;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+typedef struct event { int done; } event;
+typedef struct function { int cells; int fills; } function;
+typedef struct op {
+  enum { COPY, RECORD, WAIT, LAUNCH, FREE } kind;
+  char *to, *from;
+  size_t n;
+  event *event;
+  struct stream *of;
+  function *function;
+  uint64_t cells[CELLS];
+  struct op *next;
+} op;
+typedef struct graph { op *first; } graph;
+typedef struct stream { op *first; graph *capture; struct stream *next; } stream;
+static stream *streams, null_stream;
+static long launches;
+static uint64_t last_cells[CELLS];
+
+void fake_configure(const char *text) {
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}};
+  for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
+    const char *at = strstr(text, keys[i].name);
+    if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
+  }
+}
+
+__attribute__((constructor)) static void from_environment(void) { fake_configure(getenv("FAKE_CUDA")); }
+
+long fake_launches(void) { return launches; }
+uint64_t fake_cell(int i) { return last_cells[i]; }
+int fake_pinned(char *at, size_t n) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].pinned && (address)at >= blocks[i].at && (address)at + n <= blocks[i].at + blocks[i].size) return 1;
+  return 0;
+}
+
+static result fails(long r) {
+  if (r >= 700 && r < 800) sticky = r;
+  return r;
+}
+
+#define ENTER if (sticky) return sticky; if (!started) return NOT_INITIALIZED
+#define IN_CONTEXT ENTER; if (!current) return NO_CONTEXT
+
+result cuDriverGetVersion(int *v) { *v = set.version; return 0; }
+result cuInit(unsigned flags) {
+  if (set.init) return set.init;
+  if (set.devices == 0) return NO_DEVICE;
+  started = 1;
+  return flags ? INVALID : 0;
+}
+static const struct { int code; const char *name, *text; } errors[] = {
+    {1, "CUDA_ERROR_INVALID_VALUE", "invalid argument"}, {2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"}, {100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"}, {201, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"}, {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"}, {801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"}, {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver combination"}};
+static result text(int code, const char **out, int name) {
+  for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
+    if (errors[i].code == code) { *out = name ? errors[i].name : errors[i].text; return 0; }
+  return INVALID;
+}
+result cuGetErrorName(int code, const char **out) { return text(code, out, 1); }
+result cuGetErrorString(int code, const char **out) { return text(code, out, 0); }
+
+// ---- devices and contexts ----
+
+result cuDeviceGetCount(int *n) { ENTER; *n = set.devices; return 0; }
+result cuDeviceGet(int *dev, int i) { ENTER; *dev = i; return i < 0 || i >= set.devices ? BAD_DEVICE : 0; }
+result cuDeviceGetName(char *name, int len, int dev) { ENTER; snprintf(name, len, "Fake GPU %d", dev); return 0; }
+result cuDeviceTotalMem_v2(size_t *n, int dev) { ENTER; *n = set.memory; return dev >= set.devices; }
+result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : 0; return dev >= set.devices; }
+result cuDevicePrimaryCtxRetain(int **ctx, int dev) { ENTER; contexts[dev] = dev; *ctx = &contexts[dev]; return 0; }
+result cuDevicePrimaryCtxRelease_v2(int dev) { ENTER; return dev >= set.devices; }
+result cuCtxSetCurrent(int *ctx) { ENTER; current = ctx; return 0; }
+result cuCtxGetCurrent(int **ctx) { ENTER; *ctx = current; return 0; }
+
+// ---- memory ----
+
+static result keep(address at, size_t n, char pinned) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (!blocks[i].at) {
+      blocks[i].at = at, blocks[i].size = n, blocks[i].pinned = pinned, blocks[i].device = current ? *current : 0;
+      return 0;
+    }
+  return NO_MEMORY;
+}
+static long drop(address at, char pinned) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (at && blocks[i].at == at && blocks[i].pinned == pinned) {
+      if (!pinned) used[blocks[i].device] -= blocks[i].size;
+      blocks[i].at = 0, blocks[i].pinned = 0;
+      return blocks[i].size;
+    }
+  return -1;
+}
+static int inside(address at, size_t n) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].at && !blocks[i].pinned && at >= blocks[i].at && at + n <= blocks[i].at + blocks[i].size) return 1;
+  return 0;
+}
+result cuMemGetInfo_v2(size_t *free, size_t *total) {
+  IN_CONTEXT;
+  *total = set.memory, *free = set.memory - used[*current];
+  return fails(set.meminfo);
+}
+result cuMemAlloc_v2(address *at, size_t n) {
+  IN_CONTEXT;
+  if (n == 0) return INVALID;
+  if (used[*current] + (long)n > set.memory) return NO_MEMORY;
+  used[*current] += n;
+  return keep(*at = (address)malloc(n), n, 0);
+}
+result cuMemFree_v2(address at) {
+  IN_CONTEXT;
+  if (drop(at, 0) < 0) return INVALID;
+  free((void *)at);
+  return 0;
+}
+result cuMemHostAlloc(void **p, size_t n, unsigned flags) {
+  IN_CONTEXT;
+  (void)flags;
+  return keep((address)(*p = malloc(n)), n, 2);
+}
+result cuMemFreeHost(void *p) {
+  IN_CONTEXT;
+  if (drop((address)p, 2) < 0) return INVALID;
+  free(p);
+  return 0;
+}
+result cuMemHostRegister_v2(void *p, size_t n, unsigned flags) {
+  IN_CONTEXT;
+  if (set.pin) return fails(set.pin);
+  return flags == 1 && n ? keep((address)p, n, 1) : INVALID;
+}
+result cuMemHostUnregister(void *p) { IN_CONTEXT; return drop((address)p, 1) < 0 ? NOT_REGISTERED : 0; }
+
+// ---- streams ----
+
+static stream *at(stream *s) { return s ? s : &null_stream; }
+static void run(stream *s, event *until);
+static void perform(op *o) {
+  switch (o->kind) {
+  case COPY: memcpy(o->to, o->from, o->n); break;
+  case RECORD: o->event->done = 1; break;
+  case WAIT: if (!o->event->done) for (stream *s = streams; s && !o->event->done; s = s->next) run(s, o->event); break;
+  case FREE: if (drop((address)o->to, 0) >= 0) free(o->to); break;
+  case LAUNCH:
+    launches++;
+    memcpy(last_cells, o->cells, sizeof last_cells);
+    if (o->function->fills) memset((void *)o->cells[0], (int)o->cells[1], o->cells[2]);
+  }
+}
+static int awaits(stream *s, event *e) {
+  for (op *o = s->first; o; o = o->next)
+    if (o->kind == RECORD && o->event == e) return 1;
+  return 0;
+}
+static void run(stream *s, event *until) {
+  if (until && !awaits(s, until)) return;
+  while (s->first && !(until && until->done)) {
+    op *o = s->first;
+    s->first = o->next;
+    perform(o);
+    free(o);
+  }
+}
+static void append(op **list, const op *o) {
+  while (*list) list = &(*list)->next;
+  *list = malloc(sizeof **list);
+  **list = *o;
+  (*list)->next = NULL;
+}
+static result put(stream *s, op o) {
+  if (set.launch && o.kind == LAUNCH) return fails(set.launch);
+  pthread_mutex_lock(&lock);
+  append(at(s)->capture ? &at(s)->capture->first : &at(s)->first, &o);
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+result cuStreamCreate(stream **s, unsigned flags) {
+  IN_CONTEXT;
+  (void)flags;
+  *s = calloc(1, sizeof **s);
+  (*s)->next = streams;
+  streams = *s;
+  return 0;
+}
+result cuStreamDestroy_v2(stream *s) {
+  IN_CONTEXT;
+  for (stream **p = &streams; *p; p = &(*p)->next)
+    if (*p == s) { *p = s->next; run(s, NULL); free(s); return 0; }
+  return INVALID;
+}
+result cuStreamSynchronize(stream *s) { IN_CONTEXT; run(at(s), NULL); return sticky; }
+result cuStreamQuery(stream *s) {
+  IN_CONTEXT;
+  if (!at(s)->first) return 0;
+  op *o = s->first;
+  s->first = o->next;
+  perform(o);
+  free(o);
+  return NOT_READY;
+}
+result cuStreamWaitEvent(stream *s, event *e, unsigned flags) { IN_CONTEXT; (void)flags; return put(s, (op){.kind = WAIT, .event = e}); }
+result cuCtxSynchronize(void) { IN_CONTEXT; for (stream *s = streams; s; s = s->next) run(s, NULL); return sticky; }
+result cuEventCreate(event **e, unsigned flags) { IN_CONTEXT; (void)flags; *e = calloc(1, sizeof **e); (*e)->done = 1; return 0; }
+result cuEventDestroy_v2(event *e) { IN_CONTEXT; free(e); return 0; }
+result cuEventRecord(event *e, stream *s) { IN_CONTEXT; e->done = 0; return put(s, (op){.kind = RECORD, .event = e}); }
+result cuEventQuery(event *e) { IN_CONTEXT; return e->done ? 0 : NOT_READY; }
+result cuEventSynchronize(event *e) { IN_CONTEXT; perform(&(op){.kind = WAIT, .event = e}); return sticky; }
+
+static result copy(void *to, const void *from, size_t n, address device, stream *s) {
+  if (!inside(device, n)) return fails(ILLEGAL_ADDRESS);
+  return put(s, (op){.kind = COPY, .to = to, .from = (void *)from, .n = n});
+}
+result cuMemcpyHtoDAsync_v2(address to, const void *from, size_t n, stream *s) { IN_CONTEXT; return copy((void *)to, from, n, to, s); }
+result cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, stream *s) { IN_CONTEXT; return copy(to, (void *)from, n, from, s); }
+result cuMemcpyHtoD_v2(address to, const void *from, size_t n) { result r = cuMemcpyHtoDAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
+result cuMemcpyDtoH_v2(void *to, address from, size_t n) { result r = cuMemcpyDtoHAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
+
+// ---- pools ----
+
+static long kept[DEVICES];
+result cuDeviceGetDefaultMemPool(long **pool, int dev) { ENTER; *pool = &kept[dev]; return dev >= set.devices ? BAD_DEVICE : 0; }
+result cuMemPoolSetAttribute(long *pool, int attribute, uint64_t *value) { ENTER; *pool = *value; return attribute == 4 ? 0 : INVALID; }
+result cuMemPoolTrimTo(long *pool, size_t n) { ENTER; if (*pool > (long)n) *pool = n; return 0; }
+long fake_kept(int dev) { return kept[dev]; }
+result cuMemAllocAsync(address *at, size_t n, stream *s) { (void)s; return cuMemAlloc_v2(at, n); }
+result cuMemFreeAsync(address at, stream *s) { IN_CONTEXT; return put(s, (op){.kind = FREE, .to = (char *)at}); }
+
+// ---- launches and graphs ----
+
+result cuModuleLoadData(char **module, const void *image) { IN_CONTEXT; *module = strdup(image); return 0; }
+result cuModuleUnload(char *module) { IN_CONTEXT; free(module); return 0; }
+// Functions are "fill", of an address, a byte and a length, and "args<n>", which do nothing.
+result cuModuleGetFunction(function **f, char *module, const char *name) {
+  IN_CONTEXT;
+  (void)module;
+  int cells = strcmp(name, "fill") == 0 ? 3 : strncmp(name, "args", 4) == 0 ? atoi(name + 4) : -1;
+  if (cells < 0 || cells > CELLS) return NOT_FOUND;
+  *f = calloc(1, sizeof **f);
+  (*f)->cells = cells, (*f)->fills = name[0] == 'f';
+  return 0;
+}
+static int shared_limit = 48 << 10;
+result cuFuncSetAttribute(function *f, int attribute, int value) {
+  IN_CONTEXT;
+  (void)f;
+  if (attribute != 8 || value > 227 << 10) return INVALID;
+  shared_limit = value;
+  return 0;
+}
+result cuLaunchKernel(function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, stream *s, void **params, void **extra) {
+  IN_CONTEXT;
+  if (!gx || !gy || !gz || !bx || bx * by * bz > 1024 || (int)shared > shared_limit || extra) return INVALID;
+  op o = {.kind = LAUNCH, .function = f};
+  for (int i = 0; i < f->cells; i++) memcpy(&o.cells[i], params[i], 8);
+  return put(s, o);
+}
+result cuStreamBeginCapture_v2(stream *s, int mode) { IN_CONTEXT; (void)mode; if (!s || s->capture) return INVALID; s->capture = calloc(1, sizeof(graph)); return 0; }
+result cuStreamEndCapture(stream *s, graph **g) { IN_CONTEXT; if (!s || !s->capture) return UNMATCHED; *g = s->capture; s->capture = NULL; return 0; }
+static graph *duplicate(const graph *g) {
+  graph *d = calloc(1, sizeof *d);
+  for (op *o = g->first; o; o = o->next) append(&d->first, o);
+  return d;
+}
+static void clear(graph *g) { while (g->first) { op *o = g->first; g->first = o->next; free(o); } }
+result cuGraphInstantiateWithFlags(graph **exec, graph *g, uint64_t flags) { IN_CONTEXT; *exec = duplicate(g); return flags ? INVALID : 0; }
+result cuGraphExecUpdate_v2(graph *exec, graph *g, int *info) {
+  IN_CONTEXT;
+  op *a = exec->first, *b = g->first;
+  for (; a && b && a->kind == b->kind; a = a->next) b = b->next;
+  if (a || b) { *info = 3; return UPDATE_FAILED; }
+  graph *d = duplicate(g);
+  clear(exec);
+  exec->first = d->first;
+  free(d);
+  return 0;
+}
+result cuGraphLaunch(graph *exec, stream *s) {
+  IN_CONTEXT;
+  result r = 0;
+  for (op *o = exec->first; o && !r; o = o->next) r = put(s, *o);
+  return r;
+}
+result cuGraphExecDestroy(graph *g) { IN_CONTEXT; clear(g); free(g); return 0; }
+result cuGraphDestroy(graph *g) { IN_CONTEXT; clear(g); free(g); return 0; }

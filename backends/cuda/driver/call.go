@@ -1,0 +1,56 @@
+package driver
+
+// call is a function of the driver's library.
+type call int
+
+const (
+	callInit call = iota
+	callDriverGetVersion
+	callGetErrorName
+	callGetErrorString
+	callMemHostAlloc
+	callMemFreeHost
+	callMemHostRegister
+	callMemHostUnregister
+	callStreamBeginCapture
+	callStreamEndCapture
+	callGraphInstantiate
+	callGraphLaunch
+	callGraphExecUpdate
+	callGraphExecDestroy
+	callGraphDestroy
+	callFuncSetAttribute
+	callDeviceGetDefaultMemPool
+	callMemPoolSetAttribute
+	callMemPoolTrimTo
+	callMemAllocAsync
+	callMemFreeAsync
+
+	calls
+)
+
+// names are the symbols: where the library has several forms of a function, the one that CUDA 12
+// describes.
+var names = [calls]string{
+	callInit:                    "cuInit",
+	callDriverGetVersion:        "cuDriverGetVersion",
+	callGetErrorName:            "cuGetErrorName",
+	callGetErrorString:          "cuGetErrorString",
+	callMemHostAlloc:            "cuMemHostAlloc",
+	callMemFreeHost:             "cuMemFreeHost",
+	callMemHostRegister:         "cuMemHostRegister_v2",
+	callMemHostUnregister:       "cuMemHostUnregister",
+	callStreamBeginCapture:      "cuStreamBeginCapture_v2",
+	callStreamEndCapture:        "cuStreamEndCapture",
+	callGraphInstantiate:        "cuGraphInstantiateWithFlags",
+	callGraphLaunch:             "cuGraphLaunch",
+	callGraphExecUpdate:         "cuGraphExecUpdate_v2",
+	callGraphExecDestroy:        "cuGraphExecDestroy",
+	callGraphDestroy:            "cuGraphDestroy",
+	callFuncSetAttribute:        "cuFuncSetAttribute",
+	callDeviceGetDefaultMemPool: "cuDeviceGetDefaultMemPool",
+	callMemPoolSetAttribute:     "cuMemPoolSetAttribute",
+	callMemPoolTrimTo:           "cuMemPoolTrimTo",
+	callMemAllocAsync:           "cuMemAllocAsync",
+	callMemFreeAsync:            "cuMemFreeAsync",
+}

@@ -1,0 +1,139 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"sync"
+
+	"gorgonia.org/cu"
+
+	"github.com/thrumserve/thrum/backends/cuda"
+	"github.com/thrumserve/thrum/backends/cuda/driver"
+)
+
+// Machine is the devices of this machine. It may be used by many goroutines.
+type Machine struct {
+	driver  *driver.Driver
+	devices []cuda.Device
+
+	mu       sync.Mutex
+	contexts map[int]cu.CUContext
+}
+
+// Open finds the devices. Its error says why there are none; see driver.Open.
+func Open() (cuda.Machine, error) {
+	d, err := driver.Open()
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{driver: d, contexts: map[int]cu.CUContext{}}
+	n, err := cu.NumDevices()
+	if err != nil {
+		return nil, m.failed("cuDeviceGetCount", err)
+	}
+	for i := range n {
+		device, err := m.describe(i)
+		if err != nil {
+			return nil, fmt.Errorf("device %d: %w", i, err)
+		}
+		m.devices = append(m.devices, device)
+	}
+	return m, nil
+}
+
+func (m *Machine) describe(i int) (cuda.Device, error) {
+	device, err := cu.GetDevice(i)
+	if err != nil {
+		return cuda.Device{}, m.failed("cuDeviceGet", err)
+	}
+	name, err := device.Name()
+	if err != nil {
+		return cuda.Device{}, m.failed("cuDeviceGetName", err)
+	}
+	memory, err := device.TotalMem()
+	if err != nil {
+		return cuda.Device{}, m.failed("cuDeviceTotalMem", err)
+	}
+	major, err := device.Attribute(cu.ComputeCapabilityMajor)
+	minor, second := device.Attribute(cu.ComputeCapabilityMinor)
+	return cuda.Device{Name: name, Major: major, Minor: minor, Memory: uint64(memory)},
+		m.failed("cuDeviceGetAttribute", errors.Join(err, second))
+}
+
+// Version returns the newest CUDA that the driver speaks.
+func (m *Machine) Version() driver.Version { return m.driver.Version() }
+
+// Devices describes the devices.
+func (m *Machine) Devices() []cuda.Device { return slices.Clone(m.devices) }
+
+// Memory returns how many bytes of a device are free.
+func (m *Machine) Memory(device int) (free uint64, err error) {
+	err = m.In(device, func() error {
+		n, _, err := cu.MemInfo()
+		free = uint64(n)
+		return m.failed("cuMemGetInfo", err)
+	})
+	return free, err
+}
+
+// In calls f in a thread in which a device's primary context is current.
+func (m *Machine) In(device int, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c, err := m.context(device)
+	if err != nil {
+		return err
+	}
+	if err := cu.SetCurrentContext(c); err != nil {
+		return m.failed("cuCtxSetCurrent", err)
+	}
+	return f()
+}
+
+func (m *Machine) context(device int) (cu.CUContext, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := m.contexts[device]; ok {
+		return c, nil
+	}
+	c, err := cu.Device(device).RetainPrimaryCtx()
+	if err != nil {
+		return cu.CUContext{}, m.failed("cuDevicePrimaryCtxRetain", err)
+	}
+	m.contexts[device] = c
+	return c, nil
+}
+
+// Close gives the contexts back.
+func (m *Machine) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []error
+	for device := range m.contexts {
+		all = append(all, m.failed("cuDevicePrimaryCtxRelease", cu.Device(device).ReleasePrimaryCtx()))
+		delete(m.contexts, device)
+	}
+	return errors.Join(all...)
+}
+
+// failed makes a *driver.Error of an error of package cu, whose type is hidden and whose value is
+// the driver's result.
+func (m *Machine) failed(call string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var all interface{ Unwrap() []error }
+	if errors.As(err, &all) {
+		err = all.Unwrap()[0]
+	}
+	v := reflect.ValueOf(err)
+	if v.Kind() != reflect.Int {
+		return fmt.Errorf("%s: %w", call, err)
+	}
+	return m.driver.Error(call, driver.Result(v.Int()))
+}
