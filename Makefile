@@ -14,6 +14,19 @@ help: ## print this list
 build: ## build the static binary ./thrum
 	$(BUILD) -o thrum .
 
+# Package gorgonia.org/cu finds its header and its library through these alone.
+CUDA := CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(CURDIR)/plugins/cuda/include" CGO_LDFLAGS="-L$(CURDIR)/bin/cuda"
+
+.PHONY: cuda
+cuda: ## build bin/thrum-backend-cuda, which needs gcc here and a driver only where it serves
+	plugins/cuda/shim.sh bin/cuda
+	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/thrum-backend-cuda ./plugins/cuda
+
+.PHONY: cuda-test
+cuda-test: cuda ## test bin/thrum-backend-cuda and what is under it with a driver that pretends
+	$(CUDA) $(GO) vet -tags cuda ./backends/cuda/... ./plugins/cuda
+	$(CUDA) $(GO) test -tags cuda ./backends/cuda/... ./plugins/cuda
+
 .PHONY: demo
 demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)
 	$(GO) run ./examples/demo -thrum ./thrum -models examples/models $(if $(ONCE),-once)
