@@ -38,7 +38,7 @@ func arg[T number](n *node) kernel {
 		better = func(a, b T) bool { return a < b }
 	}
 	return func(r *run, in, out []*tensor) error {
-		s, err := reductionOf(in[0].shape, []int{at}, keep)
+		s, err := r.reductionOf(in[0].shape, r.list(at), keep)
 		if err != nil {
 			return err
 		}

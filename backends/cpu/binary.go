@@ -21,9 +21,9 @@ func broadcasting[T, R element](d backends.Datatype, f loop2[T, R]) kernel {
 		switch n := len(p.dst); {
 		case n == 0:
 		case len(p.a) == n && len(p.b) == n:
-			split(r, n, elementGrain, p, func(p *pair[T, R], lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b[lo:hi]) })
+			split(r, n, elementGrain, evenPair[T, R]{p})
 		case len(p.a) == n && len(p.b) == 1:
-			split(r, n, elementGrain, p, func(p *pair[T, R], lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b) })
+			split(r, n, elementGrain, pairWithOne[T, R]{p})
 		default:
 			o := r.odometer(shape, r.strides(shape), r.stretched(a.shape, shape), r.stretched(b.shape, shape))
 			pairs(r, &o, p)
@@ -57,10 +57,22 @@ type pair[T, R element] struct {
 func pairs[T, R element](r *run, o *odometer, p pair[T, R]) {
 	p.n = o.run()
 	p.na, p.nb = 1+(p.n-1)*o.step(1), 1+(p.n-1)*o.step(2)
-	spread(r, o, p, func(p *pair[T, R], at []int) {
-		p.f(p.dst[at[0]:at[0]+p.n], p.a[at[1]:at[1]+p.na], p.b[at[2]:at[2]+p.nb])
-	})
+	spread(r, o, p)
 }
+
+func (p *pair[T, R]) visit(at []int) {
+	p.f(p.dst[at[0]:at[0]+p.n], p.a[at[1]:at[1]+p.na], p.b[at[2]:at[2]+p.nb])
+}
+
+// evenPair is a pair of which a and b have the length of dst.
+type evenPair[T, R element] struct{ pair[T, R] }
+
+func (p *evenPair[T, R]) run(lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b[lo:hi]) }
+
+// pairWithOne is a pair of which b has one element.
+type pairWithOne[T, R element] struct{ pair[T, R] }
+
+func (p *pairWithOne[T, R]) run(lo, hi int) { p.f(p.dst[lo:hi], p.a[lo:hi], p.b) }
 
 // each2 makes a loop of a function of two elements.
 func each2[T, R element](f func(a, b T) R) loop2[T, R] {

@@ -141,7 +141,7 @@ func where[T element](r *run, in, out []*tensor) error {
 	spread(r, &o, choice[T]{
 		conditions: view[bool](c), a: view[T](a), b: view[T](b), dst: view[T](out[0]),
 		n: o.run(), steps: [3]int{o.step(1), o.step(2), o.step(3)},
-	}, (*choice[T]).run)
+	})
 	return nil
 }
 
@@ -153,7 +153,7 @@ type choice[T element] struct {
 	steps      [3]int // of conditions, a and b in it
 }
 
-func (c *choice[T]) run(at []int) {
+func (c *choice[T]) visit(at []int) {
 	for i := range c.n {
 		if c.conditions[at[1]+i*c.steps[0]] {
 			c.dst[at[0]+i] = c.a[at[2]+i*c.steps[1]]

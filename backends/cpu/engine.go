@@ -94,7 +94,7 @@ func activating(a kernels.Activation) kernel {
 			return err
 		}
 		t := activated{view[float32](out[0]), view[float32](in[0]), a}
-		split(r, len(t.dst), elementGrain/4, t, func(t *activated, lo, hi int) { kernels.Apply(t.dst[lo:hi], t.src[lo:hi], t.Activation) })
+		split(r, len(t.dst), elementGrain/4, t)
 		return nil
 	}
 }
@@ -104,6 +104,8 @@ type activated struct {
 	dst, src []float32
 	kernels.Activation
 }
+
+func (t *activated) run(lo, hi int) { kernels.Apply(t.dst[lo:hi], t.src[lo:hi], t.Activation) }
 
 // combine returns the loop of an operator of kernels.
 func combine(op kernels.Operator) loop2[float32, float32] {

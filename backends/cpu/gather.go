@@ -40,7 +40,7 @@ func buildGather(n *node) (kernel, error) {
 		if err != nil {
 			return err
 		}
-		if err := r.makeTensor(out[0], t.dtype, slices.Concat(t.shape[:a], in[1].shape, t.shape[a+1:])); err != nil {
+		if err := r.makeTensor(out[0], t.dtype, r.joined(r.joined(t.shape[:a], in[1].shape), t.shape[a+1:])); err != nil {
 			return err
 		}
 		if err := takeAlong(r, out[0], t, in[1], a, take); err != nil {

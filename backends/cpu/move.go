@@ -27,7 +27,7 @@ func copyRuns[T element](r *run, o *odometer, dst, src *tensor, from int) {
 		copyTurned(r, o, d, s, from)
 		return
 	}
-	spread(r, o, runCopy[T]{d, s, from, n, step}, (*runCopy[T]).run)
+	spread(r, o, runCopy[T]{d, s, from, n, step})
 }
 
 // runCopy is what copyRuns works on: runs of n elements, step apart in src.
@@ -36,7 +36,7 @@ type runCopy[T element] struct {
 	from, n, step int
 }
 
-func (c *runCopy[T]) run(at []int) {
+func (c *runCopy[T]) visit(at []int) {
 	to, b := c.dst[at[0]:at[0]+c.n], c.from+at[1]
 	if c.step == 1 {
 		copy(to, c.src[b:b+c.n])

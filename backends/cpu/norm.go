@@ -186,7 +186,7 @@ func buildLayerNormalization(n *node) (kernel, error) {
 			t.f = kernels.RMSNorm
 		}
 		if width := len(norm.Scale); len(t.dst) > 0 {
-			split(r, len(t.dst)/width, rowGrain(width), t, (*normed).run)
+			split(r, len(t.dst)/width, rowGrain(width), t)
 		}
 		return writeMoments(r, in[0], out, a, epsilon)
 	}, nil
@@ -279,7 +279,7 @@ func buildMeanVarianceNormalization(n *node) (kernel, error) {
 		axes = []int{0, 2, 3}
 	}
 	return func(r *run, in, out []*tensor) error {
-		s, err := reductionOf(in[0].shape, axes, true)
+		s, err := r.reductionOf(in[0].shape, axes, true)
 		if err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func (w window) makeOutput(r *run, x, y *tensor) (pads []int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return pads, r.makeTensor(y, x.dtype, slices.Concat(x.shape[:2], size))
+	return pads, r.makeTensor(y, x.dtype, r.joined(x.shape[:2], size))
 }
 
 // grid is a window on planes that no kernel is for: sizes with heights first.

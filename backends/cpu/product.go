@@ -172,7 +172,7 @@ func (b batched) result(r *run, out *tensor, s matMulSizes) (z strided, finish f
 
 // added returns t as it stretches over the product, its columns dense.
 func (r *run) added(t *tensor, shape []int) (strided, error) {
-	if all, err := broadcast(t.shape, shape); err != nil || !slices.Equal(all, shape) {
+	if all, err := r.broadcast(t.shape, shape); err != nil || !slices.Equal(all, shape) {
 		return strided{}, backends.Errorf(backends.ErrInvalid, "a sum of shapes %v and %v", shape, t.shape)
 	}
 	s := strided{tensor: t, shape: shape, steps: r.stretched(t.shape, shape)}

@@ -60,7 +60,7 @@ func reducing[T number](n *node, f rowReduction[T]) kernel {
 		if len(list) == 0 && noop {
 			return reduceNothing(r, in[0], out[0], f)
 		}
-		s, err := reductionOf(in[0].shape, list, keep)
+		s, err := r.reductionOf(in[0].shape, list, keep)
 		if err != nil {
 			return err
 		}
@@ -82,9 +82,7 @@ func reducing[T number](n *node, f rowReduction[T]) kernel {
 // reduceRows applies f to all rows of src, which have the given width.
 func reduceRows[T number](r *run, out, src *tensor, width int, f rowReduction[T]) {
 	to, from := view[T](out), view[T](src)
-	split(r, len(to), rowGrain(width), reduced[T]{to, from, width, f}, func(t *reduced[T], lo, hi int) {
-		t.f(t.dst[lo:hi], t.src[lo*t.width:hi*t.width], t.width)
-	})
+	split(r, len(to), rowGrain(width), reduced[T]{to, from, width, f})
 }
 
 // reduced is what a reduction of rows works on.
@@ -93,6 +91,8 @@ type reduced[T number] struct {
 	width    int
 	f        rowReduction[T]
 }
+
+func (t *reduced[T]) run(lo, hi int) { t.f(t.dst[lo:hi], t.src[lo*t.width:hi*t.width], t.width) }
 
 // reduceNothing reduces each element by itself.
 func reduceNothing[T number](r *run, src, dst *tensor, f rowReduction[T]) error {
@@ -111,20 +111,21 @@ type reduction struct {
 }
 
 // reductionOf plans to reduce the axes of shape, all if there are none.
-func reductionOf(shape, axes []int, keep bool) (s reduction, err error) {
-	if len(axes) == 0 {
-		for d := range shape {
-			axes = append(axes, d)
+func (r *run) reductionOf(shape, axes []int, keep bool) (s reduction, err error) {
+	rank := len(shape)
+	reduce := r.ints(rank)
+	for _, a := range axes {
+		if a, err = axis(a, rank); err != nil {
+			return s, err
+		}
+		if reduce[a]++; reduce[a] > 1 {
+			return s, backends.Errorf(backends.ErrInvalid, "axes %v name one dimension twice", axes)
 		}
 	}
-	if axes, err = axesOf(axes, len(shape)); err != nil {
-		return s, err
-	}
-	s.width = 1
+	s = reduction{perm: r.ints(rank)[:0], width: 1, out: r.ints(rank)[:0]}
 	for d, n := range shape {
-		if !slices.Contains(axes, d) {
-			s.perm = append(s.perm, d)
-			s.out = append(s.out, n)
+		if len(axes) > 0 && reduce[d] == 0 {
+			s.perm, s.out = append(s.perm, d), append(s.out, n)
 			continue
 		}
 		s.width *= n
@@ -132,7 +133,11 @@ func reductionOf(shape, axes []int, keep bool) (s reduction, err error) {
 			s.out = append(s.out, 1)
 		}
 	}
-	s.perm = append(s.perm, axes...)
+	for d := range shape {
+		if len(axes) == 0 || reduce[d] > 0 {
+			s.perm = append(s.perm, d)
+		}
+	}
 	return s, nil
 }
 

@@ -63,9 +63,7 @@ func rowsOf[T float](r *run, y, x *tensor, cols int, f func(dst, src []T, cols i
 	if len(dst) == 0 {
 		return nil
 	}
-	split(r, len(dst)/cols, rowGrain(4*cols), rows[T]{dst, src, cols, f}, func(t *rows[T], lo, hi int) {
-		t.f(t.dst[lo*t.cols:hi*t.cols], t.src[lo*t.cols:hi*t.cols], t.cols)
-	})
+	split(r, len(dst)/cols, rowGrain(4*cols), rows[T]{dst, src, cols, f})
 	return nil
 }
 
@@ -74,6 +72,10 @@ type rows[T float] struct {
 	dst, src []T
 	cols     int
 	f        func(dst, src []T, cols int)
+}
+
+func (t *rows[T]) run(lo, hi int) {
+	t.f(t.dst[lo*t.cols:hi*t.cols], t.src[lo*t.cols:hi*t.cols], t.cols)
 }
 
 // inverse returns the permutation that undoes perm.

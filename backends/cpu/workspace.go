@@ -59,6 +59,13 @@ func (w *workspace) list(from ...int) []int {
 	return all
 }
 
+// joined returns the numbers of both lists.
+func (w *workspace) joined(a, b []int) []int {
+	all := w.ints(len(a) + len(b))
+	copy(all[copy(all, a):], b)
+	return all
+}
+
 // strides is the function strides with a list of the workspace.
 func (w *workspace) strides(shape []int) []int { return stridesIn(w.ints(len(shape)), shape) }
 
@@ -122,30 +129,36 @@ func remember[T any](r *run) *T {
 	return t
 }
 
-// split calls f for disjoint ranges that cover [0, n), on the model's threads, as Pool.For does. A
-// function without free variables, and arguments that are values, cost no allocation.
-func split[A any](r *run, n, grain int, args A, f func(a *A, lo, hi int)) {
-	t := remember[ranges[A]](r)
-	t.args, t.f = args, f
+// split has args run for disjoint ranges that cover [0, n), on the model's threads, as Pool.For does.
+// Arguments that are values cost no allocation.
+func split[A any, P interface {
+	*A
+	run(lo, hi int)
+}](r *run, n, grain int, args A) {
+	t := remember[ranges[A, P]](r)
+	t.args = args
 	r.engine.pool.Do(n, grain, t)
 	var none A
 	t.args = none
 }
 
 // ranges is a loop of split.
-type ranges[A any] struct {
-	args A
-	f    func(a *A, lo, hi int)
-}
+type ranges[A any, P interface {
+	*A
+	run(lo, hi int)
+}] struct{ args A }
 
 // Do computes some of the indices.
-func (t *ranges[A]) Do(lo, hi int) { t.f(&t.args, lo, hi) }
+func (t *ranges[A, P]) Do(lo, hi int) { P(&t.args).run(lo, hi) }
 
-// spread calls f for every position of all dimensions of o but the last, with the operands' offsets,
-// which f must not keep: on several threads, where there are elements enough for that.
-func spread[A any](r *run, o *odometer, args A, f func(a *A, at []int)) {
-	t := remember[positions[A]](r)
-	t.odometer, t.args, t.f = *o, args, f
+// spread has args visit every position of all dimensions of o but the last, with the operands'
+// offsets, which are not to be kept: on several threads, where there are elements enough for that.
+func spread[A any, P interface {
+	*A
+	visit(at []int)
+}](r *run, o *odometer, args A) {
+	t := remember[positions[A, P]](r)
+	t.odometer, t.args = *o, args
 	if t.space == nil {
 		t.space = r.ints(len(o.dims) + len(o.steps))
 	}
@@ -159,17 +172,19 @@ func spread[A any](r *run, o *odometer, args A, f func(a *A, at []int)) {
 }
 
 // positions is a walk of spread.
-type positions[A any] struct {
+type positions[A any, P interface {
+	*A
+	visit(at []int)
+}] struct {
 	odometer
 	args A
-	f    func(a *A, at []int)
 }
 
 // spaces are for those that walk at the same time.
 var spaces = sync.Pool{New: func() any { return new([]int) }}
 
 // Do walks over some of the indices of the first dimension.
-func (t *positions[A]) Do(lo, hi int) {
+func (t *positions[A, P]) Do(lo, hi int) {
 	space := spaces.Get().(*[]int)
 	defer spaces.Put(space)
 	n := len(t.dims) + len(t.steps)
@@ -186,13 +201,13 @@ func (t *positions[A]) Do(lo, hi int) {
 }
 
 // walk visits all positions of dims, from the offsets on that space begins with.
-func (t *positions[A]) walk(dims, space []int) {
+func (t *positions[A, P]) walk(dims, space []int) {
 	w := odometer{dims: dims, steps: t.steps}
 	if slices.Contains(dims, 0) {
 		return
 	}
 	offsets, index := space[:len(t.steps)], space[len(t.steps):][:len(dims)-1]
 	for more := true; more; more = w.next(offsets, index) {
-		t.f(&t.args, offsets)
+		P(&t.args).visit(offsets)
 	}
 }
