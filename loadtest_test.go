@@ -5,6 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,6 +170,50 @@ func TestScenarioRefusesRowsThatAreNotItsOwn(t *testing.T) {
 		code, text := end(t, append([]string{"loadtest", "scenario"}, append(c.args, "--url", p.http, "--model", "digits", "--duration", "1s")...)...)
 		if code != 2 || !strings.Contains(text, c.want) || strings.Contains(text, "offered") {
 			t.Errorf("%s: ends with %d, want 2 and %q, and nothing measured:\n%s", c.name, code, c.want, text)
+		}
+	}
+}
+
+// A plan has its secret from the shell, and sends it; nothing that is printed or written has it.
+func TestStageSendsHeadersThatItTellsNobody(t *testing.T) {
+	const secret = "s3cr3t-of-stage"
+	p := startServer(t, "examples/models")
+	to, err := url.Parse(p.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := httputil.NewSingleHostReverseProxy(to)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Authorization"); got != "Bearer "+secret {
+			http.Error(w, "not with "+got, http.StatusForbidden)
+			return
+		}
+		behind.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	dir := t.TempDir()
+	plan := filepath.Join(dir, "plan.yaml")
+	text := "model: digits\nforecast: 350/s\ncandidate: {url: '" + front.URL + "', ready: 2s}\nheaders: {Authorization: 'Bearer ${STAGE_TOKEN}'}\n" +
+		"steps: {shares: [100%], length: 2s}\ngoals: {latency: p99<=1s}\n"
+	if err := os.WriteFile(plan, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for token, reached := range map[string]bool{secret: true, secret + "-of-old": false} {
+		html := filepath.Join(dir, token+".html")
+		cmd := thrum("loadtest", "stage", plan, "--report", html)
+		cmd.Env = append(cmd.Environ(), "STAGE_TOKEN="+token)
+		out, _ := cmd.CombinedOutput() // the machine may be too busy for it to pass
+		if strings.Contains(string(out), "p99 at 100 %") != reached && !strings.Contains(string(out), "cannot be believed") || strings.Contains(strings.ReplaceAll(string(out), html, ""), secret) {
+			t.Errorf("with the right token %v it prints\n%s", reached, out)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, token+".*"))
+		if err != nil || reached && len(files) != 3 {
+			t.Errorf("%q, %v, want a report, the same as JSON and a results file", files, err)
+		}
+		for _, path := range files {
+			if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), secret) {
+				t.Errorf("%s, %v has the secret", path, err)
+			}
 		}
 	}
 }
