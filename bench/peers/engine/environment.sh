@@ -4,7 +4,8 @@
 #     bench/peers/engine/environment.sh DIR
 #
 # DIR receives DIR/engines (1 GB), DIR/torch (7 GB, the environment of bench/realmodels), DIR/trees
-# (1 GB, that of bench/peers/trees) and DIR/models (700 MB); what is there already is used again.
+# (1 GB, that of bench/peers/trees) and DIR/models (1 GB); what is there already is used again. The
+# models take some minutes, and the first run of the trees a quarter of an hour more: tl2cgen compiles.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:?usage: environment.sh DIR}
