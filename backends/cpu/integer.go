@@ -108,12 +108,20 @@ func (p byteMatMul) each(in []*tensor, s matMulSizes, f func(g kernels.ByteGemm,
 	}
 	o := newOdometer(append(slices.Clone(s.batch), 1), append(s.stepsA, 0), append(s.stepsB, 0))
 	step, i := o.run(), 0
+	var room []float32
+	again := kernels.Memory(func(n int, fill func([]float32)) []float32 {
+		if len(room) < n {
+			room = make([]float32, n)
+		}
+		fill(room[:n])
+		return room[:n]
+	})
 	o.each(func(at []int) {
 		for j := range step {
 			fromA, fromB := at[0]+j*o.step(0), at[1]+j*o.step(1)
 			left, right := bytesOf(a, s.k, rows(i)), bytesOf(b, s.n, cols(i))
 			left.Data, right.Data = left.Data[fromA:], right.Data[fromB:]
-			g.A, g.B = left, kernels.PackBytes(right, s.k, s.n, false)
+			g.A, g.B = left, again.PackBytes(right, s.k, s.n, false)
 			f(g, i*s.m*s.n)
 			i++
 		}
