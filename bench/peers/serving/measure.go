@@ -46,10 +46,10 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 			return f, err
 		}
 	}
-	if err := l.search(ctx, &f, func(ctx context.Context, rate float64) (trial, error) { return l.sound(ctx, rate, l.trial) }); err != nil {
+	if err := l.search(ctx, &f, func(ctx context.Context, rate float64) (trial, error) { return l.sound(ctx, rate, l.trial, trial.blameless) }); err != nil {
 		return f, err
 	}
-	fixed, err := l.sound(ctx, l.rate, l.fixed)
+	fixed, err := l.sound(ctx, l.rate, l.fixed, trial.valid) // its figures count, whatever they are
 	if err != nil {
 		return f, err
 	}
@@ -112,11 +112,11 @@ var errNoPeak = errors.New("no peak")
 // than a thousandth of the few requests of a slow system, and has nothing to do with it.
 const tries = 5
 
-// sound attacks at a rate, again where it was the generator that could not keep up: another process
-// may have been in its way. The server's fault is not tried again.
-func (l load) sound(ctx context.Context, rate float64, d time.Duration) (t trial, err error) {
+// sound attacks at a rate, again until it is enough: where the generator could not keep up another process
+// may have been in its way.
+func (l load) sound(ctx context.Context, rate float64, d time.Duration, enough func(trial) bool) (t trial, err error) {
 	for range tries {
-		if t, err = l.at(ctx, rate, d); err != nil || t.fault() == "" {
+		if t, err = l.at(ctx, rate, d); err != nil || enough(t) {
 			break
 		}
 	}
@@ -143,7 +143,12 @@ func (t trial) cpuPerRequest() time.Duration {
 }
 
 // held is by the share itself, without a bound of confidence: a coarse search asks the same of all.
-func (t trial) held() bool { return t.within() && len(t.run.Invalid) == 0 }
+func (t trial) held() bool { return t.within() && t.valid() }
+
+func (t trial) valid() bool { return len(t.run.Invalid) == 0 }
+
+// blameless says that the generator is not what did not hold: the server's fault is not tried again.
+func (t trial) blameless() bool { return t.fault() == "" }
 
 func (t trial) within() bool {
 	over, total := goal.Over(t.run.Total())
