@@ -46,7 +46,9 @@ func (l load) measure(ctx context.Context) (f figures, err error) {
 			return f, err
 		}
 	}
-	if err := l.search(ctx, &f, func(ctx context.Context, rate float64) (trial, error) { return l.sound(ctx, rate, l.trial, trial.blameless) }); err != nil {
+	if err := l.search(ctx, &f, func(ctx context.Context, rate float64) (trial, error) {
+		return l.sound(ctx, rate, l.trial, trial.blameless)
+	}); err != nil {
 		return f, err
 	}
 	fixed, err := l.sound(ctx, l.rate, l.fixed, trial.valid) // its figures count, whatever they are
