@@ -28,4 +28,7 @@ environment() {
 environment engines "$here/requirements.txt"
 environment torch "$here/../../realmodels/requirements.txt" "$here/requirements-models.txt"
 environment trees "$here/../trees/requirements.txt"
-"$dir/torch/bin/python" "$here/models.py" "$dir/models"
+if [ ! -e "$dir/models/made" ]; then
+	"$dir/torch/bin/python" "$here/models.py" "$dir/models"
+	touch "$dir/models/made"
+fi
