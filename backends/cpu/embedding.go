@@ -52,7 +52,22 @@ func takeRows(r *run, dst, src, index *tensor, a, width int) error {
 		_, err := r.indices(index, src.shape[a])
 		return err
 	}
-	return takeNumbered(r, dst, kernels.NewTable(view[float32](src), width), index)
+	return takeNumbered(r, dst, r.tableOf(view[float32](src), width), index)
+}
+
+// tableOf returns a table over rows of values, the one of the last execution if they are where they were.
+func (r *run) tableOf(values []float32, width int) *kernels.Table {
+	t := remember[rememberedTable](r)
+	if t.Table == nil || t.first != &values[0] || t.n != len(values) || t.width != width {
+		*t = rememberedTable{kernels.NewTable(values, width), &values[0], len(values), width}
+	}
+	return t.Table
+}
+
+type rememberedTable struct {
+	*kernels.Table
+	first    *float32
+	n, width int
 }
 
 // takeNumbered copies the rows of table that index numbers to dst.

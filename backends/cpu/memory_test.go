@@ -83,6 +83,29 @@ func TestPoisonedMemoryChangesNothing(t *testing.T) {
 	}
 }
 
+func TestPredictionsOfAKnownShapeAllocateNothing(t *testing.T) {
+	// Sums of bags that several tables share still take some for each.
+	for name, most := range map[string]float64{"digits": 0, "tumor": 0, "yarnit": 40} {
+		m := exampleModel(t, name)
+		for _, rows := range []int64{1, 8} {
+			in := rowsFor(m.signature, rows, 1)
+			predict := func() {
+				out, err := m.Predict(t.Context(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out.Release()
+			}
+			for range 3 { // what it does is seen and recorded
+				predict()
+			}
+			if n := testing.AllocsPerRun(100, predict); n > most {
+				t.Errorf("%s, %d rows: %v allocations in a prediction, want at most %v", name, rows, n, most)
+			}
+		}
+	}
+}
+
 // branching is a model that takes other memory where cond is false: n numbers are doubled, then
 // negated or added to 8n others.
 func branching(t *testing.T) *model {

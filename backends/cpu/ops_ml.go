@@ -127,7 +127,7 @@ func (l labels) write(r *run, t *tensor, classes []int32) error {
 }
 
 func pickLabels[T element](r *run, t *tensor, d backends.Datatype, labels []T, classes []int32) error {
-	if err := r.makeTensor(t, d, []int{len(classes)}); err != nil {
+	if err := r.makeTensor(t, d, r.list(len(classes))); err != nil {
 		return err
 	}
 	dst := view[T](t)
@@ -146,10 +146,10 @@ func classifying[T float](l labels, width int, predict func(r *run, x []T, colum
 			return err
 		}
 		classes, scores := r.scratch(), orScratch(r, out, 1)
-		if err := r.makeTensor(classes, backends.Int32, []int{rows}); err != nil {
+		if err := r.makeTensor(classes, backends.Int32, r.list(rows)); err != nil {
 			return err
 		}
-		if err := r.makeTensor(scores, floatType[T](), []int{rows, width}); err != nil {
+		if err := r.makeTensor(scores, floatType[T](), r.list(rows, width)); err != nil {
 			return err
 		}
 		if err := predict(r, view[T](in[0]), columns, view[int32](classes), view[T](scores)); err != nil {
@@ -167,7 +167,7 @@ func scoring[T float](width int, predict func(r *run, x []T, columns int, scores
 		if err != nil {
 			return err
 		}
-		if err := r.makeTensor(out[0], floatType[T](), []int{rows, width}); err != nil {
+		if err := r.makeTensor(out[0], floatType[T](), r.list(rows, width)); err != nil {
 			return err
 		}
 		return predict(r, view[T](in[0]), columns, view[T](out[0]))

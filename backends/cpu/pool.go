@@ -52,7 +52,7 @@ func deepPool(n *node, w window) (kernel, error) {
 
 func pooling(n *node, w window) kernel {
 	countPads := n.int("count_include_pad", 0) != 0
-	average := n.Op == "AveragePool"
+	average, largest := n.Op == "AveragePool", new(kernels.Pooling)
 	return func(r *run, in, out []*tensor) error {
 		pads, err := w.makeOutput(r, in[0], out[0])
 		if err != nil {
@@ -62,7 +62,7 @@ func pooling(n *node, w window) kernel {
 		if average {
 			kernels.AveragePool2D(r.engine.pool, plane, countPads, x, y)
 		} else {
-			kernels.MaxPool2D(r.engine.pool, plane, x, y)
+			largest.Max(r.engine.pool, plane, x, y)
 		}
 		return nil
 	}

@@ -141,20 +141,31 @@ func Take[I Index](p *Pool, dst []float32, t *Table, index []I) (bad int) {
 	if len(dst) != len(index)*t.width {
 		panic(fmt.Sprintf("kernels: Take: %d values for %d rows of %d", len(dst), len(index), t.width))
 	}
+	grain := 1 + lookupGrain/(t.width+lookupCost)
+	if p.Threads() == 1 || len(index) <= grain {
+		return takePart(dst, t, index, 0, len(index))
+	}
 	first := newFirst()
-	p.For(len(index), 1+lookupGrain/(t.width+lookupCost), func(lo, hi int) {
-		l, rows := lookups.Get().(*lookup), t.room()
-		defer lookups.Put(l)
-		for ; lo < hi; lo += rows {
-			l.n = 0
-			if bad := add(l, t, index[lo:min(hi, lo+rows)]); bad >= 0 {
-				first.report(lo + bad)
-				return
-			}
-			t.take(dst[lo*t.width:], l)
+	p.For(len(index), grain, func(lo, hi int) {
+		if bad := takePart(dst, t, index, lo, hi); bad >= 0 {
+			first.report(bad)
 		}
 	})
 	return first.place()
+}
+
+// takePart is Take for the numbers from lo up to hi.
+func takePart[I Index](dst []float32, t *Table, index []I, lo, hi int) (bad int) {
+	l, rows := lookups.Get().(*lookup), t.room()
+	defer lookups.Put(l)
+	for ; lo < hi; lo += rows {
+		l.n = 0
+		if bad := add(l, t, index[lo:min(hi, lo+rows)]); bad >= 0 {
+			return lo + bad
+		}
+		t.take(dst[lo*t.width:], l)
+	}
+	return -1
 }
 
 // first is the least of some places. It is for several goroutines.

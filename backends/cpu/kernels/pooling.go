@@ -1,13 +1,42 @@
 package kernels
 
-import "math"
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
 
 // MaxPool2D sets each value of y to the largest of x under the window. Padding does not count, nor
 // do positions beyond it; a NaN under the window gives NaN. The size of y decides how many
 // positions are computed, so that a last window may reach past the padding.
-func MaxPool2D(p *Pool, w Window, x, y Images) {
+func MaxPool2D(p *Pool, w Window, x, y Images) { new(Pooling).Max(p, w, x, y) }
+
+// Pooling keeps what follows from the sizes of the last planes that were pooled with it. It may be
+// shared.
+type Pooling struct{ last atomic.Pointer[poolPlan] }
+
+// poolPlan is what follows from the window and the sizes of x and y.
+type poolPlan struct {
+	window  Window
+	in, out [2]int
+	lattice *lattice
+}
+
+// Max is MaxPool2D.
+func (c *Pooling) Max(p *Pool, w Window, x, y Images) {
 	none := float32(math.Inf(-1))
-	poolPlanes(p, w, poolImages{x, y, none}, sweep{start: none, largest: true}, nil)
+	c.planes(p, w, pooled{x: x, y: y, pad: none, setup: sweep{start: none, largest: true}})
+}
+
+// planFor returns the plan for planes of these sizes.
+func (c *Pooling) planFor(w Window, in, out [2]int) *poolPlan {
+	if plan := c.last.Load(); plan != nil && plan.window == w && plan.in == in && plan.out == out {
+		return plan
+	}
+	w.check("pooling")
+	plan := &poolPlan{w, in, out, newLattice(w, in, out)}
+	c.last.Store(plan)
+	return plan
 }
 
 // AveragePool2D sets each value of y to the mean of x under the window. Padding counts as zeros if
@@ -19,7 +48,7 @@ func AveragePool2D(p *Pool, w Window, countPadding bool, x, y Images) {
 	fill(ones, 1)
 	lo, hi, _ := Activation{}.clamp()
 	sums := sweep{weights: ones, lo: lo, hi: hi}
-	poolPlanes(p, w, poolImages{x, y, 0}, sums, func(dst []float32) { Combine(Div, dst, dst, shares) })
+	new(Pooling).planes(p, w, pooled{x: x, y: y, setup: sums, shares: shares})
 }
 
 // GlobalAveragePool sets means[i] to the mean of the i-th plane, counted through all images. The
@@ -30,37 +59,49 @@ func GlobalAveragePool(means []float32, x Images) {
 	Combine(Div, means, means, []float32{float32(x.H * x.W)})
 }
 
-type poolImages struct {
-	x, y Images
-	pad  float32
+// pooled is a pooling under way: the sweep over every plane, whose results are divided by the shares,
+// if there are any.
+type pooled struct {
+	x, y    Images
+	pad     float32
+	setup   sweep
+	shares  []float32
+	lattice *lattice
 }
 
-// poolPlanes computes the sweep over every plane, then finish, if any, on the result.
-func poolPlanes(p *Pool, w Window, io poolImages, setup sweep, finish func(dst []float32)) {
-	w = w.normal()
-	w.check("pooling")
-	x, y := io.x, io.y
+var pooleds = sync.Pool{New: func() any { return new(pooled) }}
+
+func (c *Pooling) planes(p *Pool, w Window, setup pooled) {
+	x, y := setup.x, setup.y
 	x.check("pooling: x")
 	y.check("pooling: y")
 	if x.N != y.N || x.C != y.C {
 		panic("kernels: pooling: x and y differ in planes")
 	}
 	if y.H*y.W == 0 {
+		w.normal().check("pooling")
 		return
 	}
-	l := newLattice(w, [2]int{x.H, x.W}, [2]int{y.H, y.W})
-	p.For(x.N*x.C, 1+taskSize/(4*l.size), func(lo, hi int) {
-		w := newSweeper(l, io.pad)
-		defer w.scratch.giveBack()
-		for i := lo; i < hi; i++ {
-			s := setup
-			s.dst, s.rows, s.cols = y.plane(i), y.H, y.W
-			w.run(s, x.plane(i))
-			if finish != nil {
-				finish(s.dst)
-			}
+	setup.lattice = c.planFor(w.normal(), [2]int{x.H, x.W}, [2]int{y.H, y.W}).lattice
+	t := pooleds.Get().(*pooled)
+	*t = setup
+	p.Do(x.N*x.C, 1+taskSize/(4*t.lattice.size), t)
+	*t = pooled{}
+	pooleds.Put(t)
+}
+
+// Do computes some of the planes.
+func (t *pooled) Do(lo, hi int) {
+	w := newSweeper(t.lattice, t.pad)
+	defer w.scratch.giveBack()
+	for i := lo; i < hi; i++ {
+		s := t.setup
+		s.dst, s.rows, s.cols = t.y.plane(i), t.y.H, t.y.W
+		w.run(s, t.x.plane(i))
+		if t.shares != nil {
+			Combine(Div, s.dst, s.dst, t.shares)
 		}
-	})
+	}
 }
 
 // shares returns how many values each position's mean is made of.

@@ -34,23 +34,29 @@ func (m *Classifier[T]) Predict(x []T, columns int, classes []int32, scores []T,
 	if err := m.forest.check(x, columns); err != nil {
 		return err
 	}
-	finish := m.many
-	switch m.forest.targets {
-	case 1:
-		finish = m.alone
-	case 2:
-		finish = m.two
+	m.forest.eachBlock(counting[T]{x: x, columns: columns, aggregate: Sum, scores: scores, classes: classes, finish: m}, run)
+	return nil
+}
+
+func (m *Classifier[T]) finishBlock(classes []int32, from int, t *tally[T]) {
+	if m.forest.single != nil {
+		fill(t.seen, true)
 	}
 	n := m.forest.targets
-	m.forest.eachBlock(x, columns, Sum, scores, run, func(from int, t *tally[T]) {
-		if m.forest.single != nil {
-			fill(t.seen, true)
-		}
-		for i := 0; i < len(t.scores); i += n {
-			classes[from+i/n] = finish(t.scores[i:i+n], t.seen[i:i+n])
-		}
-	})
-	return nil
+	for i := 0; i < len(t.scores); i += n {
+		classes[from+i/n] = m.finish(t.scores[i:i+n], t.seen[i:i+n])
+	}
+}
+
+// finish makes the scores of a row of what was counted, and returns its class.
+func (m *Classifier[T]) finish(scores []T, seen []bool) int32 {
+	switch m.forest.targets {
+	case 1:
+		return m.alone(scores, seen)
+	case 2:
+		return m.two(scores, seen)
+	}
+	return m.many(scores, seen)
 }
 
 func fill[E any](s []E, v E) {

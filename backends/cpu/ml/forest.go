@@ -3,6 +3,7 @@ package ml
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 )
@@ -21,6 +22,13 @@ type Forest[T Float] struct {
 
 	abreast *abreast[T] // nil where rows go one by one
 	alone   *alone[T]   // nil where a row alone goes as in a block
+
+	idle *idle
+}
+
+// idle is what counting uses again.
+type idle struct {
+	countings, tallies sync.Pool // of *counting[T] and *tally[T]
 }
 
 // node sends x to next[1] if x <= limit, else to next[0]: a node, or the complement of a leaf.
@@ -58,7 +66,7 @@ func plant[T Float](t trees[T]) (*Forest[T], error) {
 	if t.targets < 1 || t.targets > maxNodes {
 		return nil, invalid("%d targets or classes: 1 to %d can be", t.targets, maxNodes)
 	}
-	f := &Forest[T]{targets: int(t.targets)}
+	f := &Forest[T]{targets: int(t.targets), idle: new(idle)}
 	if err := f.keepLeaves(t); err != nil {
 		return nil, err
 	}

@@ -26,13 +26,15 @@ func (m *Regressor[T]) Predict(x []T, columns int, scores []T, run For) error {
 	if err := m.forest.check(x, columns); err != nil {
 		return err
 	}
-	targets := m.forest.targets
-	m.forest.eachBlock(x, columns, m.aggregate, scores, run, func(_ int, t *tally[T]) {
-		for i := 0; i < len(t.scores); i += targets {
-			m.finish(t.scores[i:i+targets], t.seen[i:i+targets])
-		}
-	})
+	m.forest.eachBlock(counting[T]{x: x, columns: columns, aggregate: m.aggregate, scores: scores, finish: m}, run)
 	return nil
+}
+
+func (m *Regressor[T]) finishBlock(_ []int32, _ int, t *tally[T]) {
+	targets := m.forest.targets
+	for i := 0; i < len(t.scores); i += targets {
+		m.finish(t.scores[i:i+targets], t.seen[i:i+targets])
+	}
 }
 
 // finish turns what was counted for a row into its scores.

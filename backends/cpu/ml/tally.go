@@ -116,21 +116,63 @@ func (f *Forest[T]) blockRows() int {
 // treeGrain is how many steps from node to node are worth handing to another thread.
 const treeGrain = 4096
 
-// eachBlock calls finish for blocks of rows of x whose scores are counted, split over threads.
-// The scores of a block are a part of scores.
-func (f *Forest[T]) eachBlock(x []T, columns int, a Aggregate, scores []T, run For, finish func(from int, t *tally[T])) {
+// counting is the counting of the scores of some rows, by blocks. It is used again, so that it
+// allocates nothing.
+type counting[T Float] struct {
+	forest    *Forest[T]
+	x         []T
+	columns   int
+	aggregate Aggregate
+	scores    []T
+	classes   []int32 // of a classifier
+	finish    finisher[T]
+
+	body func(from, to int) // blocks
+}
+
+// finisher makes the scores and the classes of rows, from the given one on, of what was counted.
+type finisher[T Float] interface {
+	finishBlock(classes []int32, from int, t *tally[T])
+}
+
+// eachBlock has rows finished in blocks whose scores are counted, split over threads. The scores of
+// a block are a part of c's.
+func (f *Forest[T]) eachBlock(c counting[T], run For) {
 	const depth = 8 // about what a row walks down a tree
 	grain, block := 1+treeGrain/(1+depth*len(f.roots)), f.blockRows()
 	if f.abreast != nil {
 		grain = max(grain, block/4)
 	}
-	run(len(x)/columns, grain, func(from, to int) {
-		seen := make([]bool, min(block, to-from)*f.targets)
-		for ; from < to; from += block {
-			end := min(from+block, to)
-			t := &tally[T]{a, scores[from*f.targets : end*f.targets], seen[:(end-from)*f.targets]}
-			f.count(f.block(x, columns, from, end), t)
-			finish(from, t)
-		}
-	})
+	w, _ := f.idle.countings.Get().(*counting[T])
+	if w == nil {
+		w = new(counting[T])
+		w.body = w.blocks
+	}
+	c.forest, c.body = f, w.body
+	*w = c
+	run(len(c.x)/c.columns, grain, w.body)
+	*w = counting[T]{body: w.body}
+	f.idle.countings.Put(w)
+}
+
+// blocks counts and finishes some of the rows.
+func (w *counting[T]) blocks(from, to int) {
+	f := w.forest
+	block := f.blockRows()
+	t, _ := f.idle.tallies.Get().(*tally[T])
+	if t == nil {
+		t = new(tally[T])
+	}
+	if need := min(block, to-from) * f.targets; cap(t.seen) < need {
+		t.seen = make([]bool, need)
+	}
+	for ; from < to; from += block {
+		end := min(from+block, to)
+		*t = tally[T]{w.aggregate, w.scores[from*f.targets : end*f.targets], t.seen[:(end-from)*f.targets]}
+		clear(t.seen)
+		f.count(f.block(w.x, w.columns, from, end), t)
+		w.finish.finishBlock(w.classes, from, t)
+	}
+	t.scores = nil
+	f.idle.tallies.Put(t)
 }
