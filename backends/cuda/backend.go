@@ -3,9 +3,9 @@ package cuda
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
@@ -37,10 +37,10 @@ func New(open func() (Machine, error)) *Backend {
 	return b
 }
 
-// end ends a process with which the driver has done, for its host to start another.
+// end ends a process with which the driver has done, for its host to start another. The last line
+// of standard error is what the host gives as the reason; os.Stderr may lead elsewhere in a plugin.
 func end(err error) {
-	slog.Error("the device answers this process no more", "error", err)
-	fmt.Fprintf(os.Stderr, "the device answers this process no more: %v\n", err)
+	fmt.Fprintf(os.NewFile(uintptr(syscall.Stderr), "stderr"), "the device answers this process no more: %v\n", err)
 	os.Exit(1)
 }
 

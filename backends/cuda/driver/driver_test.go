@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+	"golang.org/x/sys/unix"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cuda/cudatest"
@@ -172,7 +173,7 @@ func TestHostMemory(t *testing.T) {
 	if err := f.FreeHost(mem); err == nil || errors.Is(err, backends.ErrUnavailable) {
 		t.Errorf("FreeHost for the second time = %v, want a fault of ours", err)
 	}
-	mem = make([]byte, 64)
+	mem = shared(t, 64)
 	pinned := func() bool { return f.call("fake_pinned", uintptr(unsafe.Pointer(&mem[0])), 64) == 1 }
 	if err := f.Register(mem); err != nil || !pinned() {
 		t.Errorf("Register = %v, pinned %v", err, pinned())
@@ -180,6 +181,25 @@ func TestHostMemory(t *testing.T) {
 	if err := f.Unregister(mem); err != nil || pinned() {
 		t.Errorf("Unregister = %v, pinned %v", err, pinned())
 	}
+}
+
+// shared returns memory that another process may map, too, as that of a plugin's host.
+func shared(t *testing.T, n int) []byte {
+	t.Helper()
+	fd, err := unix.MemfdCreate("arena", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(fd, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(mem) })
+	return mem
 }
 
 func TestRefusedIsWhereAnotherWayIsTaken(t *testing.T) {

@@ -1,0 +1,273 @@
+//go:build cuda
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/cudatest"
+	"github.com/thrumserve/thrum/plugins"
+)
+
+// pluginKey makes this test binary the plugin.
+const pluginKey = "THRUM_TEST_PLUGIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(pluginKey) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// env is the environment of a plugin with a driver of those settings, or without one.
+func env(t *testing.T, settings string) []string {
+	t.Helper()
+	add := []string{pluginKey + "=1", "GORACE=atexit_sleep_ms=0"}
+	if settings == "" {
+		if _, err := os.Stat("/dev/nvidiactl"); err == nil {
+			t.Skip("this machine has a driver: what happens without one is not to be seen")
+		}
+		return append(add, "LD_LIBRARY_PATH=")
+	}
+	return append(add, "LD_LIBRARY_PATH="+cudatest.Folder(t), cudatest.Key+"="+settings)
+}
+
+func start(t *testing.T, settings string) (*plugins.Process, error) {
+	t.Helper()
+	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), env(t, settings)...)}
+	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cuda", AutoMTLS: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err == nil {
+		t.Cleanup(func() { p.Close() })
+	}
+	return p, err
+}
+
+// refusals are machines that cannot serve, and what is said of them.
+var refusals = []struct{ situation, settings, want string }{
+	{"no driver", "", "no NVIDIA driver: libcuda.so.1"},
+	{"an old driver", "version=11040", "the NVIDIA driver speaks CUDA 11.4, and CUDA 12.0 is the oldest that will do: update the driver"},
+	{"no device", "devices=0", "the NVIDIA driver sees no device: look at `nvidia-smi -L`"},
+	{"a driver half updated", "init=803", "are of different versions"},
+}
+
+func TestThePluginRefuses(t *testing.T) {
+	for _, c := range refusals {
+		t.Run(c.situation, func(t *testing.T) {
+			_, err := start(t, c.settings)
+			if !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Start = %v, want an ErrUnavailable with %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "exit status") {
+				t.Errorf("Start = %v: the plugin ended instead of saying it over the connection", err)
+			}
+		})
+	}
+}
+
+func TestThePluginSaysNothingBeforeItsHandshake(t *testing.T) {
+	for _, c := range refusals {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), env(t, c.settings)...)
+		out, err := cmd.Output() // a plugin without a host explains itself on standard error
+		if err == nil || len(out) > 0 {
+			t.Errorf("%s: started by hand it ends with %v and says %q on standard output", c.situation, err, out)
+		}
+	}
+}
+
+func TestThePluginDescribesDevices(t *testing.T) {
+	p, err := start(t, "devices=2 memory=85899345920 version=13000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := p.Info(t.Context())
+	want := "Fake GPU 0 (sm_90, 80.0 GiB), Fake GPU 1 (sm_90, 80.0 GiB); driver for CUDA 13.0"
+	if err != nil || info.Name != "cuda" || info.Device != want {
+		t.Errorf("Info = %+v, %v, want device %q", info, err, want)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	spec := backends.Spec{Model: "m", Version: "1", Dir: filepath.Dir(bundled(t))}
+	for _, c := range []struct {
+		situation, settings string
+		kind                error
+		want                string
+	}{
+		{"a device with room", "memory=85899345920", backends.ErrUnsupported, "runs no models yet"},
+		{"a device without", "memory=10", backends.ErrUnavailable, "are free of 10 bytes"},
+	} {
+		p, err := start(t, c.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Load(t.Context(), spec); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: Load = %v, want %v with %q", c.situation, err, c.kind, c.want)
+		}
+		if err := p.Err(); err != nil {
+			t.Errorf("%s: after Load the plugin is gone: %v", c.situation, err)
+		}
+	}
+}
+
+func TestAStickyErrorEndsTheProcess(t *testing.T) {
+	p, err := start(t, "meminfo=700")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Load(t.Context(), backends.Spec{Model: "m", Version: "1", Dir: filepath.Dir(bundled(t))})
+	if !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS") {
+		t.Errorf("Load = %v, want an ErrUnavailable that names the driver's error", err)
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the process goes on after a sticky error")
+	}
+}
+
+// bundled is a model's file.
+func bundled(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("../../examples/models/*/1/model.onnx")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no bundled models: %v", err)
+	}
+	file, err := filepath.Abs(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestServer runs the server with a model of this backend and another.
+func TestServer(t *testing.T) {
+	thrum := filepath.Join(t.TempDir(), "thrum")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", thrum, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, c := range []struct {
+		situation, settings, listed string
+		code                        int
+		want                        []string
+	}{
+		{"no driver", "", "unusable: start plugin cuda: no NVIDIA driver: libcuda.so.1", 503, []string{"no NVIDIA driver: libcuda.so.1", "`nvidia-smi`"}},
+		{"a device", "memory=85899345920", "Fake GPU 0 (sm_90, 80.0 GiB); driver for CUDA 12.4", 501, []string{"runs no models yet", "`backend: cpu`"}},
+		{"a device that is full", "memory=10", "Fake GPU 0 (sm_90, 10 bytes)", 503, []string{"model heavy, version 1, needs", "are free of 10 bytes"}},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			dir := repository(t, c.settings)
+			list, err := exec.CommandContext(t.Context(), thrum, "plugin", "list", "--plugin-path", filepath.Join(dir, "plugins")).CombinedOutput()
+			if err != nil || !strings.Contains(string(list), c.listed) {
+				t.Errorf("plugin list = %v, want %q\n%s", err, c.listed, list)
+			}
+			at := serve(t, thrum, dir)
+			if code, text := post(t, at, "/v2/repository/models/light/load"); code != 200 {
+				t.Fatalf("loading a model of another backend: %d %s", code, text)
+			}
+			code, text := post(t, at, "/v2/repository/models/heavy/load")
+			_, index := post(t, at, "/v2/repository/index")
+			for _, want := range c.want {
+				if code != c.code || !strings.Contains(text, want) {
+					t.Errorf("loading a model of this backend: %d %s, want %d with %q", code, text, c.code, want)
+				}
+				if !strings.Contains(index, want) || !strings.Contains(index, `"READY"`) {
+					t.Errorf("the index is %s, want %q in it, and the other model ready", index, want)
+				}
+			}
+		})
+	}
+}
+
+// repository makes a folder of models and one of plugins: this one, with a driver of settings.
+func repository(t *testing.T, settings string) string {
+	t.Helper()
+	dir := t.TempDir()
+	var set strings.Builder
+	for _, e := range env(t, settings) {
+		name, value, _ := strings.Cut(e, "=")
+		fmt.Fprintf(&set, "export %s='%s'\n", name, value)
+	}
+	write(t, filepath.Join(dir, "plugins", "thrum-backend-cuda"), fmt.Sprintf("#!/bin/sh\n%sexec %s\n", set.String(), os.Args[0]), 0o755)
+	model, err := os.ReadFile(bundled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "models", "heavy", "1", "model.onnx"), string(model), 0o644)
+	write(t, filepath.Join(dir, "models", "heavy", "model.yaml"), "backend: cuda\n", 0o644)
+	write(t, filepath.Join(dir, "models", "light", "model.yaml"), "backend: \"null\"\n", 0o644)
+	if err := os.Mkdir(filepath.Join(dir, "models", "light", "1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// serve starts a server of a folder from repository and returns its address.
+func serve(t *testing.T, thrum, dir string) string {
+	t.Helper()
+	at := address(t)
+	server := exec.CommandContext(t.Context(), thrum, "serve", "--models", filepath.Join(dir, "models"),
+		"--plugin-path", filepath.Join(dir, "plugins"), "--control", "explicit", "--http", at, "--admin", address(t))
+	server.Stdout, server.Stderr = t.Output(), t.Output()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+	return at
+}
+
+func write(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(name), 0o755)
+	if err := errors.Join(err, os.WriteFile(name, []byte(text), mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// address returns one that is free.
+func address(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// post asks a server, which may have to start first.
+func post(t *testing.T, address, path string) (int, string) {
+	t.Helper()
+	deadline, again := time.After(30*time.Second), time.Tick(20*time.Millisecond)
+	for {
+		r, err := http.Post("http://"+address+path, "application/json", nil)
+		if err == nil {
+			defer r.Body.Close()
+			text, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.StatusCode, string(text)
+		}
+		select {
+		case <-again:
+		case <-deadline:
+			t.Fatal(err)
+		}
+	}
+}
