@@ -2,9 +2,10 @@
 //
 // Loading a model makes a plan of its graph: constants are folded, patterns that one kernel
 // computes are fused, every node becomes a step whose weights are packed and whose arguments
-// are slots, and each slot is freed after its last use. A prediction follows the plan with the
-// shapes that the request has. Any number of predictions run at once; each has its own
-// memory, and they share the model's threads.
+// are slots, and each slot is freed after its last use. The first predictions with certain shapes
+// of the inputs find out what depends on these alone, and what memory is taken when; from then
+// on that is constant, and every value has its place in one arena. Any number of predictions run
+// at once; each has its own arena, and they share the model's threads.
 package cpu
 
 import (
