@@ -3,7 +3,7 @@ package backends
 import "sync/atomic"
 
 // Lease keeps memory that is not the garbage collector's readable: a slot that a plugin
-// process has written its answer to, say. Each of its holders calls Release once when it has
+// process has written its answer to, say. All of an answer may lie there, its shapes too. Each of its holders calls Release once when it has
 // read what it needs; after the last one the memory is used again. A nil Lease is valid and
 // means that there is nothing to give back.
 type Lease struct {

@@ -111,7 +111,7 @@ func reply(out backends.Batch) *proto.PredictReply {
 	m := toAnswer(out)
 	if out.Lease != nil {
 		for _, t := range m.Tensors {
-			t.Data = bytes.Clone(t.Data)
+			t.Shape, t.Data = slices.Clone(t.Shape), bytes.Clone(t.Data)
 		}
 	}
 	return m

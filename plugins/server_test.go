@@ -99,9 +99,12 @@ func TestLentAnswersAreGivenBack(t *testing.T) {
 	y := backends.Tensor{Name: "y", Datatype: backends.Uint8, Shape: []int64{3}, Data: []byte{1, 2, 3}}
 	m := reply(backends.Batch{
 		Tensors: []backends.Tensor{y},
-		Lease:   backends.NewLease(func() { clear(y.Data) }),
+		Lease:   backends.NewLease(func() { clear(y.Data); clear(y.Shape) }),
 	})
 	if y.Data[0] != 0 || !slices.Equal(m.Tensors[0].Data, []byte{1, 2, 3}) {
 		t.Errorf("reply = %v, of %v, want a copy of what has been given back", m.Tensors[0].Data, y.Data)
+	}
+	if !slices.Equal(m.Tensors[0].Shape, []int64{3}) {
+		t.Errorf("reply of shape %v, want a copy of what has been given back", m.Tensors[0].Shape)
 	}
 }
