@@ -141,3 +141,30 @@ func TestCompareSaysWhatChanged(t *testing.T) {
 		t.Errorf("Compare = %+v, want an interval around 20 %% and P = 2/252", c)
 	}
 }
+
+// Each of three looks asks for more than one look alone does, for both verdicts: on the same runs it tells
+// no more, and sometimes less.
+func TestEachLookAsksForMore(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	lost := map[Verdict]int{}
+	for range 300 {
+		a, b := noisier(r, 10, 1, 0.03), noisier(r, 10, 1.02, 0.03)
+		alone, third := Compare(a, b, 0.05, 1), Compare(a, b, 0.05, 3)
+		if alone.Level != Alpha || third.Level != Alpha/3 {
+			t.Fatalf("levels %v and %v, want %v and %v", alone.Level, third.Level, Alpha, Alpha/3)
+		}
+		if third.Change.Low > alone.Change.Low || third.Change.High < alone.Change.High || third.Detectable <= alone.Detectable {
+			t.Fatalf("of three looks one says %+v, want less than a look alone: %+v", third, alone)
+		}
+		if third.Verdict == alone.Verdict {
+			continue
+		}
+		if alone.Verdict == CannotTell {
+			t.Fatalf("of three looks one says %q, a look alone cannot tell", third.Verdict)
+		}
+		lost[alone.Verdict]++ // a small change that is no more surely below the floor may be one that is told
+	}
+	if lost[Same] == 0 || lost[Changed] == 0 {
+		t.Errorf("three looks tell less than one in %d trials that are the same and %d that changed, want some of each", lost[Same], lost[Changed])
+	}
+}
