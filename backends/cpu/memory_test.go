@@ -84,6 +84,9 @@ func TestPoisonedMemoryChangesNothing(t *testing.T) {
 }
 
 func TestPredictionsOfAKnownShapeAllocateNothing(t *testing.T) {
+	if detectingRaces {
+		t.Skip("pools forget some of what they are given while races are looked for")
+	}
 	// Sums of bags that several tables share still take some for each.
 	for name, most := range map[string]float64{"digits": 0, "tumor": 0, "yarnit": 40} {
 		m := exampleModel(t, name)
