@@ -88,7 +88,7 @@ func TestPredictionsOfAKnownShapeAllocateNothing(t *testing.T) {
 		t.Skip("pools forget some of what they are given while races are looked for")
 	}
 	// Sums of bags that several tables share still take some for each.
-	for name, most := range map[string]float64{"digits": 0, "tumor": 0, "yarnit": 40} {
+	for name, most := range map[string]float64{"digits": 0, "tumor": 0, "yarnit": 48} {
 		m := exampleModel(t, name)
 		for _, rows := range []int64{1, 8} {
 			in := rowsFor(m.signature, rows, 1)

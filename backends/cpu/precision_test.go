@@ -76,10 +76,11 @@ func TestProductsHaveThePrecisionAskedFor(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		want := predicted(t, full, in)
+		ofValues := name == "two values" || name == "an attention"
 		for precision, most := range map[kernels.Precision]float64{kernels.BF16: 0.02, kernels.Int8: 0.05} {
 			t.Run(fmt.Sprintf("%s at %v", name, precision), func(t *testing.T) {
 				m, err := drawn(t, draw, precision)
-				if precision == kernels.Int8 && (name == "two values" || name == "an attention") {
+				if precision == kernels.Int8 && ofValues {
 					if !errors.Is(err, backends.ErrInvalid) || !strings.Contains(err.Error(), "precision int8 does nothing") {
 						t.Errorf("prepare = %v, want an ErrInvalid: there is no constant to quantise", err)
 					}
@@ -91,7 +92,12 @@ func TestProductsHaveThePrecisionAskedFor(t *testing.T) {
 				if got := m.Signature().Precision; got != precision.String() {
 					t.Errorf("Signature().Precision = %q", got)
 				}
-				if d := apart(predicted(t, m, in), want); d == 0 || d > most || math.IsNaN(d) {
+				d := apart(predicted(t, m, in), want)
+				if ofValues && kernels.CurrentLevel() < kernels.AVX512BF16 {
+					if d != 0 {
+						t.Errorf("the answer is %v from that in FP32, want the same: rounding costs more than it saves here", d)
+					}
+				} else if d == 0 || d > most || math.IsNaN(d) {
 					t.Errorf("the answer is %v from that in FP32, want above 0 and up to %v", d, most)
 				}
 			})
