@@ -31,7 +31,7 @@ const (
 	Pass     Outcome = "pass"
 	Fail     Outcome = "fail"
 	Invalid  Outcome = "invalid"  // the figures cannot be believed
-	Unstable Outcome = "unstable" // the figures scatter too much to tell
+	Unstable Outcome = "unstable" // the figures do not tell: they scatter, or are too few
 )
 
 // Goal is what latency is asked for; the zero value is none.

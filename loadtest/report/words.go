@@ -168,7 +168,7 @@ func verdictWord(v verdictView) (word, meaning string) {
 	case Invalid:
 		return "INVALID", "the figures below cannot be believed"
 	case Unstable:
-		return "UNSTABLE", "the figures scatter too much to tell"
+		return "UNSTABLE", "the figures do not tell: they scatter, or are too few"
 	default:
 		return "VALID", "the generator kept its schedule"
 	}
