@@ -157,22 +157,34 @@ func (c convolution) run(r *run, in []*tensor, y *tensor, packed *kernels.Packed
 	shape := r.ints(2 + len(size))
 	shape[0], shape[1] = x.shape[0], packed.Conv().Filters
 	copy(shape[2:], size)
-	if err := r.makeTensor(y, x.dtype, shape); err != nil {
-		return err
-	}
 	ep := kernels.Epilogue{Activation: c.activation}
 	if len(in) > 2 && in[2] != nil {
 		ep.RowBias = view[float32](in[2])
 	}
-	if c.residual {
-		added := in[len(in)-1]
+	err := error(nil)
+	if added := in[len(in)-1]; c.residual {
 		if !slices.Equal(added.shape, shape) {
 			return backends.Errorf(backends.ErrInvalid, "a sum of shapes %v and %v", shape, added.shape)
 		}
 		ep.Residual = view[float32](added)
+		err = c.makeSum(r, y, x, added, packed)
+	} else {
+		err = r.makeTensor(y, x.dtype, shape)
+	}
+	if err != nil {
+		return err
 	}
 	kernels.Conv2D(r.engine.pool, packed, images(x), images(y), ep)
 	return nil
+}
+
+// makeSum makes y, where what is added to the convolution of x lies if that may be: then memory that
+// has just been written is read and written once more, instead of other memory.
+func (c convolution) makeSum(r *run, y, x, added *tensor, packed *kernels.PackedConv) error {
+	if packed.AddsInPlace() && x.buf != added.buf {
+		return r.makeOver(y, added, added.dtype, added.shape)
+	}
+	return r.makeTensor(y, added.dtype, added.shape)
 }
 
 // images returns a tensor of one or two dimensions after the first two as images.

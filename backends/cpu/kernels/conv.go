@@ -17,6 +17,7 @@ type Conv struct {
 type PackedConv struct {
 	precision Precision
 	quads     bool // channels are four together, of bytes
+	panels    bool // the weights are panels of filters that stand beside each other
 	conv      Conv
 	depth     int         // weights of a filter
 	units     int         // of a filter: those of the first channels at all taps, then of the next
@@ -35,6 +36,7 @@ type convPlan struct {
 	positions []int32   // of all values of a plane of y, up to a whole panel; nil where rows are read in place
 	segments  []segment // the rows of y where those of lattices are read in place
 	panel     int       // distance of their panels
+	runs      []spotRun // the positions, where filters stand beside each other
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width, for products
@@ -99,6 +101,9 @@ func (c *PackedConv) Precision() Precision { return c.precision }
 // Conv returns the convolution that was packed.
 func (c *PackedConv) Conv() Conv { return c.conv }
 
+// AddsInPlace reports whether the residual may lie where y does.
+func (c *PackedConv) AddsInPlace() bool { return c.panels }
+
 // Conv2D computes y = act(conv(x) + RowBias + Residual): ep.RowBias has one value per filter,
 // ep.Bias is not used. The size of y decides how many positions are computed.
 func Conv2D(p *Pool, c *PackedConv, x, y Images, ep Epilogue) {
@@ -146,6 +151,10 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	p := &convPlan{in: in, out: out}
 	defer c.plan.Store(p)
 	depthwise := c.depthwise()
+	if c.panels {
+		p.planBeside(c)
+		return p
+	}
 	pointwise := c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{}
 	if pointwise && c.conv.Stride == [2]int{1, 1} && !depthwise {
 		return p
@@ -154,18 +163,24 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	if depthwise || pointwise {
 		return p
 	}
-	p.offsets = make([]int, 0, c.units)
-	for i := range c.precision.units(c.conv.Channels / c.conv.Groups) {
-		for _, o := range p.lattice.offsets {
-			p.offsets = append(p.offsets, i*p.lattice.size+o)
-		}
-	}
+	p.offsets = c.offsetsIn(p.lattice.size, p.lattice.offsets)
 	if 10*out[1] < 7*panels(out[1])*panelWidth || c.tiled() {
 		p.collect(out)
 	} else {
 		p.cut(out)
 	}
 	return p
+}
+
+// offsetsIn returns where the units of a filter stand in planes of a size, in each of which they stand at taps.
+func (c *PackedConv) offsetsIn(size int, taps []int) []int {
+	offsets := make([]int, 0, c.units)
+	for i := range c.precision.units(c.conv.Channels / c.conv.Groups) {
+		for _, o := range taps {
+			offsets = append(offsets, i*size+o)
+		}
+	}
+	return offsets
 }
 
 // tiled reports whether the products are made by tiles, which want rows of units that follow each

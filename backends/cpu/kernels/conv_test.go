@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"slices"
 	"sync"
 	"testing"
 )
@@ -67,6 +68,9 @@ var testConvs = []struct {
 	{"depthwise with a multiplier", Conv{4, 8, 4, Window{Kernel: [2]int{3, 3}}}, 1, 9, 9},
 	{"pads wider than the plane", Conv{2, 2, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{4, 5, 4, 5}}}, 1, 2, 1},
 	{"one dimension", Conv{8, 9, 1, Window{Kernel: [2]int{1, 5}, Stride: [2]int{1, 2}, Pads: [4]int{0, 2, 0, 2}}}, 3, 1, 77},
+	{"pointwise, long rows", Conv{40, 70, 1, Window{Kernel: [2]int{1, 1}}}, 2, 20, 17},
+	{"pointwise, one position", Conv{50, 37, 1, Window{Kernel: [2]int{1, 1}}}, 3, 1, 1},
+	{"deep and wide", Conv{300, 75, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 17},
 	{"deep", Conv{100, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 16},
 }
 
@@ -114,6 +118,25 @@ func TestConvMatchesFloat64(t *testing.T) {
 				Conv2D(pool, PackConv(c.conv, c.weights, FP32), c.x, y, c.ep)
 				near(t, c.name, y.Data, c.want, 1e-4)
 			}
+		}
+	})
+}
+
+// What is added may lie where the result goes, if the convolution says so.
+func TestConvAddsInPlace(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		pool := newTestPool(t, 2)
+		for _, c := range convCases(t) {
+			packed := PackConv(c.conv, c.weights, FP32)
+			if c.ep.Residual == nil || !packed.AddsInPlace() {
+				continue
+			}
+			y := c.y
+			y.Data = slices.Clone(c.ep.Residual)
+			ep := c.ep
+			ep.Residual = y.Data
+			Conv2D(pool, packed, c.x, y, ep)
+			near(t, c.name, y.Data, c.want, 1e-4)
 		}
 	})
 }

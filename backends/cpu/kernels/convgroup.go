@@ -36,6 +36,10 @@ func (r *convolution) multiply(g product, planes int) {
 func (c *convGroup) run() {
 	if c.lattice == nil {
 		c.b = c.x.Data[c.planes*c.x.H*c.x.W:]
+		if c.runs != nil {
+			c.multiplyBeside()
+			return
+		}
 		c.pointwise()
 		return
 	}
@@ -43,6 +47,8 @@ func (c *convGroup) run() {
 	defer s.giveBack()
 	c.b = s.data
 	switch {
+	case c.runs != nil:
+		c.multiplyBeside()
 	case c.offsets == nil:
 		c.pointwise()
 	case c.positions != nil:

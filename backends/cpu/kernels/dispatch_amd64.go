@@ -58,6 +58,27 @@ func (t *tile) run(l Level) {
 	}
 }
 
+// run computes the sums of the block.
+func (s *spots) run(l Level) {
+	switch {
+	case l == Portable:
+		s.portable()
+	case s.precision == BF16:
+		spotsBF16AVX512BF16(s)
+	default:
+		spotsAVX512(s)
+	}
+}
+
+// turn writes the sums of the block to planes.
+func (s *spots) turn(l Level) {
+	if l == Portable {
+		s.turnPortable()
+	} else {
+		turnSpotsAVX512(s)
+	}
+}
+
 // run computes the sweep, with as many rows at a time as may not be preempted.
 func (s *sweep) run(l Level) {
 	if l == Portable {

@@ -33,6 +33,10 @@ func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
 		packed.bytes = m.packInt8Conv(packed.conv, weights)
 		return packed
 	}
+	if packed.panels = packed.beside(); packed.panels {
+		packed.weights = m.packBeside(packed, weights)
+		return packed
+	}
 	packed.weights = m.make(packed.conv.Filters*packed.row, func(dst []float32) {
 		for f := range packed.conv.Filters {
 			row := dst[f*packed.row:][:packed.row]

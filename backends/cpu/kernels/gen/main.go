@@ -31,6 +31,7 @@ var subjects = []subject{
 	{"tile", tiles},
 	{"elementwise", elementwise},
 	{"row", rowKernels},
+	{"beside", besides},
 	{"sweep", sweeps},
 	{"pack", packs},
 	{"bf16", conversions},
