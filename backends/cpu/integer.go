@@ -69,7 +69,7 @@ func byteMatMulOf(n *node, p byteMatMul) (byteMatMul, error) {
 
 // packBytes packs a constant matrix of bytes.
 func (e *engine) packBytes(b kernels.Bytes, k, n int, transposed bool) *kernels.PackedBytes {
-	return e.keep(fmt.Sprint("Bytes", k, n, transposed, b.Signed), b.Data).PackBytes(b, k, n, transposed)
+	return e.keep(fmt.Sprint("Bytes", k, n, transposed, b.Signed, b.Zero), b.Data).PackBytes(b, k, n, transposed)
 }
 
 // sizes returns what is multiplied. With a packed matrix that is one product.

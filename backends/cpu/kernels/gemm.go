@@ -184,7 +184,8 @@ type product struct {
 	residualRow int
 	alpha       float32
 	ep          Epilogue
-	bytes       *byteSums // of a product of bytes
+	bytes       *byteSums // of a product of bytes whose sums are taken by rows
+	terms       *sumTerms // of a product of bytes whose sums stand in c
 }
 
 // segment is columns that stand together: from b[b:] into c[c:], which is also where they stand in
@@ -263,6 +264,9 @@ func (g *product) blocks() int {
 
 // finishing returns the flags of the last block of K.
 func (g *product) finishing() int {
+	if g.terms != nil && g.terms.scales == nil {
+		return 0
+	}
 	flags := tileFinish
 	if g.alpha != 1 {
 		flags |= tileScale
@@ -293,6 +297,9 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 		t.c = g.c[row*g.cRow+s.c+j:]
 		if t.flags&tileFinish != 0 {
 			t.aim(&g.ep, row, s.c+j)
+		}
+		if g.terms != nil {
+			t.aimTerms(g.terms, row, s.c+j)
 		}
 		t.run(level)
 		j += t.cols

@@ -297,6 +297,21 @@ func TestProductsAllocateNothing(t *testing.T) {
 	a, b, c := s.values(m*k), s.values(k*n), s.values(m*n)
 	for _, threads := range []int{1, 2} {
 		pool := newTestPool(t, threads)
+		bytes := ByteGemm{
+			M: m, A: Bytes{Data: s.bytes(m * k), Stride: k}, B: PackBytes(Bytes{Data: s.bytes(k * n), Stride: n, Signed: true}, k, n, false),
+		}
+		sums, rounded, scale := s.int32s(m*n), s.bytes(m*n), []float32{0.01}
+		if got := testing.AllocsPerRun(100, func() {
+			bytes.Int32(pool, sums, n)
+			bytes.Floats(pool, c, n, Scaling{RowScale: scale, Scale: scale})
+			bytes.Bytes(pool, rounded, n, Rounding{Scale: scale})
+		}); got > 0.5 {
+			t.Errorf("ByteGemm, %d threads: %v allocations", threads, got)
+		}
+		packed := PackB(Matrix{Data: b, K: k, N: n, Stride: n}, Int8)
+		if got := testing.AllocsPerRun(100, func() { Gemm(pool, m, a, k, packed, c, n, Epilogue{}) }); got > 0.5 {
+			t.Errorf("Gemm, %v, %d threads: %v allocations", Int8, threads, got)
+		}
 		for _, p := range []Precision{FP32, BF16} {
 			packed := PackB(Matrix{Data: b, K: k, N: n, Stride: n}, p)
 			batch := BatchGemm{

@@ -55,8 +55,9 @@ type PackedBytes struct {
 	k, n    int
 	units   int       // of 32 bits along K
 	data    []float32 // panels of units
-	sums    []int32   // of the columns, as unsigned bytes
-	source  Bytes     // without data
+	terms   []int32   // of the columns of whole panels: k zb - sum b
+	zeros   []int32   // nil, or of each column -zb
+	zero    int32     // of all columns otherwise
 	offsets []int
 }
 
@@ -71,15 +72,9 @@ func PackBytes(b Bytes, k, n int, transposed bool) *PackedBytes {
 	return Memory(nil).PackBytes(b, k, n, transposed)
 }
 
-// PackBytes is the function PackBytes with a place for the result.
+// PackBytes is the function PackBytes with a place for the result. What it holds depends on the
+// zero points as well.
 func (m Memory) PackBytes(b Bytes, k, n int, transposed bool) *PackedBytes {
-	p := newPackedBytes(b, k, n, transposed)
-	p.take(m.make(p.size(), func(dst []float32) { p.fill(dst, b, transposed) }))
-	return p
-}
-
-// newPackedBytes returns a matrix that has no data yet.
-func newPackedBytes(b Bytes, k, n int, transposed bool) *PackedBytes {
 	rows, cols := k, n
 	if transposed {
 		rows, cols = n, k
@@ -88,17 +83,33 @@ func newPackedBytes(b Bytes, k, n int, transposed bool) *PackedBytes {
 	if len(b.Zero) > 1 && len(b.Zero) != n {
 		panic(fmt.Sprintf("kernels: PackBytes: %d zero points for %d columns", len(b.Zero), n))
 	}
-	units := Int8.units(k)
-	return &PackedBytes{k: k, n: n, units: units, source: Bytes{Signed: b.Signed, Zero: b.Zero}, offsets: panelOffsets(units)}
+	p := newPackedBytes(b, k, n)
+	p.take(m.make(p.size(), func(dst []float32) { p.fill(dst, b, transposed) }))
+	return p
 }
 
-// size returns how many values of 4 bytes the panels and the sums take.
+// newPackedBytes returns a matrix that has no data yet.
+func newPackedBytes(b Bytes, k, n int) *PackedBytes {
+	units := Int8.units(k)
+	p := &PackedBytes{k: k, n: n, units: units, offsets: panelOffsets(units)}
+	if len(b.Zero) <= 1 {
+		p.zero = b.zero(0, false)
+		return p
+	}
+	p.zeros = make([]int32, panels(n)*panelWidth)
+	for j := range n {
+		p.zeros[j] = -b.zero(j, false)
+	}
+	return p
+}
+
+// size returns how many values of 4 bytes the panels and the terms take.
 func (b *PackedBytes) size() int { return panels(b.n) * panelWidth * (b.units + 1) }
 
-// take makes data, of the matrix' size, its panels and sums.
+// take makes data, of the matrix' size, its panels and terms.
 func (b *PackedBytes) take(data []float32) {
 	whole := panels(b.n) * panelWidth
-	b.data, b.sums = data[:whole*b.units], intsOf(data[whole*b.units:])[:whole]
+	b.data, b.terms = data[:whole*b.units], intsOf(data[whole*b.units:])[:whole]
 }
 
 // fill packs the matrix.
@@ -115,7 +126,10 @@ func (b *PackedBytes) fill(dst []float32, from Bytes, transposed bool) {
 		} else {
 			panel.packRows(from.Data[min(j, len(from.Data)):], from.Stride)
 		}
-		panel.sum(to.sums[j:][:panelWidth])
+		panel.sum(to.terms[j:][:panelWidth])
+	}
+	for j := range b.n {
+		to.terms[j] = int32(b.k)*from.zero(j, false) - to.terms[j]
 	}
 }
 

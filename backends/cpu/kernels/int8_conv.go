@@ -179,7 +179,7 @@ func (c ByteConv) Floats(p *Pool, y []float32, s Scaling) {
 		for f := range part.RowScale {
 			part.RowScale[f] = s.RowScale[min(image, len(s.RowScale)-1)] * scales[min(f, len(scales)-1)]
 		}
-		return part.store(y[image*size:][:size], area)
+		return func(filter, col int, sums []int32) { part.write(y[image*size:][:size], area, filter, col, sums) }
 	})
 }
 
@@ -247,10 +247,10 @@ func (c ByteConv) group(p *Pool, plan *convPlan, at [2]int, store sums32) {
 			terms[i] += c.Bias[filter]
 		}
 	}
-	sums.store = func(row, col int, x []int32) {
+	sums.store = sums32(func(row, col int, x []int32) {
 		correct(x, x, terms[row], 0)
 		store(group*filters+row, col, x)
-	}
+	})
 	r.multiply(product{
 		a: quads.weights[group*filters*quads.row:], aRow: quads.row, aStep: quads.step, bytes: &sums,
 	}, 0)

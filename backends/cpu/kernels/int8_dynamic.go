@@ -16,8 +16,7 @@ type asBytes struct {
 
 // packInt8 packs a matrix for products of precision Int8.
 func (m Memory) packInt8(b Matrix) asBytes {
-	p := &PackedBytes{k: b.K, n: b.N, units: Int8.units(b.K), source: Bytes{Signed: true}}
-	p.offsets = panelOffsets(p.units)
+	p := newPackedBytes(Bytes{Signed: true}, b.K, b.N)
 	data := m.make(p.size()+b.N, func(dst []float32) {
 		rows := quantizedColumns(b, dst[p.size():])
 		p.fill(dst[:p.size()], rows, true)
@@ -90,43 +89,29 @@ func quantizeSpread(dst []byte, src []float32, scale float32, zero int32) {
 
 // gemm is Gemm.
 func (b asBytes) gemm(p *Pool, m int, a []float32, lda int, c []float32, ldc int, ep Epilogue) {
-	if m == 0 || b.bytes.n == 0 {
-		return
-	}
-	g := ByteGemm{M: m, B: b.bytes}
-	left := newByteRows(m, b.bytes.units)
-	defer left.giveBack()
-	s := borrow(m, 0)
-	defer s.giveBack()
-	k := b.bytes.k
-	p.For(m, 1+taskSize/(1+k), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			s.data[i] = left.quantize(i, a[i*lda:][:k])
-		}
-	})
-	scaling := Scaling{RowScale: s.data, Scale: b.scales, Epilogue: ep}
-	g.multiply(p, left, scaling.store(c, ldc))
+	t := ByteGemm{M: m, B: b.bytes}.begin()
+	t.values, t.stride = a, lda
+	t.c, t.cRow, t.residualRow, t.ep = c, ldc, ldc, ep
+	t.floats(nil, b.scales)
+	t.run(p)
 }
 
-// quantize makes units of a row of A and returns its scale.
-func (l byteRows) quantize(i int, row []float32) float32 {
-	scale, zero := spreadOf(smallest(row), largest(row))
-	to := l.data[i*l.row:][:l.words]
+// quantize makes units of a row of A and returns its scale, its zero point and the sum of its bytes.
+func (l byteRows) quantize(i int, row []float32) (scale float32, zero, sum int32) {
+	scale, zero = spreadOf(smallest(row), largest(row))
+	to := l.units[i*l.row:][:l.words]
 	if leftStep(Int8, CurrentLevel()) == 1 {
 		bytes := bytesOf(to)
 		quantizeSpread(bytes[:len(row)], row, scale, zero)
 		clear(bytes[len(row):])
-		l.sums[i] = sumSigned(bytes[:len(row)], 0)
-	} else {
-		s := borrow(Int8.units(len(row)), 0)
-		defer s.giveBack()
-		bytes := bytesOf(s.data)[:len(row)]
-		quantizeSpread(bytes, row, scale, zero)
-		leftBytes(to, bytes, 0)
-		l.sums[i] = sumSigned(bytes, 0)
+		return scale, zero, sumSigned(bytes[:len(row)], 0)
 	}
-	l.factors[i] = zero
-	return scale
+	s := borrow(Int8.units(len(row)), 0)
+	defer s.giveBack()
+	bytes := bytesOf(s.data)[:len(row)]
+	quantizeSpread(bytes, row, scale, zero)
+	leftBytes(to, bytes, 0)
+	return scale, zero, sumSigned(bytes, 0)
 }
 
 // convAsBytes are a convolution's weights quantised to bytes.

@@ -7,8 +7,10 @@ import "math"
 //
 //	for r in rows, j in cols:
 //		x = flags&tileAdd ? c[r*cRow+j] : 0
+//		x = factors[r]*terms[j] + rowTerms[r]*zeros[j] + sumBias[j], if bytes start with terms
 //		for u, o in offsets: x += a[r*aRow+u*aStep] * b[o + j/16*panel + j%16]
 //		if flags&tileFinish:
+//			x = float32(x)*rowScales[r]*scales[j], if they are bytes
 //			x = x*alpha + bias[j] + rowBias[r] + residual[r*residualRow+j], then clamped
 //		c[r*cRow+j] = x
 //
@@ -34,6 +36,15 @@ type tile struct {
 	precision   Precision // says what units are
 	alpha       float32
 	lo, hi      float32
+
+	// Of bytes alone, whose sums are int32.
+	terms     []int32   // nil, or one per column of whole panels
+	factors   []int32   // one per row
+	rowTerms  []int32   // one per row
+	zeros     []int32   // nil for ones, or as terms
+	sumBias   []int32   // nil or one per column
+	rowScales []float32 // one per row
+	scales    []float32 // one per column
 }
 
 const (
@@ -52,8 +63,11 @@ func tilePortable(t *tile) {
 			var sums [panelWidth]float32
 			x := sums[:cols]
 			c := t.c[r*t.cRow+j:][:cols]
-			if t.flags&tileAdd != 0 {
+			switch {
+			case t.flags&tileAdd != 0:
 				copy(x, c)
+			case t.terms != nil:
+				t.startTerms(intsOf(x), r, j)
 			}
 			if len(t.offsets) > 0 {
 				t.accumulate(x, t.a[r*t.aRow:], b)
@@ -96,6 +110,9 @@ func (t *tile) accumulatePairs(x, a, b []float32) {
 
 func (t *tile) finish(x []float32, r, j int) {
 	for i, v := range x {
+		if t.rowScales != nil {
+			v = float32(intsOf(x[i:])[0]) * (t.rowScales[r] * t.scales[j+i])
+		}
 		if t.flags&tileScale != 0 {
 			v *= t.alpha
 		}
@@ -112,5 +129,19 @@ func (t *tile) finish(x []float32, r, j int) {
 			v = clamp(v, t.lo, t.hi)
 		}
 		x[i] = v
+	}
+}
+
+// startTerms starts the sums of row r from column j on.
+func (t *tile) startTerms(x []int32, r, j int) {
+	for i := range x {
+		zero := int32(1)
+		if t.zeros != nil {
+			zero = t.zeros[j+i]
+		}
+		x[i] = t.factors[r]*t.terms[j+i] + t.rowTerms[r]*zero
+		if t.sumBias != nil {
+			x[i] += t.sumBias[j+i]
+		}
 	}
 }

@@ -328,3 +328,72 @@ func (k tileKernel) stepHalves(part int) {
 		})
 	}
 }
+
+// startTerms starts sums of bytes with what zero points add to them and goes to a label, unless
+// nothing is added.
+func (k tileKernel) startTerms(started string) {
+	k.claim()
+	none, each, done := k.label("none"), k.label("each"), k.label("terms")
+	k.op("MOVQ", at("tile_terms", regTile), "AX")
+	k.op("TESTQ", "AX", "AX")
+	k.op("JZ", none)
+	k.op("MOVQ", at("tile_factors", regTile), "BX")
+	k.op("MOVQ", at("tile_rowTerms", regTile), "DX")
+	k.op("MOVQ", at("tile_zeros", regTile), "CX")
+	k.op("TESTQ", "CX", "CX")
+	k.op("JNZ", each)
+	for row := range k.rows {
+		k.startRow(row)
+		k.op("VPBROADCASTD", at(4*row, "DX"), k.temp(0))
+		k.eachVector(func(v int) { k.op("VPADDD", k.temp(0), k.acc(row, v), k.acc(row, v)) })
+	}
+	k.op("JMP", done)
+	k.place(each)
+	for row := range k.rows {
+		k.startRow(row)
+		k.op("VPBROADCASTD", at(4*row, "DX"), k.temp(0))
+		k.eachVector(func(v int) {
+			k.op("VPMULLD", k.inPanels("CX", v), k.temp(0), k.temp(1))
+			k.op("VPADDD", k.temp(1), k.acc(row, v), k.acc(row, v))
+		})
+	}
+	k.place(done)
+	k.ifGiven("tile_sumBias", func() {
+		k.eachVector(func(v int) {
+			k.read(k.inPanels("AX", v), v, k.temp(0))
+			for row := range k.rows {
+				k.op("VPADDD", k.temp(0), k.acc(row, v), k.acc(row, v))
+			}
+		})
+	})
+	k.op("JMP", started)
+	k.place(none)
+}
+
+// startRow starts a row of sums with the terms of the columns, AX, times the row's factor.
+func (k tileKernel) startRow(row int) {
+	k.op("VPBROADCASTD", at(4*row, "BX"), k.temp(0))
+	k.eachVector(func(v int) { k.op("VPMULLD", k.inPanels("AX", v), k.temp(0), k.acc(row, v)) })
+}
+
+// scaleSums makes float32 of sums of bytes.
+func (k tileKernel) scaleSums() {
+	k.op("MOVQ", at("tile_rowScales", regTile), "AX")
+	k.op("MOVQ", at("tile_scales", regTile), regRow)
+	for row := range k.rows {
+		k.op("VBROADCASTSS", at(4*row, "AX"), k.temp(0))
+		k.eachVector(func(v int) {
+			k.read(k.inPanels(regRow, v), v, k.temp(1))
+			k.op("VMULPS", k.temp(1), k.temp(0), k.temp(1))
+			k.op("VCVTDQ2PS", k.acc(row, v), k.acc(row, v))
+			k.op("VMULPS", k.temp(1), k.acc(row, v), k.acc(row, v))
+		})
+	}
+}
+
+// claim asks for the lines of C, which are written when the sums are complete.
+func (k tileKernel) claim() {
+	k.walk("tile_c", "tile_cRow", func(row int) {
+		k.eachVector(func(v int) { k.op("PREFETCHT0", k.inRow(v)) })
+	})
+}

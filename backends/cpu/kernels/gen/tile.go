@@ -241,6 +241,9 @@ func (k tileKernel) start() {
 	})
 	k.op("JMP", started)
 	k.place(fresh)
+	if k.precision == "Int8" {
+		k.startTerms(started)
+	}
 	for row := range k.rows {
 		k.eachVector(func(v int) { k.isa.zero(k.file, k.acc(row, v)) })
 	}
@@ -386,14 +389,15 @@ func (k tileKernel) finish() {
 		k.loadMasks()
 	}
 	k.loadPair()
-	if k.precision == "Int8" {
-		return // integers are finished in Go
-	}
 	k.when("$const_tileFinish", func() {
-		k.when("$const_tileScale", func() {
-			k.op("VBROADCASTSS", at("tile_alpha", regTile), k.temp(0))
-			k.eachSum(func(_ int, acc string) { k.op("VMULPS", k.temp(0), acc, acc) })
-		})
+		if k.precision == "Int8" {
+			k.scaleSums()
+		} else {
+			k.when("$const_tileScale", func() {
+				k.op("VBROADCASTSS", at("tile_alpha", regTile), k.temp(0))
+				k.eachSum(func(_ int, acc string) { k.op("VMULPS", k.temp(0), acc, acc) })
+			})
+		}
 		k.ifGiven("tile_bias", func() {
 			k.eachVector(func(v int) {
 				k.read(k.inPanels("AX", v), v, k.temp(v%2))
