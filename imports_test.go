@@ -23,9 +23,10 @@ var allowed = map[string][]string{
 	"backends/onnx":        {"backends"},
 	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/weights"},
 	"backends/cpu/ml":      {"backends", "backends/cpu/kernels"},
-	"backends/cuda":        {"backends", "backends/cuda/driver", "backends/onnx"},
+	"backends/cuda":        {"backends", "backends/cpu", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/onnx"},
 	"backends/cuda/driver": {"backends"},
 	"backends/cuda/gpu":    {"backends/cuda", "backends/cuda/driver"},
+	"backends/cuda/lower":  {"backends", "backends/cuda/kernels", "backends/onnx"},
 	"backends/null":        {"backends"},
 
 	"plugins":          {"backends", "plugins/proto", "plugins/shm"},
