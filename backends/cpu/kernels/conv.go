@@ -37,6 +37,7 @@ type convPlan struct {
 	segments  []segment // the rows of y where those of lattices are read in place
 	panel     int       // distance of their panels
 	runs      []spotRun // the positions, where filters stand beside each other
+	depth     *depth    // where each filter reads a channel of its own, in place
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width, for products
@@ -158,6 +159,11 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	pointwise := c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{}
 	if pointwise && c.conv.Stride == [2]int{1, 1} && !depthwise {
 		return p
+	}
+	if depthwise {
+		if p.depth = newDepth(c.conv.Window, in, out); p.depth != nil {
+			return p
+		}
 	}
 	p.lattice = newLattice(c.conv.Window, in, out)
 	if depthwise || pointwise {

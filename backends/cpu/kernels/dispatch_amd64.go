@@ -79,6 +79,27 @@ func (s *spots) turn(l Level) {
 	}
 }
 
+// run computes the plane, with as many rows at a time as may not be preempted.
+func (d *depth) run() {
+	whole := *d
+	step := max(1, 64*1024/whole.cols)
+	for row := 0; row < whole.rows; row += step {
+		d.dst, d.rows = whole.dst[row*whole.cols:], min(step, whole.rows-row)
+		d.top = whole.top - row*whole.stride
+		switch {
+		case len(d.weights) == 9 && d.stride == 1:
+			depth3x1AVX512(d)
+		case len(d.weights) == 9:
+			depth3x2AVX512(d)
+		case d.stride == 1:
+			depth5x1AVX512(d)
+		default:
+			depth5x2AVX512(d)
+		}
+	}
+	d.rows, d.top = whole.rows, whole.top
+}
+
 // run computes the sweep, with as many rows at a time as may not be preempted.
 func (s *sweep) run(l Level) {
 	if l == Portable {

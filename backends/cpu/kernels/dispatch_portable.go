@@ -9,6 +9,7 @@ func maxPanels(Level, int) int                                { return 1 }
 func (t *tile) run(Level)                                     { tilePortable(t) }
 func (s *spots) run(Level)                                    { s.portable() }
 func (s *spots) turn(Level)                                   { s.turnPortable() }
+func (d *depth) run()                                         { panic("kernels: not at this level") }
 func (s *sweep) run(Level)                                    { s.portable() }
 func applyLevel(Level, []float32, []float32, Activation) bool { return false }
 func combineLevel(_ Level, op Operator, dst, a, b []float32)  { combinePortable(op, dst, a, b) }

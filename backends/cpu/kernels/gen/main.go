@@ -32,6 +32,7 @@ var subjects = []subject{
 	{"elementwise", elementwise},
 	{"row", rowKernels},
 	{"beside", besides},
+	{"depth", depths},
 	{"sweep", sweeps},
 	{"pack", packs},
 	{"bf16", conversions},

@@ -1,0 +1,119 @@
+package main
+
+import "fmt"
+
+// depths write the convolutions of one plane by one filter whose weights stay in registers, read in
+// place: what a tap has no value for is masked.
+func depths(f *file) {
+	for _, kernel := range []int{3, 5} {
+		for _, stride := range []int{1, 2} {
+			depth{f, kernel, stride}.write()
+		}
+	}
+}
+
+// depth is a size of filter and the step that it moves by. Registers: R8 is the row of the first taps,
+// which R9 and the next ones point to, R14 a row of zeros; CX counts blocks, DX walks through their masks,
+// BX through the columns of the plane and AX through those of the result, which SI walks through; R15
+// counts its rows.
+type depth struct {
+	*file
+	kernel, stride int
+}
+
+var depthRows = []string{"R9", "R10", "R11", "R12", "R13"}
+
+const (
+	depthSum = "Z0"
+	depthBox = "Z1" // values of a tap
+	depthAll = "Z2" // even places
+	depthLow = "Z3"
+	depthTop = "Z4"
+)
+
+func (d depth) weight(tap int) string { return avx512.reg(7 + tap) }
+
+// lanes is how many values a block computes.
+func (d depth) lanes() int { return 16 / d.stride }
+
+func (d depth) write() {
+	d.function(fmt.Sprintf("depth%dx%dAVX512", d.kernel, d.stride),
+		fmt.Sprintf("moves a filter of %d x %d in steps of %d.", d.kernel, d.kernel, d.stride), "d *depth")
+	d.op("MOVQ", "d+0(FP)", "DI")
+	d.op("MOVQ", at("depth_weights", "DI"), "AX")
+	for tap := range d.kernel * d.kernel {
+		d.op("VBROADCASTSS", at(4*tap, "AX"), d.weight(tap))
+	}
+	d.op("VBROADCASTSS", at("depth_lo", "DI"), depthLow)
+	d.op("VBROADCASTSS", at("depth_hi", "DI"), depthTop)
+	if d.stride == 2 {
+		d.op("MOVQ", at("depth_even", "DI"), "AX")
+		d.op("VMOVUPS", "(AX)", depthAll)
+	}
+	d.op("MOVQ", at("depth_zeros", "DI"), "R14")
+	d.op("MOVQ", at("depth_dst", "DI"), "SI")
+	d.op("MOVQ", at("depth_rows", "DI"), "R15")
+	d.op("XORQ", "R8", "R8")
+	d.op("SUBQ", at("depth_top", "DI"), "R8")
+	row, block := d.label("row"), d.label("block")
+	d.place(row)
+	d.findRows()
+	d.op("MOVQ", at("depth_blocks", "DI"), "CX")
+	d.op("MOVQ", at("depth_masks", "DI"), "DX")
+	d.op("MOVQ", at("depth_left", "DI"), "BX")
+	d.op("NEGQ", "BX")
+	d.op("SHLQ", 2, "BX")
+	d.op("XORQ", "AX", "AX")
+	d.place(block)
+	d.block()
+	d.op("ADDQ", 2*(d.kernel+1), "DX")
+	d.op("ADDQ", 64, "BX")
+	d.op("ADDQ", 4*d.lanes(), "AX")
+	d.op("DECQ", "CX")
+	d.op("JNZ", block)
+	d.op("MOVQ", at("depth_cols", "DI"), "AX")
+	d.op("LEAQ", "(SI)(AX*4)", "SI")
+	d.op("ADDQ", d.stride, "R8")
+	d.op("DECQ", "R15")
+	d.op("JNZ", row)
+	d.ret()
+}
+
+// findRows points to the rows of the plane, or to zeros beyond them.
+func (d depth) findRows() {
+	d.op("MOVQ", at("depth_src", "DI"), "DX")
+	for i := range d.kernel {
+		d.op("LEAQ", at(i, "R8"), "AX")
+		d.op("MOVQ", "AX", "BX")
+		d.op("IMULQ", at("depth_width", "DI"), "BX")
+		d.op("LEAQ", "(DX)(BX*4)", depthRows[i])
+		d.op("CMPQ", "AX", at("depth_height", "DI"))
+		d.op("CMOVQCC", "R14", depthRows[i]) // also where it is negative
+	}
+}
+
+// block computes some columns of a row.
+func (d depth) block() {
+	mask := func(j int) string { return fmt.Sprintf("K%d", j+1) }
+	for j := range d.kernel + 1 {
+		d.op("KMOVW", at(2*j, "DX"), mask(j))
+	}
+	d.op("VBROADCASTSS", at("depth_start", "DI"), depthSum)
+	for i := range d.kernel {
+		for j := range d.kernel {
+			from := indexed(4*j, depthRows[i], "BX", 1)
+			w := d.weight(i*d.kernel + j)
+			if d.stride == 1 {
+				d.op("VFMADD231PS", from, w, mask(j), depthSum)
+				continue
+			}
+			d.op("VMOVUPS.Z", from, mask(j), depthBox)
+			d.op("VPERMPS", depthBox, depthAll, depthBox)
+			d.op("VFMADD231PS", depthBox, w, depthSum)
+		}
+	}
+	// The sum comes second, so that a NaN in it stays.
+	d.op("VMAXPS", depthSum, depthLow, depthSum)
+	d.op("VMINPS", depthSum, depthTop, depthSum)
+	d.op("VMOVUPS", depthSum, mask(d.kernel), "(SI)(AX*1)")
+}
