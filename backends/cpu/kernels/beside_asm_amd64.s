@@ -42,11 +42,14 @@ expected4:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop5:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z1
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(R9), Z3
@@ -111,12 +114,15 @@ expected11:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop12:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z2
 	VMOVUPS (R15)(R14*1), Z3
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(R9), Z4
@@ -185,11 +191,14 @@ expected18:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop19:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z2
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z4
@@ -260,12 +269,15 @@ expected25:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop26:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z4
 	VMOVUPS (R15)(R14*1), Z5
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z6
@@ -342,11 +354,14 @@ expected32:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop33:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z3
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z5
@@ -423,12 +438,15 @@ expected39:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop40:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z6
 	VMOVUPS (R15)(R14*1), Z7
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z8
@@ -513,11 +531,14 @@ expected46:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop47:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z4
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z6
@@ -600,12 +621,15 @@ expected53:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop54:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z8
 	VMOVUPS (R15)(R14*1), Z9
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z10
@@ -698,11 +722,14 @@ expected60:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop61:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z5
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z7
@@ -791,12 +818,15 @@ expected67:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop68:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z10
 	VMOVUPS (R15)(R14*1), Z11
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z12
@@ -897,11 +927,14 @@ expected74:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop75:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z6
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z8
@@ -996,12 +1029,15 @@ expected81:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop82:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z12
 	VMOVUPS (R15)(R14*1), Z13
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z14
@@ -1110,11 +1146,14 @@ expected88:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop89:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z7
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z9
@@ -1215,12 +1254,15 @@ expected95:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop96:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z14
 	VMOVUPS (R15)(R14*1), Z15
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z16
@@ -1337,11 +1379,14 @@ expected102:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop103:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z8
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z10
@@ -1448,12 +1493,15 @@ expected109:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop110:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z16
 	VMOVUPS (R15)(R14*1), Z17
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z18
@@ -1578,11 +1626,14 @@ expected116:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop117:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z9
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z11
@@ -1695,12 +1746,15 @@ expected123:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop124:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z18
 	VMOVUPS (R15)(R14*1), Z19
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z20
@@ -1833,11 +1887,14 @@ expected130:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop131:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z10
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z12
@@ -1956,12 +2013,15 @@ expected137:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop138:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z20
 	VMOVUPS (R15)(R14*1), Z21
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z22
@@ -2102,11 +2162,14 @@ expected144:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop145:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z11
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z13
@@ -2231,12 +2294,15 @@ expected151:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop152:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z22
 	VMOVUPS (R15)(R14*1), Z23
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z24
@@ -2385,11 +2451,14 @@ expected158:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop159:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z12
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z14
@@ -2520,12 +2589,15 @@ expected165:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop166:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z24
 	VMOVUPS (R15)(R14*1), Z25
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z26
@@ -2682,11 +2754,14 @@ expected172:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop173:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z13
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z15
@@ -2823,12 +2898,15 @@ expected179:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop180:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z26
 	VMOVUPS (R15)(R14*1), Z27
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z28
@@ -2993,11 +3071,14 @@ expected186:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop187:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z14
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z16
@@ -3140,12 +3221,15 @@ expected193:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop194:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z28
 	VMOVUPS (R15)(R14*1), Z29
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z30
@@ -3304,11 +3388,14 @@ expected200:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop201:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z1
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(R9), Z3
@@ -3373,12 +3460,15 @@ expected207:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop208:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z2
 	VMOVUPS (R15)(R14*1), Z3
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(R9), Z4
@@ -3447,11 +3537,14 @@ expected214:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop215:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z2
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z4
@@ -3522,12 +3615,15 @@ expected221:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop222:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z4
 	VMOVUPS (R15)(R14*1), Z5
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z6
@@ -3604,11 +3700,14 @@ expected228:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop229:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z3
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z5
@@ -3685,12 +3784,15 @@ expected235:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop236:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z6
 	VMOVUPS (R15)(R14*1), Z7
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z8
@@ -3775,11 +3877,14 @@ expected242:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop243:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z4
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z6
@@ -3862,12 +3967,15 @@ expected249:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop250:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z8
 	VMOVUPS (R15)(R14*1), Z9
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z10
@@ -3960,11 +4068,14 @@ expected256:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop257:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z5
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z7
@@ -4053,12 +4164,15 @@ expected263:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop264:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z10
 	VMOVUPS (R15)(R14*1), Z11
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z12
@@ -4159,11 +4273,14 @@ expected270:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop271:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z6
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z8
@@ -4258,12 +4375,15 @@ expected277:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop278:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z12
 	VMOVUPS (R15)(R14*1), Z13
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z14
@@ -4372,11 +4492,14 @@ expected284:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop285:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z7
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z9
@@ -4477,12 +4600,15 @@ expected291:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop292:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z14
 	VMOVUPS (R15)(R14*1), Z15
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z16
@@ -4599,11 +4725,14 @@ expected298:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop299:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z8
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z10
@@ -4710,12 +4839,15 @@ expected305:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop306:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z16
 	VMOVUPS (R15)(R14*1), Z17
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z18
@@ -4840,11 +4972,14 @@ expected312:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop313:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z9
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z11
@@ -4957,12 +5092,15 @@ expected319:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop320:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z18
 	VMOVUPS (R15)(R14*1), Z19
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z20
@@ -5095,11 +5233,14 @@ expected326:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop327:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z10
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z12
@@ -5218,12 +5359,15 @@ expected333:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop334:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z20
 	VMOVUPS (R15)(R14*1), Z21
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z22
@@ -5364,11 +5508,14 @@ expected340:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop341:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z11
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z13
@@ -5493,12 +5640,15 @@ expected347:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop348:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z22
 	VMOVUPS (R15)(R14*1), Z23
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z24
@@ -5647,11 +5797,14 @@ expected354:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop355:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z12
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z14
@@ -5782,12 +5935,15 @@ expected361:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop362:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z24
 	VMOVUPS (R15)(R14*1), Z25
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z26
@@ -5944,11 +6100,14 @@ expected368:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop369:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z13
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z15
@@ -6085,12 +6244,15 @@ expected375:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop376:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z26
 	VMOVUPS (R15)(R14*1), Z27
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z28
@@ -6255,11 +6417,14 @@ expected382:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop383:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z14
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z16
@@ -6402,12 +6567,15 @@ expected389:
 	SHLQ $2, R8
 	MOVQ spots_next(DI), R10
 	MOVQ spots_nextStep(DI), R11
+	MOVQ spots_ahead(DI), R12
+	SHLQ $2, R12
 loop390:
 	MOVQ (BX), AX
 	LEAQ (DX)(AX*4), SI
 	LEAQ (SI)(R8*1), R9
 	VMOVUPS (R15), Z28
 	VMOVUPS (R15)(R14*1), Z29
+	PREFETCHT1 (SI)(R12*1)
 	PREFETCHT1 (R10)
 	ADDQ R11, R10
 	VBROADCASTSS 0(SI), Z30

@@ -25,6 +25,7 @@ type spots struct {
 	panel      int       // distance of panels in b
 	next       []float32 // of b, to fetch while this is computed: nextStep bytes for each unit
 	nextStep   int
+	ahead      int       // from what is read of a to what to fetch meanwhile
 	half       int       // from the first half of the rows in a to the second
 	bias       []float32 // nil or one per column
 	sums       []float32 // 16 rows to turn
@@ -202,8 +203,10 @@ func (l *besideLoop) Do(lo, hi int) {
 		runs, filters := c.grid.task(i)
 		for at := runs.lo; at < runs.hi; at += groupRuns {
 			group := c.runs[at:min(at+groupRuns, runs.hi)]
+			w.ahead = c.distance(at)
 			for f := filters.lo; f < filters.hi; f += spotCols {
 				c.computeSpots(w, group, span{f, min(f+spotCols, filters.hi)})
+				w.ahead = 0
 			}
 		}
 	}
@@ -225,7 +228,7 @@ var spotWorks = sync.Pool{New: func() any {
 func (c *convGroup) computeSpots(w *spotWork, runs []spotRun, filters span) {
 	p, level := &c.product, CurrentLevel()
 	w.spots = spots{
-		offsets: c.offsets, plane: p.cRow, precision: p.precision,
+		ahead: w.ahead, offsets: c.offsets, plane: p.cRow, precision: p.precision,
 		b: c.packed.weights[filters.lo*len(c.offsets):], panel: panelWidth * len(c.offsets), cols: filters.hi - filters.lo,
 	}
 	if p.ep.RowBias != nil {
@@ -258,6 +261,15 @@ func (c *convGroup) computeSpots(w *spotWork, runs []spotRun, filters span) {
 			Apply(dst, dst, p.ep.Activation)
 		}
 	}
+}
+
+// distance returns how far the run is in A that is computed with the next group when this one is with
+// the i-th run.
+func (c *convGroup) distance(i int) int {
+	if i+groupRuns >= len(c.runs) {
+		return 0
+	}
+	return int(c.runs[i+groupRuns].at - c.runs[i].at)
 }
 
 // upcoming returns which panel of the next filters to fetch during the i-th of the first runs.

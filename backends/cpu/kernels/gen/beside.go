@@ -33,7 +33,7 @@ func besides(f *file) {
 
 // spots is one size of block. Registers: DX is where A starts, R8 how far its second half is from the
 // first, R15 walks through B, whose second panel is R14 further, BX through the
-// offsets, and R10 through what is fetched for later, R11 bytes at a time.
+// offsets, and R10 through what is fetched for later, R11 bytes at a time; R12 is how far ahead A is fetched.
 type spots struct {
 	tileKernel
 	family string
@@ -93,6 +93,8 @@ func (k spots) products() {
 	k.op("SHLQ", 2, "R8")
 	k.op("MOVQ", at("spots_next", "DI"), "R10")
 	k.op("MOVQ", at("spots_nextStep", "DI"), "R11")
+	k.op("MOVQ", at("spots_ahead", "DI"), "R12")
+	k.op("SHLQ", 2, "R12")
 	k.place(loop)
 	k.op("MOVQ", "(BX)", "AX")
 	k.op("LEAQ", "(DX)(AX*4)", "SI")
@@ -100,6 +102,7 @@ func (k spots) products() {
 	k.eachVector(func(v int) {
 		k.op("VMOVUPS", []string{"(R15)", "(R15)(R14*1)"}[v], k.free(v))
 	})
+	k.op("PREFETCHT1", "(SI)(R12*1)")
 	k.op("PREFETCHT1", "(R10)")
 	k.op("ADDQ", "R11", "R10")
 	half := k.rows / 2
