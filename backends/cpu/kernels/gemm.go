@@ -240,6 +240,9 @@ func (g *product) pass(t *tile, from int, rows span, segments []segment) {
 		part := span{rows.lo + n*i/tiles, rows.lo + n*(i+1)/tiles}
 		t.rows = part.hi - part.lo
 		t.a = g.a[min(part.lo*g.aRow+from*g.aStep, len(g.a)):]
+		if t.fetch = 0; g.few || i == 0 {
+			t.fetch = streamAhead
+		}
 		for _, s := range segments {
 			g.strip(level, t, part.lo, s)
 		}
@@ -290,9 +293,7 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 			width /= 2
 		}
 		t.cols = min(width*panelWidth, s.cols-j)
-		if g.few {
-			t.ahead = streamAhead / width
-		}
+		t.ahead = t.fetch / width
 		t.b = g.b[s.b+j/panelWidth*g.panel:]
 		t.c = g.c[row*g.cRow+s.c+j:]
 		if t.flags&tileFinish != 0 {
@@ -301,9 +302,22 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 		if g.terms != nil {
 			t.aimTerms(g.terms, row, s.c+j)
 		}
+		t.times = t.repeats(s.cols - j)
+		cols := t.times * t.cols
 		t.run(level)
-		j += t.cols
+		j += cols
 	}
+}
+
+// productsPerCall bounds the products of units that tiles side by side have: assembly is not interrupted.
+const productsPerCall = 1 << 20
+
+// repeats returns how many tiles of whole panels to compute side by side in so many columns.
+func (t *tile) repeats(cols int) int {
+	if t.flags&tilePaired != 0 || t.cols%panelWidth != 0 {
+		return 1
+	}
+	return max(1, min(cols/t.cols, productsPerCall/(1+t.rows*t.cols*len(t.offsets))))
 }
 
 // paired returns the tile for two panels of cols values each.

@@ -193,13 +193,13 @@ func interleave(dst []float32, rows [4][]byte, flip byte) {
 	}
 }
 
-// leftBytes writes a row of A as units of signed bytes, as many words each as leftStep says.
-func leftBytes(dst []float32, src []byte, flip byte) {
+// leftBytes writes a row of A as units of signed bytes, as many words each as leftStep says, and
+// returns the sum of the bytes.
+func leftBytes(dst []float32, src []byte, flip byte) int32 {
 	if leftStep(Int8, CurrentLevel()) == 1 {
 		to := bytesOf(dst)
-		flipped(to[:len(src)], src, flip)
 		clear(to[len(src):])
-		return
+		return flipped(to[:len(src)], src, flip)
 	}
 	done := splitLevel(dst, src, flip)
 	to := int16sOf(dst)
@@ -207,25 +207,18 @@ func leftBytes(dst []float32, src []byte, flip byte) {
 	for i := done; i < len(src); i++ {
 		to[i/4*4+i%2*2+i%4/2] = int16(int8(src[i] ^ flip))
 	}
+	return sumSigned(src, flip)
 }
 
-// flipped sets dst[i] = src[i]^flip.
-func flipped(dst, src []byte, flip byte) {
-	if flip == 0 {
-		copy(dst, src)
-		return
-	}
-	words := len(src) / 8
-	if words > 0 {
-		mask := uint64(flip) * 0x0101010101010101
-		from, to := unsafe.Slice((*[8]byte)(unsafe.Pointer(unsafe.SliceData(src))), words), unsafe.Slice((*[8]byte)(unsafe.Pointer(unsafe.SliceData(dst))), words)
-		for i := range from {
-			*(*uint64)(unsafe.Pointer(&to[i])) = *(*uint64)(unsafe.Pointer(&from[i])) ^ mask
-		}
-	}
-	for i := 8 * words; i < len(src); i++ {
+// flipped sets dst[i] = src[i]^flip and returns the sum, as of signed bytes.
+func flipped(dst, src []byte, flip byte) int32 {
+	total, done := moveLevel(dst, src, flip)
+	total -= 128 * done
+	for i := done; i < len(src); i++ {
 		dst[i] = src[i] ^ flip
+		total += int(int8(dst[i]))
 	}
+	return int32(total)
 }
 
 func bytesOf(x []float32) []byte {

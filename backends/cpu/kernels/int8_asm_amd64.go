@@ -9,6 +9,11 @@ package kernels
 //go:noescape
 func sumBytes(total *int, src *byte, n int, flip int)
 
+// moveBytes sets dst[i] = src[i]^flip and *total to the sum of dst[i]^0x80, unsigned.
+//
+//go:noescape
+func moveBytes(total *int, dst *byte, src *byte, n int, flip int)
+
 // interleave4 sets the bytes of dst[i] to a[i], b[i], c[i] and d[i], all with the bits of flip turned.
 //
 //go:noescape

@@ -46,6 +46,22 @@ func sumLevel(row []byte, flip byte) (total, done int) {
 	return total, whole
 }
 
+// moveLevel copies the first bytes of a row with the bits of flip turned, and returns of how many and
+// the sum, as of unsigned bytes once the highest bits are turned.
+func moveLevel(dst, src []byte, flip byte) (total, done int) {
+	if CurrentLevel() == Portable {
+		return 0, 0
+	}
+	whole := len(src) / panelWidth * panelWidth
+	for from := 0; from < whole; from += chunk {
+		var part int
+		n := min(chunk, whole-from)
+		moveBytes(&part, unsafe.SliceData(dst[from:][:n]), unsafe.SliceData(src[from:]), n, int(flip))
+		total += part
+	}
+	return total, whole
+}
+
 // quantizeLevel quantises whole groups of 16 values. The bounds come after the scale or its inverse.
 func quantizeLevel(dst []byte, src []float32, zero int32, factors [3]float32, inverse bool) {
 	to, from, n := unsafe.SliceData(dst), unsafe.SliceData(src), len(src)

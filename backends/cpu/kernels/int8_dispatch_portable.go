@@ -8,6 +8,7 @@ package kernels
 func interleaveLevel([]float32, [4][]byte, byte) int                   { return 0 }
 func splitLevel([]float32, []byte, byte) int                           { return 0 }
 func sumLevel([]byte, byte) (total, done int)                          { return 0, 0 }
+func moveLevel(_, _ []byte, _ byte) (total, done int)                  { return 0, 0 }
 func quantizeLevel([]byte, []float32, int32, [3]float32, bool)         {}
 func dequantizeLevel([]float32, []byte, byte, int32, float32)          {}
 func requantizeLevel([]byte, []int32, []float32, int32, [2]float32)    {}

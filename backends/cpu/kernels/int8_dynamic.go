@@ -110,8 +110,7 @@ func (l byteRows) quantize(i int, row []float32) (scale float32, zero, sum int32
 	defer s.giveBack()
 	bytes := bytesOf(s.data)[:len(row)]
 	quantizeSpread(bytes, row, scale, zero)
-	leftBytes(to, bytes, 0)
-	return scale, zero, sumSigned(bytes, 0)
+	return scale, zero, leftBytes(to, bytes, 0)
 }
 
 // convAsBytes are a convolution's weights quantised to bytes.

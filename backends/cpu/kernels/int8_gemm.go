@@ -196,8 +196,7 @@ func (t *leftRows) Do(lo, hi int) {
 			terms.rowScales[i], zero, sum = t.left.quantize(i, t.values[i*t.stride:][:k])
 		} else {
 			row := t.A.Data[i*t.A.Stride:][:k]
-			leftBytes(t.left.units[i*t.left.row:][:t.left.words], row, flip)
-			zero, sum = t.A.zero(i, true), sumSigned(row, flip)
+			zero, sum = t.A.zero(i, true), leftBytes(t.left.units[i*t.left.row:][:t.left.words], row, flip)
 		}
 		terms.factors[i], terms.rowTerms[i] = zero, sum
 		if terms.zeros == nil {

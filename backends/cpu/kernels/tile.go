@@ -29,9 +29,11 @@ type tile struct {
 	aRow, aStep int
 	panel       int
 	ahead       int // bytes from what is read of b to what to fetch for later
+	fetch       int // the same, of all panels together
 	cRow, pair  int
 	residualRow int
 	rows, cols  int
+	times       int // how many such tiles stand side by side; 0 stands for 1
 	flags       int
 	precision   Precision // says what units are
 	alpha       float32
@@ -45,6 +47,9 @@ type tile struct {
 	sumBias   []int32   // nil or one per column
 	rowScales []float32 // one per row
 	scales    []float32 // one per column
+
+	// Of the assembly, in bytes: what it has passed of columns and of b.
+	passed, passedB int
 }
 
 const (
@@ -56,9 +61,10 @@ const (
 )
 
 func tilePortable(t *tile) {
-	for j := 0; j < t.cols; j += panelWidth {
+	whole := t.cols * max(t.times, 1)
+	for j := 0; j < whole; j += panelWidth {
 		b := t.b[j/panelWidth*t.panel:]
-		cols := min(t.cols-j, panelWidth)
+		cols := min(whole-j, panelWidth)
 		for r := range t.rows {
 			var sums [panelWidth]float32
 			x := sums[:cols]

@@ -41,6 +41,9 @@ GLOBL tileMask<>(SB), RODATA|NOPTR, $128
 
 TEXT ·tileAVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -49,8 +52,9 @@ TEXT ·tileAVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1
+	JZ fresh3
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -60,8 +64,8 @@ TEXT ·tileAVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS 160(SI), Y5
 	VMASKMOVPS 192(SI), Y12, Y6
 	VMASKMOVPS 224(SI), Y13, Y7
-	JMP started2
-fresh1:
+	JMP started4
+fresh3:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -70,12 +74,13 @@ fresh1:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started2:
+started4:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done4
+	JZ done6
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -84,7 +89,7 @@ started2:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop3:
+loop5:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -105,8 +110,8 @@ loop3:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop3
-done4:
+	JNZ loop5
+done6:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -115,9 +120,9 @@ done4:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip5
+	JZ skip7
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip6
+	JZ skip8
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -127,10 +132,11 @@ done4:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip6:
+skip8:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip7
+	JZ skip9
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -147,10 +153,10 @@ skip6:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip7:
+skip9:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip8
+	JZ skip10
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -160,11 +166,12 @@ skip7:
 	VADDPS Y14, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
-skip8:
+skip10:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip9
+	JZ skip11
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -182,9 +189,9 @@ skip8:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip9:
+skip11:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip10
+	JZ skip12
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -203,11 +210,12 @@ skip9:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip10:
-skip5:
+skip12:
+skip7:
 	CMPQ tile_cols(DI), $64
-	JLT short11
+	JLT short13
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -217,9 +225,10 @@ skip5:
 	VMOVUPS Y5, 160(SI)
 	VMOVUPS Y6, 192(SI)
 	VMOVUPS Y7, 224(SI)
-	JMP stored12
-short11:
+	JMP stored14
+short13:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -229,12 +238,23 @@ short11:
 	VMOVUPS Y5, 160(SI)
 	VMASKMOVPS Y6, Y12, 192(SI)
 	VMASKMOVPS Y7, Y13, 224(SI)
-stored12:
+stored14:
+	DECQ tile_times(DI)
+	JLE last2
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1
+last2:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next15:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -243,25 +263,27 @@ TEXT ·tileAVX2_1x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh13
+	JZ fresh17
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
 	VMASKMOVPS 96(SI), Y13, Y3
-	JMP started14
-fresh13:
+	JMP started18
+fresh17:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started14:
+started18:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done16
+	JZ done20
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -269,7 +291,7 @@ started14:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop15:
+loop19:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -284,8 +306,8 @@ loop15:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop15
-done16:
+	JNZ loop19
+done20:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -294,18 +316,19 @@ done16:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip17
+	JZ skip21
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip18
+	JZ skip22
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-skip18:
+skip22:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip19
+	JZ skip23
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -314,20 +337,21 @@ skip18:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip19:
+skip23:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip20
+	JZ skip24
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
-skip20:
+skip24:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip21
+	JZ skip25
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -337,9 +361,9 @@ skip20:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip21:
+skip25:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip22
+	JZ skip26
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -350,30 +374,43 @@ skip21:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip22:
-skip17:
+skip26:
+skip21:
 	CMPQ tile_cols(DI), $32
-	JLT short23
+	JLT short27
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
-	JMP stored24
-short23:
+	JMP stored28
+short27:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
 	VMASKMOVPS Y3, Y13, 96(SI)
-stored24:
+stored28:
+	DECQ tile_times(DI)
+	JLE last16
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next15
+last16:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next29:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -382,8 +419,9 @@ TEXT ·tileAVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh25
+	JZ fresh31
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -394,8 +432,8 @@ TEXT ·tileAVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y5
 	VMASKMOVPS 64(SI), Y12, Y6
 	VMASKMOVPS 96(SI), Y13, Y7
-	JMP started26
-fresh25:
+	JMP started32
+fresh31:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -404,12 +442,13 @@ fresh25:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started26:
+started32:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done28
+	JZ done34
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -417,7 +456,7 @@ started26:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop27:
+loop33:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -441,8 +480,8 @@ loop27:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop27
-done28:
+	JNZ loop33
+done34:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -451,9 +490,9 @@ done28:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip29
+	JZ skip35
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip30
+	JZ skip36
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -463,10 +502,11 @@ done28:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip30:
+skip36:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip31
+	JZ skip37
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -479,10 +519,10 @@ skip30:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
-skip31:
+skip37:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip32
+	JZ skip38
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -493,11 +533,12 @@ skip31:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip32:
+skip38:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip33
+	JZ skip39
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -516,9 +557,9 @@ skip32:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip33:
+skip39:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip34
+	JZ skip40
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -537,11 +578,12 @@ skip33:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip34:
-skip29:
+skip40:
+skip35:
 	CMPQ tile_cols(DI), $32
-	JLT short35
+	JLT short41
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -552,9 +594,10 @@ skip29:
 	VMOVUPS Y5, 32(SI)
 	VMOVUPS Y6, 64(SI)
 	VMOVUPS Y7, 96(SI)
-	JMP stored36
-short35:
+	JMP stored42
+short41:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -565,12 +608,23 @@ short35:
 	VMOVUPS Y5, 32(SI)
 	VMASKMOVPS Y6, Y12, 64(SI)
 	VMASKMOVPS Y7, Y13, 96(SI)
-stored36:
+stored42:
+	DECQ tile_times(DI)
+	JLE last30
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next29
+last30:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next43:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -579,8 +633,9 @@ TEXT ·tileAVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh37
+	JZ fresh45
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -596,8 +651,8 @@ TEXT ·tileAVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y9
 	VMASKMOVPS 64(SI), Y12, Y10
 	VMASKMOVPS 96(SI), Y13, Y11
-	JMP started38
-fresh37:
+	JMP started46
+fresh45:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -610,12 +665,13 @@ fresh37:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started38:
+started46:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done40
+	JZ done48
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -623,7 +679,7 @@ started38:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop39:
+loop47:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -652,8 +708,8 @@ loop39:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop39
-done40:
+	JNZ loop47
+done48:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -662,9 +718,9 @@ done40:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip41
+	JZ skip49
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip42
+	JZ skip50
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -678,10 +734,11 @@ done40:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip42:
+skip50:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip43
+	JZ skip51
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -698,10 +755,10 @@ skip42:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
-skip43:
+skip51:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip44
+	JZ skip52
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -717,11 +774,12 @@ skip43:
 	VADDPS Y14, Y9, Y9
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
-skip44:
+skip52:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip45
+	JZ skip53
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -749,9 +807,9 @@ skip44:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip45:
+skip53:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip46
+	JZ skip54
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -778,11 +836,12 @@ skip45:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip46:
-skip41:
+skip54:
+skip49:
 	CMPQ tile_cols(DI), $32
-	JLT short47
+	JLT short55
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -798,9 +857,10 @@ skip41:
 	VMOVUPS Y9, 32(SI)
 	VMOVUPS Y10, 64(SI)
 	VMOVUPS Y11, 96(SI)
-	JMP stored48
-short47:
+	JMP stored56
+short55:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -816,12 +876,23 @@ short47:
 	VMOVUPS Y9, 32(SI)
 	VMASKMOVPS Y10, Y12, 64(SI)
 	VMASKMOVPS Y11, Y13, 96(SI)
-stored48:
+stored56:
+	DECQ tile_times(DI)
+	JLE last44
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next43
+last44:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next57:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -830,27 +901,29 @@ TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh49
+	JZ fresh59
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
-	JMP started50
-fresh49:
+	JMP started60
+fresh59:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-started50:
+started60:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done52
+	JZ done62
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop51:
+loop61:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -862,8 +935,8 @@ loop51:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop51
-done52:
+	JNZ loop61
+done62:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -872,66 +945,81 @@ done52:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip53
+	JZ skip63
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip54
+	JZ skip64
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
-skip54:
+skip64:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip55
+	JZ skip65
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip55:
+skip65:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip56
+	JZ skip66
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
-skip56:
+skip66:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip57
+	JZ skip67
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip57:
+skip67:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip58
+	JZ skip68
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
-skip58:
-skip53:
+skip68:
+skip63:
 	CMPQ tile_cols(DI), $16
-	JLT short59
+	JLT short69
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
-	JMP stored60
-short59:
+	JMP stored70
+short69:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
-stored60:
+stored70:
+	DECQ tile_times(DI)
+	JLE last58
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next57
+last58:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next71:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -940,32 +1028,34 @@ TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh61
+	JZ fresh73
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y2
 	VMASKMOVPS 32(SI), Y13, Y3
-	JMP started62
-fresh61:
+	JMP started74
+fresh73:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started62:
+started74:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done64
+	JZ done76
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop63:
+loop75:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -979,156 +1069,6 @@ loop63:
 	VBROADCASTSS 0(SI)(R12*1), Y7
 	VFMADD231PS Y4, Y7, Y2
 	VFMADD231PS Y5, Y7, Y3
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop63
-done64:
-	MOVQ tile_cols(DI), CX
-	SUBQ $0, CX
-	LEAQ tileMask<>+64(SB), AX
-	SHLQ $2, CX
-	SUBQ CX, AX
-	VMOVUPS (AX), Y12
-	VMOVUPS 32(AX), Y13
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip65
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip66
-	VBROADCASTSS tile_alpha(DI), Y14
-	VMULPS Y14, Y0, Y0
-	VMULPS Y14, Y1, Y1
-	VMULPS Y14, Y2, Y2
-	VMULPS Y14, Y3, Y3
-skip66:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip67
-	VMASKMOVPS 0(AX), Y12, Y14
-	VADDPS Y14, Y0, Y0
-	VADDPS Y14, Y2, Y2
-	VMASKMOVPS 32(AX), Y13, Y15
-	VADDPS Y15, Y1, Y1
-	VADDPS Y15, Y3, Y3
-skip67:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip68
-	VBROADCASTSS 0(AX), Y14
-	VADDPS Y14, Y0, Y0
-	VADDPS Y14, Y1, Y1
-	VBROADCASTSS 4(AX), Y15
-	VADDPS Y15, Y2, Y2
-	VADDPS Y15, Y3, Y3
-skip68:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip69
-	MOVQ tile_residual(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMASKMOVPS 0(SI), Y12, Y14
-	VADDPS Y14, Y0, Y0
-	VMASKMOVPS 32(SI), Y13, Y15
-	VADDPS Y15, Y1, Y1
-	LEAQ 0(SI)(R8*4), SI
-	VMASKMOVPS 0(SI), Y12, Y14
-	VADDPS Y14, Y2, Y2
-	VMASKMOVPS 32(SI), Y13, Y15
-	VADDPS Y15, Y3, Y3
-skip69:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip70
-	VBROADCASTSS tile_lo(DI), Y14
-	VBROADCASTSS tile_hi(DI), Y15
-	VMAXPS Y0, Y14, Y0
-	VMAXPS Y1, Y14, Y1
-	VMAXPS Y2, Y14, Y2
-	VMAXPS Y3, Y14, Y3
-	VMINPS Y0, Y15, Y0
-	VMINPS Y1, Y15, Y1
-	VMINPS Y2, Y15, Y2
-	VMINPS Y3, Y15, Y3
-skip70:
-skip65:
-	CMPQ tile_cols(DI), $16
-	JLT short71
-	MOVQ tile_c(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Y0, 0(SI)
-	VMOVUPS Y1, 32(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Y2, 0(SI)
-	VMOVUPS Y3, 32(SI)
-	JMP stored72
-short71:
-	MOVQ tile_c(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMASKMOVPS Y0, Y12, 0(SI)
-	VMASKMOVPS Y1, Y13, 32(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMASKMOVPS Y2, Y12, 0(SI)
-	VMASKMOVPS Y3, Y13, 32(SI)
-stored72:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileAVX2_3x16(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ tile_cols(DI), CX
-	SUBQ $0, CX
-	LEAQ tileMask<>+64(SB), AX
-	SHLQ $2, CX
-	SUBQ CX, AX
-	VMOVUPS (AX), Y12
-	VMOVUPS 32(AX), Y13
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh73
-	MOVQ tile_c(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMASKMOVPS 0(SI), Y12, Y0
-	VMASKMOVPS 32(SI), Y13, Y1
-	LEAQ 0(SI)(R8*4), SI
-	VMASKMOVPS 0(SI), Y12, Y2
-	VMASKMOVPS 32(SI), Y13, Y3
-	LEAQ 0(SI)(R8*4), SI
-	VMASKMOVPS 0(SI), Y12, Y4
-	VMASKMOVPS 32(SI), Y13, Y5
-	JMP started74
-fresh73:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-started74:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done76
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-loop75:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	MOVQ R15, AX
-	ADDQ tile_ahead(DI), AX
-	PREFETCHT0 0(AX)
-	VMOVUPS 0(R15), Y6
-	VMOVUPS 32(R15), Y7
-	VBROADCASTSS 0(SI), Y8
-	VFMADD231PS Y6, Y8, Y0
-	VFMADD231PS Y7, Y8, Y1
-	VBROADCASTSS 0(SI)(R12*1), Y9
-	VFMADD231PS Y6, Y9, Y2
-	VFMADD231PS Y7, Y9, Y3
-	VBROADCASTSS 0(SI)(R12*2), Y8
-	VFMADD231PS Y6, Y8, Y4
-	VFMADD231PS Y7, Y8, Y5
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
@@ -1150,20 +1090,17 @@ done76:
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-	VMULPS Y14, Y4, Y4
-	VMULPS Y14, Y5, Y5
 skip78:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JZ skip79
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
-	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
-	VADDPS Y15, Y5, Y5
 skip79:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
@@ -1174,14 +1111,186 @@ skip79:
 	VBROADCASTSS 4(AX), Y15
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
-	VBROADCASTSS 8(AX), Y14
-	VADDPS Y14, Y4, Y4
-	VADDPS Y14, Y5, Y5
 skip80:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
 	JZ skip81
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_residualRow(DI), R8
+	VMASKMOVPS 0(SI), Y12, Y14
+	VADDPS Y14, Y0, Y0
+	VMASKMOVPS 32(SI), Y13, Y15
+	VADDPS Y15, Y1, Y1
+	LEAQ 0(SI)(R8*4), SI
+	VMASKMOVPS 0(SI), Y12, Y14
+	VADDPS Y14, Y2, Y2
+	VMASKMOVPS 32(SI), Y13, Y15
+	VADDPS Y15, Y3, Y3
+skip81:
+	TESTQ $const_tileClamp, tile_flags(DI)
+	JZ skip82
+	VBROADCASTSS tile_lo(DI), Y14
+	VBROADCASTSS tile_hi(DI), Y15
+	VMAXPS Y0, Y14, Y0
+	VMAXPS Y1, Y14, Y1
+	VMAXPS Y2, Y14, Y2
+	VMAXPS Y3, Y14, Y3
+	VMINPS Y0, Y15, Y0
+	VMINPS Y1, Y15, Y1
+	VMINPS Y2, Y15, Y2
+	VMINPS Y3, Y15, Y3
+skip82:
+skip77:
+	CMPQ tile_cols(DI), $16
+	JLT short83
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS Y0, 0(SI)
+	VMOVUPS Y1, 32(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Y2, 0(SI)
+	VMOVUPS Y3, 32(SI)
+	JMP stored84
+short83:
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMASKMOVPS Y0, Y12, 0(SI)
+	VMASKMOVPS Y1, Y13, 32(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMASKMOVPS Y2, Y12, 0(SI)
+	VMASKMOVPS Y3, Y13, 32(SI)
+stored84:
+	DECQ tile_times(DI)
+	JLE last72
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next71
+last72:
+	VZEROUPPER 
+	RET 
+
+TEXT ·tileAVX2_3x16(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next85:
+	MOVQ tile_cols(DI), CX
+	SUBQ $0, CX
+	LEAQ tileMask<>+64(SB), AX
+	SHLQ $2, CX
+	SUBQ CX, AX
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+	TESTQ $const_tileAdd, tile_flags(DI)
+	JZ fresh87
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMASKMOVPS 0(SI), Y12, Y0
+	VMASKMOVPS 32(SI), Y13, Y1
+	LEAQ 0(SI)(R8*4), SI
+	VMASKMOVPS 0(SI), Y12, Y2
+	VMASKMOVPS 32(SI), Y13, Y3
+	LEAQ 0(SI)(R8*4), SI
+	VMASKMOVPS 0(SI), Y12, Y4
+	VMASKMOVPS 32(SI), Y13, Y5
+	JMP started88
+fresh87:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+started88:
+	MOVQ tile_offsets+8(DI), CX
+	TESTQ CX, CX
+	JZ done90
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
+	MOVQ tile_aRow(DI), R12
+	SHLQ $2, R12
+	MOVQ tile_aStep(DI), R13
+	SHLQ $2, R13
+	MOVQ tile_a(DI), SI
+loop89:
+	MOVQ 0(BX), AX
+	LEAQ 0(DX)(AX*4), R15
+	MOVQ R15, AX
+	ADDQ tile_ahead(DI), AX
+	PREFETCHT0 0(AX)
+	VMOVUPS 0(R15), Y6
+	VMOVUPS 32(R15), Y7
+	VBROADCASTSS 0(SI), Y8
+	VFMADD231PS Y6, Y8, Y0
+	VFMADD231PS Y7, Y8, Y1
+	VBROADCASTSS 0(SI)(R12*1), Y9
+	VFMADD231PS Y6, Y9, Y2
+	VFMADD231PS Y7, Y9, Y3
+	VBROADCASTSS 0(SI)(R12*2), Y8
+	VFMADD231PS Y6, Y8, Y4
+	VFMADD231PS Y7, Y8, Y5
+	ADDQ R13, SI
+	ADDQ $8, BX
+	DECQ CX
+	JNZ loop89
+done90:
+	MOVQ tile_cols(DI), CX
+	SUBQ $0, CX
+	LEAQ tileMask<>+64(SB), AX
+	SHLQ $2, CX
+	SUBQ CX, AX
+	VMOVUPS (AX), Y12
+	VMOVUPS 32(AX), Y13
+	TESTQ $const_tileFinish, tile_flags(DI)
+	JZ skip91
+	TESTQ $const_tileScale, tile_flags(DI)
+	JZ skip92
+	VBROADCASTSS tile_alpha(DI), Y14
+	VMULPS Y14, Y0, Y0
+	VMULPS Y14, Y1, Y1
+	VMULPS Y14, Y2, Y2
+	VMULPS Y14, Y3, Y3
+	VMULPS Y14, Y4, Y4
+	VMULPS Y14, Y5, Y5
+skip92:
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JZ skip93
+	ADDQ tile_passed(DI), AX
+	VMASKMOVPS 0(AX), Y12, Y14
+	VADDPS Y14, Y0, Y0
+	VADDPS Y14, Y2, Y2
+	VADDPS Y14, Y4, Y4
+	VMASKMOVPS 32(AX), Y13, Y15
+	VADDPS Y15, Y1, Y1
+	VADDPS Y15, Y3, Y3
+	VADDPS Y15, Y5, Y5
+skip93:
+	MOVQ tile_rowBias(DI), AX
+	TESTQ AX, AX
+	JZ skip94
+	VBROADCASTSS 0(AX), Y14
+	VADDPS Y14, Y0, Y0
+	VADDPS Y14, Y1, Y1
+	VBROADCASTSS 4(AX), Y15
+	VADDPS Y15, Y2, Y2
+	VADDPS Y15, Y3, Y3
+	VBROADCASTSS 8(AX), Y14
+	VADDPS Y14, Y4, Y4
+	VADDPS Y14, Y5, Y5
+skip94:
+	MOVQ tile_residual(DI), AX
+	TESTQ AX, AX
+	JZ skip95
+	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -1197,9 +1306,9 @@ skip80:
 	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
-skip81:
+skip95:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip82
+	JZ skip96
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -1214,11 +1323,12 @@ skip81:
 	VMINPS Y3, Y15, Y3
 	VMINPS Y4, Y15, Y4
 	VMINPS Y5, Y15, Y5
-skip82:
-skip77:
+skip96:
+skip91:
 	CMPQ tile_cols(DI), $16
-	JLT short83
+	JLT short97
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -1228,9 +1338,10 @@ skip77:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y4, 0(SI)
 	VMOVUPS Y5, 32(SI)
-	JMP stored84
-short83:
+	JMP stored98
+short97:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -1240,12 +1351,23 @@ short83:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y4, Y12, 0(SI)
 	VMASKMOVPS Y5, Y13, 32(SI)
-stored84:
+stored98:
+	DECQ tile_times(DI)
+	JLE last86
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next85
+last86:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next99:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1254,8 +1376,9 @@ TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh85
+	JZ fresh101
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -1268,8 +1391,8 @@ TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y6
 	VMASKMOVPS 32(SI), Y13, Y7
-	JMP started86
-fresh85:
+	JMP started102
+fresh101:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1278,12 +1401,13 @@ fresh85:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started86:
+started102:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done88
+	JZ done104
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -1291,7 +1415,7 @@ started86:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop87:
+loop103:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -1315,8 +1439,8 @@ loop87:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop87
-done88:
+	JNZ loop103
+done104:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1325,9 +1449,9 @@ done88:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip89
+	JZ skip105
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip90
+	JZ skip106
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -1337,10 +1461,11 @@ done88:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip90:
+skip106:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip91
+	JZ skip107
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -1351,10 +1476,10 @@ skip90:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
-skip91:
+skip107:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip92
+	JZ skip108
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -1367,11 +1492,12 @@ skip91:
 	VBROADCASTSS 12(AX), Y15
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip92:
+skip108:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip93
+	JZ skip109
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -1392,9 +1518,9 @@ skip92:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip93:
+skip109:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip94
+	JZ skip110
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -1413,11 +1539,12 @@ skip93:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip94:
-skip89:
+skip110:
+skip105:
 	CMPQ tile_cols(DI), $16
-	JLT short95
+	JLT short111
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -1430,9 +1557,10 @@ skip89:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y6, 0(SI)
 	VMOVUPS Y7, 32(SI)
-	JMP stored96
-short95:
+	JMP stored112
+short111:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -1445,12 +1573,23 @@ short95:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y6, Y12, 0(SI)
 	VMASKMOVPS Y7, Y13, 32(SI)
-stored96:
+stored112:
+	DECQ tile_times(DI)
+	JLE last100
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next99
+last100:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next113:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1459,8 +1598,9 @@ TEXT ·tileAVX2_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh97
+	JZ fresh115
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -1476,8 +1616,8 @@ TEXT ·tileAVX2_5x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y8
 	VMASKMOVPS 32(SI), Y13, Y9
-	JMP started98
-fresh97:
+	JMP started116
+fresh115:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1488,12 +1628,13 @@ fresh97:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-started98:
+started116:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done100
+	JZ done118
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -1501,7 +1642,7 @@ started98:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop99:
+loop117:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -1528,8 +1669,8 @@ loop99:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop99
-done100:
+	JNZ loop117
+done118:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1538,9 +1679,9 @@ done100:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip101
+	JZ skip119
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip102
+	JZ skip120
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -1552,10 +1693,11 @@ done100:
 	VMULPS Y14, Y7, Y7
 	VMULPS Y14, Y8, Y8
 	VMULPS Y14, Y9, Y9
-skip102:
+skip120:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip103
+	JZ skip121
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -1568,10 +1710,10 @@ skip102:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
-skip103:
+skip121:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip104
+	JZ skip122
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -1587,11 +1729,12 @@ skip103:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
-skip104:
+skip122:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip105
+	JZ skip123
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -1617,9 +1760,9 @@ skip104:
 	VADDPS Y14, Y8, Y8
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
-skip105:
+skip123:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip106
+	JZ skip124
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -1642,11 +1785,12 @@ skip105:
 	VMINPS Y7, Y15, Y7
 	VMINPS Y8, Y15, Y8
 	VMINPS Y9, Y15, Y9
-skip106:
-skip101:
+skip124:
+skip119:
 	CMPQ tile_cols(DI), $16
-	JLT short107
+	JLT short125
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -1662,9 +1806,10 @@ skip101:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y8, 0(SI)
 	VMOVUPS Y9, 32(SI)
-	JMP stored108
-short107:
+	JMP stored126
+short125:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -1680,12 +1825,23 @@ short107:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y8, Y12, 0(SI)
 	VMASKMOVPS Y9, Y13, 32(SI)
-stored108:
+stored126:
+	DECQ tile_times(DI)
+	JLE last114
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next113
+last114:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next127:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1694,8 +1850,9 @@ TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh109
+	JZ fresh129
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -1714,8 +1871,8 @@ TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y10
 	VMASKMOVPS 32(SI), Y13, Y11
-	JMP started110
-fresh109:
+	JMP started130
+fresh129:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1728,12 +1885,13 @@ fresh109:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started110:
+started130:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done112
+	JZ done132
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -1741,7 +1899,7 @@ started110:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop111:
+loop131:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -1771,8 +1929,8 @@ loop111:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop111
-done112:
+	JNZ loop131
+done132:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -1781,9 +1939,9 @@ done112:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip113
+	JZ skip133
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip114
+	JZ skip134
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -1797,10 +1955,11 @@ done112:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip114:
+skip134:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip115
+	JZ skip135
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -1815,10 +1974,10 @@ skip114:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
-skip115:
+skip135:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip116
+	JZ skip136
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -1837,11 +1996,12 @@ skip115:
 	VBROADCASTSS 20(AX), Y15
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
-skip116:
+skip136:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip117
+	JZ skip137
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -1872,9 +2032,9 @@ skip116:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip117:
+skip137:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip118
+	JZ skip138
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -1901,11 +2061,12 @@ skip117:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip118:
-skip113:
+skip138:
+skip133:
 	CMPQ tile_cols(DI), $16
-	JLT short119
+	JLT short139
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -1924,9 +2085,10 @@ skip113:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y10, 0(SI)
 	VMOVUPS Y11, 32(SI)
-	JMP stored120
-short119:
+	JMP stored140
+short139:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -1945,12 +2107,23 @@ short119:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y10, Y12, 0(SI)
 	VMASKMOVPS Y11, Y13, 32(SI)
-stored120:
+stored140:
+	DECQ tile_times(DI)
+	JLE last128
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next127
+last128:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next141:
 	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
@@ -1958,8 +2131,9 @@ TEXT ·tileAVX512_1x128(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh121
+	JZ fresh143
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -1969,8 +2143,8 @@ TEXT ·tileAVX512_1x128(SB), NOSPLIT, $0-8
 	VMOVUPS 320(SI), Z5
 	VMOVUPS 384(SI), Z6
 	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started122
-fresh121:
+	JMP started144
+fresh143:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1979,12 +2153,13 @@ fresh121:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started122:
+started144:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done124
+	JZ done146
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -1993,7 +2168,7 @@ started122:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop123:
+loop145:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	LEAQ 0(R15)(R14*4), AX
@@ -2020,12 +2195,12 @@ loop123:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop123
-done124:
+	JNZ loop145
+done146:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip125
+	JZ skip147
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip126
+	JZ skip148
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2035,10 +2210,11 @@ done124:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip126:
+skip148:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip127
+	JZ skip149
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -2055,10 +2231,10 @@ skip126:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip127:
+skip149:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip128
+	JZ skip150
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2068,11 +2244,12 @@ skip127:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip128:
+skip150:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip129
+	JZ skip151
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -2090,9 +2267,9 @@ skip128:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip129:
+skip151:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip130
+	JZ skip152
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2111,9 +2288,10 @@ skip129:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip130:
-skip125:
+skip152:
+skip147:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -2123,11 +2301,22 @@ skip125:
 	VMOVUPS Z5, 320(SI)
 	VMOVUPS Z6, 384(SI)
 	VMOVUPS Z7, K1, 448(SI)
+	DECQ tile_times(DI)
+	JLE last142
+	ADDQ $512, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $32, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next141
+last142:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next153:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2135,25 +2324,27 @@ TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh131
+	JZ fresh155
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started132
-fresh131:
+	JMP started156
+fresh155:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started132:
+started156:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done134
+	JZ done158
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -2162,7 +2353,7 @@ started132:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop133:
+loop157:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2179,21 +2370,22 @@ loop133:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop133
-done134:
+	JNZ loop157
+done158:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip135
+	JZ skip159
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip136
+	JZ skip160
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip136:
+skip160:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip137
+	JZ skip161
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -2202,20 +2394,21 @@ skip136:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip137:
+skip161:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip138
+	JZ skip162
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip138:
+skip162:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip139
+	JZ skip163
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -2225,9 +2418,9 @@ skip138:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip139:
+skip163:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip140
+	JZ skip164
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2238,19 +2431,31 @@ skip139:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip140:
-skip135:
+skip164:
+skip159:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last154
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next153
+last154:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next165:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2258,8 +2463,9 @@ TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh141
+	JZ fresh167
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -2270,8 +2476,8 @@ TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started142
-fresh141:
+	JMP started168
+fresh167:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2280,12 +2486,13 @@ fresh141:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started142:
+started168:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done144
+	JZ done170
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -2294,7 +2501,7 @@ started142:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop143:
+loop169:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2320,12 +2527,12 @@ loop143:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop143
-done144:
+	JNZ loop169
+done170:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip145
+	JZ skip171
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip146
+	JZ skip172
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2335,10 +2542,11 @@ done144:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip146:
+skip172:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip147
+	JZ skip173
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -2351,10 +2559,10 @@ skip146:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip147:
+skip173:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip148
+	JZ skip174
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2365,11 +2573,12 @@ skip147:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip148:
+skip174:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip149
+	JZ skip175
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -2388,9 +2597,9 @@ skip148:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip149:
+skip175:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip150
+	JZ skip176
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2409,9 +2618,10 @@ skip149:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip150:
-skip145:
+skip176:
+skip171:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -2422,11 +2632,22 @@ skip145:
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last166
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next165
+last166:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next177:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2434,8 +2655,9 @@ TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh151
+	JZ fresh179
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -2451,8 +2673,8 @@ TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started152
-fresh151:
+	JMP started180
+fresh179:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2465,12 +2687,13 @@ fresh151:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started152:
+started180:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done154
+	JZ done182
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -2479,7 +2702,7 @@ started152:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop153:
+loop181:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2510,12 +2733,12 @@ loop153:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop153
-done154:
+	JNZ loop181
+done182:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip155
+	JZ skip183
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip156
+	JZ skip184
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2529,10 +2752,11 @@ done154:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip156:
+skip184:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip157
+	JZ skip185
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -2549,10 +2773,10 @@ skip156:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip157:
+skip185:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip158
+	JZ skip186
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2568,11 +2792,12 @@ skip157:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip158:
+skip186:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip159
+	JZ skip187
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -2600,9 +2825,9 @@ skip158:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip159:
+skip187:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip160
+	JZ skip188
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2629,9 +2854,10 @@ skip159:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip160:
-skip155:
+skip188:
+skip183:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -2647,11 +2873,22 @@ skip155:
 	VMOVUPS Z9, 64(SI)
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last178
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next177
+last178:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next189:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2659,8 +2896,9 @@ TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh161
+	JZ fresh191
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -2681,8 +2919,8 @@ TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started162
-fresh161:
+	JMP started192
+fresh191:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2699,12 +2937,13 @@ fresh161:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started162:
+started192:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done164
+	JZ done194
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -2715,7 +2954,7 @@ started162:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop163:
+loop193:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2752,12 +2991,12 @@ loop163:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop163
-done164:
+	JNZ loop193
+done194:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip165
+	JZ skip195
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip166
+	JZ skip196
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2775,10 +3014,11 @@ done164:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip166:
+skip196:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip167
+	JZ skip197
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -2799,10 +3039,10 @@ skip166:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip167:
+skip197:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip168
+	JZ skip198
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2823,11 +3063,12 @@ skip167:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip168:
+skip198:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip169
+	JZ skip199
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -2864,9 +3105,9 @@ skip168:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip169:
+skip199:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip170
+	JZ skip200
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2901,9 +3142,10 @@ skip169:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip170:
-skip165:
+skip200:
+skip195:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -2924,11 +3166,22 @@ skip165:
 	VMOVUPS Z13, 64(SI)
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last190
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next189
+last190:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next201:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -2936,25 +3189,27 @@ TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh171
+	JZ fresh203
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started172
-fresh171:
+	JMP started204
+fresh203:
 	VPXORD Z0, Z0, Z0
-started172:
+started204:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done174
+	JZ done206
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop173:
+loop205:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2965,51 +3220,65 @@ loop173:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop173
-done174:
+	JNZ loop205
+done206:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip175
+	JZ skip207
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip176
+	JZ skip208
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip176:
+skip208:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip177
+	JZ skip209
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip177:
+skip209:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip178
+	JZ skip210
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip178:
+skip210:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip179
+	JZ skip211
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip179:
+skip211:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip180
+	JZ skip212
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip180:
-skip175:
+skip212:
+skip207:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last202
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next201
+last202:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next213:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3019,27 +3288,29 @@ TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side181
+	JZ side215
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side181:
+side215:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh182
+	JZ fresh216
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started183
-fresh182:
+	JMP started217
+fresh216:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started183:
+started217:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done185
+	JZ done219
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -3047,7 +3318,7 @@ started183:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop184:
+loop218:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3060,68 +3331,82 @@ loop184:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop184
-done185:
+	JNZ loop218
+done219:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side186
+	JZ side220
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side186:
+side220:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip187
+	JZ skip221
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip188
+	JZ skip222
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip188:
+skip222:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip189
+	JZ skip223
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip189:
+skip223:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip190
+	JZ skip224
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip190:
+skip224:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip191
+	JZ skip225
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip191:
+skip225:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip192
+	JZ skip226
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip192:
-skip187:
+skip226:
+skip221:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last214
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next213
+last214:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next227:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3129,28 +3414,30 @@ TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh193
+	JZ fresh229
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started194
-fresh193:
+	JMP started230
+fresh229:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started194:
+started230:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done196
+	JZ done232
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop195:
+loop231:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3164,62 +3451,76 @@ loop195:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop195
-done196:
+	JNZ loop231
+done232:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip197
+	JZ skip233
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip198
+	JZ skip234
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip198:
+skip234:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip199
+	JZ skip235
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip199:
+skip235:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip200
+	JZ skip236
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip200:
+skip236:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip201
+	JZ skip237
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip201:
+skip237:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip202
+	JZ skip238
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip202:
-skip197:
+skip238:
+skip233:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last228
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next227
+last228:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next239:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3229,32 +3530,34 @@ TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side203
+	JZ side241
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side203:
+side241:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh204
+	JZ fresh242
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started205
-fresh204:
+	JMP started243
+fresh242:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started205:
+started243:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done207
+	JZ done245
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -3262,7 +3565,7 @@ started205:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop206:
+loop244:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3280,50 +3583,52 @@ loop206:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop206
-done207:
+	JNZ loop244
+done245:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side208
+	JZ side246
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side208:
+side246:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip209
+	JZ skip247
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip210
+	JZ skip248
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip210:
+skip248:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip211
+	JZ skip249
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip211:
+skip249:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip212
+	JZ skip250
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip212:
+skip250:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip213
+	JZ skip251
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3334,9 +3639,9 @@ skip212:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip213:
+skip251:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip214
+	JZ skip252
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3347,20 +3652,32 @@ skip213:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip214:
-skip209:
+skip252:
+skip247:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last240
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next239
+last240:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next253:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3368,31 +3685,33 @@ TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh215
+	JZ fresh255
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started216
-fresh215:
+	JMP started256
+fresh255:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started216:
+started256:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done218
+	JZ done258
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop217:
+loop257:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3408,39 +3727,41 @@ loop217:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop217
-done218:
+	JNZ loop257
+done258:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip219
+	JZ skip259
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip220
+	JZ skip260
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip220:
+skip260:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip221
+	JZ skip261
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip221:
+skip261:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip222
+	JZ skip262
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip222:
+skip262:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip223
+	JZ skip263
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -3450,9 +3771,9 @@ skip222:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip223:
+skip263:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip224
+	JZ skip264
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3461,20 +3782,32 @@ skip223:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip224:
-skip219:
+skip264:
+skip259:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last254
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next253
+last254:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next265:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3484,14 +3817,15 @@ TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side225
+	JZ side267
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side225:
+side267:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh226
+	JZ fresh268
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -3501,20 +3835,21 @@ side225:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started227
-fresh226:
+	JMP started269
+fresh268:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started227:
+started269:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done229
+	JZ done271
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -3522,7 +3857,7 @@ started227:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop228:
+loop270:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3543,20 +3878,20 @@ loop228:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop228
-done229:
+	JNZ loop270
+done271:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side230
+	JZ side272
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side230:
+side272:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip231
+	JZ skip273
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip232
+	JZ skip274
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -3564,10 +3899,11 @@ side230:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip232:
+skip274:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip233
+	JZ skip275
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -3576,10 +3912,10 @@ skip232:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip233:
+skip275:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip234
+	JZ skip276
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -3589,11 +3925,12 @@ skip233:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip234:
+skip276:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip235
+	JZ skip277
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3609,9 +3946,9 @@ skip234:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip235:
+skip277:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip236
+	JZ skip278
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3626,9 +3963,10 @@ skip235:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip236:
-skip231:
+skip278:
+skip273:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -3638,11 +3976,22 @@ skip231:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last266
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next265
+last266:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next279:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3650,8 +3999,9 @@ TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh237
+	JZ fresh281
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -3660,18 +4010,19 @@ TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started238
-fresh237:
+	JMP started282
+fresh281:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started238:
+started282:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done240
+	JZ done284
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -3679,7 +4030,7 @@ started238:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop239:
+loop283:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3698,30 +4049,31 @@ loop239:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop239
-done240:
+	JNZ loop283
+done284:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip241
+	JZ skip285
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip242
+	JZ skip286
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip242:
+skip286:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip243
+	JZ skip287
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip243:
+skip287:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip244
+	JZ skip288
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -3730,11 +4082,12 @@ skip243:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip244:
+skip288:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip245
+	JZ skip289
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -3747,9 +4100,9 @@ skip244:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip245:
+skip289:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip246
+	JZ skip290
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3760,9 +4113,10 @@ skip245:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip246:
-skip241:
+skip290:
+skip285:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -3771,11 +4125,22 @@ skip241:
 	VMOVUPS Z2, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last280
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next279
+last280:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next291:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3785,14 +4150,15 @@ TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side247
+	JZ side293
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side247:
+side293:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh248
+	JZ fresh294
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -3805,8 +4171,8 @@ side247:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started249
-fresh248:
+	JMP started295
+fresh294:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3815,12 +4181,13 @@ fresh248:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started249:
+started295:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done251
+	JZ done297
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -3830,7 +4197,7 @@ started249:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop250:
+loop296:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3855,20 +4222,20 @@ loop250:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop250
-done251:
+	JNZ loop296
+done297:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side252
+	JZ side298
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side252:
+side298:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip253
+	JZ skip299
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip254
+	JZ skip300
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -3878,10 +4245,11 @@ side252:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip254:
+skip300:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip255
+	JZ skip301
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -3892,10 +4260,10 @@ skip254:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip255:
+skip301:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip256
+	JZ skip302
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -3908,11 +4276,12 @@ skip255:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip256:
+skip302:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip257
+	JZ skip303
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3933,9 +4302,9 @@ skip256:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip257:
+skip303:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip258
+	JZ skip304
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3954,9 +4323,10 @@ skip257:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip258:
-skip253:
+skip304:
+skip299:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -3969,11 +4339,22 @@ skip253:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last292
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next291
+last292:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next305:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3981,8 +4362,9 @@ TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh259
+	JZ fresh307
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -3993,19 +4375,20 @@ TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started260
-fresh259:
+	JMP started308
+fresh307:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started260:
+started308:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done262
+	JZ done310
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -4013,7 +4396,7 @@ started260:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop261:
+loop309:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4034,32 +4417,33 @@ loop261:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop261
-done262:
+	JNZ loop309
+done310:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip263
+	JZ skip311
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip264
+	JZ skip312
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip264:
+skip312:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip265
+	JZ skip313
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip265:
+skip313:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip266
+	JZ skip314
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4070,11 +4454,12 @@ skip265:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip266:
+skip314:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip267
+	JZ skip315
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4090,9 +4475,9 @@ skip266:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip267:
+skip315:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip268
+	JZ skip316
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4105,9 +4490,10 @@ skip267:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip268:
-skip263:
+skip316:
+skip311:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -4118,11 +4504,22 @@ skip263:
 	VMOVUPS Z3, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last306
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next305
+last306:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next317:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4132,14 +4529,15 @@ TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side269
+	JZ side319
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side269:
+side319:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh270
+	JZ fresh320
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -4155,8 +4553,8 @@ side269:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started271
-fresh270:
+	JMP started321
+fresh320:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4167,12 +4565,13 @@ fresh270:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started271:
+started321:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done273
+	JZ done323
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -4182,7 +4581,7 @@ started271:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop272:
+loop322:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4210,20 +4609,20 @@ loop272:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop272
-done273:
+	JNZ loop322
+done323:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side274
+	JZ side324
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side274:
+side324:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip275
+	JZ skip325
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip276
+	JZ skip326
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4235,10 +4634,11 @@ side274:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip276:
+skip326:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip277
+	JZ skip327
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -4251,10 +4651,10 @@ skip276:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip277:
+skip327:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip278
+	JZ skip328
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4270,11 +4670,12 @@ skip277:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip278:
+skip328:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip279
+	JZ skip329
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4300,9 +4701,9 @@ skip278:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip279:
+skip329:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip280
+	JZ skip330
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4325,9 +4726,10 @@ skip279:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip280:
-skip275:
+skip330:
+skip325:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -4343,11 +4745,22 @@ skip275:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last318
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next317
+last318:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next331:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -4355,8 +4768,9 @@ TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh281
+	JZ fresh333
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -4369,20 +4783,21 @@ TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started282
-fresh281:
+	JMP started334
+fresh333:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started282:
+started334:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done284
+	JZ done336
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -4390,7 +4805,7 @@ started282:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop283:
+loop335:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4413,12 +4828,12 @@ loop283:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop283
-done284:
+	JNZ loop335
+done336:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip285
+	JZ skip337
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip286
+	JZ skip338
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4426,10 +4841,11 @@ done284:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip286:
+skip338:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip287
+	JZ skip339
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4437,10 +4853,10 @@ skip286:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip287:
+skip339:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip288
+	JZ skip340
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4453,11 +4869,12 @@ skip287:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip288:
+skip340:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip289
+	JZ skip341
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4476,9 +4893,9 @@ skip288:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip289:
+skip341:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip290
+	JZ skip342
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4493,9 +4910,10 @@ skip289:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip290:
-skip285:
+skip342:
+skip337:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -4508,11 +4926,22 @@ skip285:
 	VMOVUPS Z4, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last332
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next331
+last332:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next343:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4522,14 +4951,15 @@ TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side291
+	JZ side345
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side291:
+side345:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh292
+	JZ fresh346
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -4548,8 +4978,8 @@ side291:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started293
-fresh292:
+	JMP started347
+fresh346:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4562,12 +4992,13 @@ fresh292:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started293:
+started347:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done295
+	JZ done349
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -4577,7 +5008,7 @@ started293:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop294:
+loop348:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4608,20 +5039,20 @@ loop294:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop294
-done295:
+	JNZ loop348
+done349:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side296
+	JZ side350
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side296:
+side350:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip297
+	JZ skip351
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip298
+	JZ skip352
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4635,10 +5066,11 @@ side296:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip298:
+skip352:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip299
+	JZ skip353
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -4653,10 +5085,10 @@ skip298:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip299:
+skip353:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip300
+	JZ skip354
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4675,11 +5107,12 @@ skip299:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip300:
+skip354:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip301
+	JZ skip355
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4710,9 +5143,9 @@ skip300:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip301:
+skip355:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip302
+	JZ skip356
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4739,9 +5172,10 @@ skip301:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip302:
-skip297:
+skip356:
+skip351:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -4760,11 +5194,22 @@ skip297:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last344
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next343
+last344:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next357:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -4772,8 +5217,9 @@ TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh303
+	JZ fresh359
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -4788,8 +5234,8 @@ TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started304
-fresh303:
+	JMP started360
+fresh359:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4797,12 +5243,13 @@ fresh303:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started304:
+started360:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done306
+	JZ done362
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -4812,7 +5259,7 @@ started304:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop305:
+loop361:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4838,12 +5285,12 @@ loop305:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop305
-done306:
+	JNZ loop361
+done362:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip307
+	JZ skip363
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip308
+	JZ skip364
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4852,10 +5299,11 @@ done306:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip308:
+skip364:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip309
+	JZ skip365
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4864,10 +5312,10 @@ skip308:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip309:
+skip365:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip310
+	JZ skip366
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4882,11 +5330,12 @@ skip309:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip310:
+skip366:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip311
+	JZ skip367
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4908,9 +5357,9 @@ skip310:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip311:
+skip367:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip312
+	JZ skip368
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4927,9 +5376,10 @@ skip311:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip312:
-skip307:
+skip368:
+skip363:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -4944,11 +5394,22 @@ skip307:
 	VMOVUPS Z5, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last358
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next357
+last358:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next369:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4958,14 +5419,15 @@ TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side313
+	JZ side371
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side313:
+side371:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh314
+	JZ fresh372
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -4987,8 +5449,8 @@ side313:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started315
-fresh314:
+	JMP started373
+fresh372:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5003,12 +5465,13 @@ fresh314:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started315:
+started373:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done317
+	JZ done375
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -5020,7 +5483,7 @@ started315:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop316:
+loop374:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5055,20 +5518,20 @@ loop316:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop316
-done317:
+	JNZ loop374
+done375:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side318
+	JZ side376
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side318:
+side376:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip319
+	JZ skip377
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip320
+	JZ skip378
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5084,10 +5547,11 @@ side318:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip320:
+skip378:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip321
+	JZ skip379
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -5104,10 +5568,10 @@ skip320:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip321:
+skip379:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip322
+	JZ skip380
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5129,11 +5593,12 @@ skip321:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip322:
+skip380:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip323
+	JZ skip381
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5169,9 +5634,9 @@ skip322:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip323:
+skip381:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip324
+	JZ skip382
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5202,9 +5667,10 @@ skip323:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip324:
-skip319:
+skip382:
+skip377:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -5226,11 +5692,22 @@ skip319:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last370
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next369
+last370:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next383:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -5238,8 +5715,9 @@ TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh325
+	JZ fresh385
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -5256,8 +5734,8 @@ TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started326
-fresh325:
+	JMP started386
+fresh385:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5266,12 +5744,13 @@ fresh325:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started326:
+started386:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done328
+	JZ done388
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -5281,7 +5760,7 @@ started326:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop327:
+loop387:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5309,12 +5788,12 @@ loop327:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop327
-done328:
+	JNZ loop387
+done388:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip329
+	JZ skip389
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip330
+	JZ skip390
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5324,10 +5803,11 @@ done328:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip330:
+skip390:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip331
+	JZ skip391
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5337,10 +5817,10 @@ skip330:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip331:
+skip391:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip332
+	JZ skip392
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5357,11 +5837,12 @@ skip331:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip332:
+skip392:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip333
+	JZ skip393
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5386,9 +5867,9 @@ skip332:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip333:
+skip393:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip334
+	JZ skip394
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5407,9 +5888,10 @@ skip333:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip334:
-skip329:
+skip394:
+skip389:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -5426,11 +5908,22 @@ skip329:
 	VMOVUPS Z6, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last384
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next383
+last384:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next395:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5440,14 +5933,15 @@ TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side335
+	JZ side397
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side335:
+side397:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh336
+	JZ fresh398
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -5472,8 +5966,8 @@ side335:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started337
-fresh336:
+	JMP started399
+fresh398:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5490,12 +5984,13 @@ fresh336:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started337:
+started399:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done339
+	JZ done401
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -5507,7 +6002,7 @@ started337:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop338:
+loop400:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5545,20 +6040,20 @@ loop338:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop338
-done339:
+	JNZ loop400
+done401:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side340
+	JZ side402
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side340:
+side402:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip341
+	JZ skip403
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip342
+	JZ skip404
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5576,10 +6071,11 @@ side340:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip342:
+skip404:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip343
+	JZ skip405
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -5598,10 +6094,10 @@ skip342:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip343:
+skip405:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip344
+	JZ skip406
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5626,11 +6122,12 @@ skip343:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip344:
+skip406:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip345
+	JZ skip407
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5671,9 +6168,9 @@ skip344:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip345:
+skip407:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip346
+	JZ skip408
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5708,9 +6205,10 @@ skip345:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip346:
-skip341:
+skip408:
+skip403:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -5735,11 +6233,22 @@ skip341:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last396
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next395
+last396:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next409:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -5747,8 +6256,9 @@ TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh347
+	JZ fresh411
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -5767,8 +6277,8 @@ TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started348
-fresh347:
+	JMP started412
+fresh411:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5778,12 +6288,13 @@ fresh347:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started348:
+started412:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done350
+	JZ done414
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -5793,7 +6304,7 @@ started348:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop349:
+loop413:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5823,12 +6334,12 @@ loop349:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop349
-done350:
+	JNZ loop413
+done414:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip351
+	JZ skip415
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip352
+	JZ skip416
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5839,10 +6350,11 @@ done350:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip352:
+skip416:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip353
+	JZ skip417
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5853,10 +6365,10 @@ skip352:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip353:
+skip417:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip354
+	JZ skip418
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5875,11 +6387,12 @@ skip353:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip354:
+skip418:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip355
+	JZ skip419
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5907,9 +6420,9 @@ skip354:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip355:
+skip419:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip356
+	JZ skip420
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5930,9 +6443,10 @@ skip355:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip356:
-skip351:
+skip420:
+skip415:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -5951,11 +6465,22 @@ skip351:
 	VMOVUPS Z7, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last410
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next409
+last410:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next421:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5965,14 +6490,15 @@ TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side357
+	JZ side423
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side357:
+side423:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh358
+	JZ fresh424
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -6000,8 +6526,8 @@ side357:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started359
-fresh358:
+	JMP started425
+fresh424:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6020,12 +6546,13 @@ fresh358:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started359:
+started425:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done361
+	JZ done427
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -6037,7 +6564,7 @@ started359:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop360:
+loop426:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6078,20 +6605,20 @@ loop360:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop360
-done361:
+	JNZ loop426
+done427:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side362
+	JZ side428
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side362:
+side428:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip363
+	JZ skip429
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip364
+	JZ skip430
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6111,10 +6638,11 @@ side362:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip364:
+skip430:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip365
+	JZ skip431
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -6135,10 +6663,10 @@ skip364:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip365:
+skip431:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip366
+	JZ skip432
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6166,11 +6694,12 @@ skip365:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip366:
+skip432:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip367
+	JZ skip433
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -6216,9 +6745,9 @@ skip366:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip367:
+skip433:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip368
+	JZ skip434
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6257,9 +6786,10 @@ skip367:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip368:
-skip363:
+skip434:
+skip429:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -6287,11 +6817,22 @@ skip363:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last422
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next421
+last422:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next435:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -6299,8 +6840,9 @@ TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh369
+	JZ fresh437
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -6321,8 +6863,8 @@ TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started370
-fresh369:
+	JMP started438
+fresh437:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6333,12 +6875,13 @@ fresh369:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started370:
+started438:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done372
+	JZ done440
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -6350,7 +6893,7 @@ started370:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop371:
+loop439:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6383,12 +6926,12 @@ loop371:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop371
-done372:
+	JNZ loop439
+done440:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip373
+	JZ skip441
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip374
+	JZ skip442
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6400,10 +6943,11 @@ done372:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip374:
+skip442:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip375
+	JZ skip443
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6415,10 +6959,10 @@ skip374:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip375:
+skip443:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip376
+	JZ skip444
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -6439,11 +6983,12 @@ skip375:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip376:
+skip444:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip377
+	JZ skip445
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -6474,9 +7019,9 @@ skip376:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip377:
+skip445:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip378
+	JZ skip446
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6499,9 +7044,10 @@ skip377:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip378:
-skip373:
+skip446:
+skip441:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -6522,11 +7068,22 @@ skip373:
 	VMOVUPS Z8, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last436
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next435
+last436:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next447:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -6536,14 +7093,15 @@ TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side379
+	JZ side449
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side379:
+side449:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh380
+	JZ fresh450
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -6574,8 +7132,8 @@ side379:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started381
-fresh380:
+	JMP started451
+fresh450:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6596,12 +7154,13 @@ fresh380:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started381:
+started451:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done383
+	JZ done453
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -6615,7 +7174,7 @@ started381:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop382:
+loop452:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6660,20 +7219,20 @@ loop382:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop382
-done383:
+	JNZ loop452
+done453:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side384
+	JZ side454
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side384:
+side454:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip385
+	JZ skip455
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip386
+	JZ skip456
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6695,10 +7254,11 @@ side384:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip386:
+skip456:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip387
+	JZ skip457
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -6721,10 +7281,10 @@ skip386:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip387:
+skip457:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip388
+	JZ skip458
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6755,11 +7315,12 @@ skip387:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip388:
+skip458:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip389
+	JZ skip459
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -6810,9 +7371,9 @@ skip388:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip389:
+skip459:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip390
+	JZ skip460
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6855,9 +7416,10 @@ skip389:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip390:
-skip385:
+skip460:
+skip455:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -6888,11 +7450,22 @@ skip385:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last448
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next447
+last448:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next461:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -6900,8 +7473,9 @@ TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh391
+	JZ fresh463
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -6924,8 +7498,8 @@ TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started392
-fresh391:
+	JMP started464
+fresh463:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6937,12 +7511,13 @@ fresh391:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started392:
+started464:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done394
+	JZ done466
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -6954,7 +7529,7 @@ started392:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop393:
+loop465:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6989,12 +7564,12 @@ loop393:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop393
-done394:
+	JNZ loop465
+done466:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip395
+	JZ skip467
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip396
+	JZ skip468
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7007,10 +7582,11 @@ done394:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip396:
+skip468:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip397
+	JZ skip469
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7023,10 +7599,10 @@ skip396:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip397:
+skip469:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip398
+	JZ skip470
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -7049,11 +7625,12 @@ skip397:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip398:
+skip470:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip399
+	JZ skip471
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -7087,9 +7664,9 @@ skip398:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip399:
+skip471:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip400
+	JZ skip472
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7114,9 +7691,10 @@ skip399:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip400:
-skip395:
+skip472:
+skip467:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -7139,11 +7717,22 @@ skip395:
 	VMOVUPS Z9, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last462
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next461
+last462:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next473:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -7153,14 +7742,15 @@ TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side401
+	JZ side475
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side401:
+side475:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh402
+	JZ fresh476
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -7194,8 +7784,8 @@ side401:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started403
-fresh402:
+	JMP started477
+fresh476:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7218,12 +7808,13 @@ fresh402:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started403:
+started477:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done405
+	JZ done479
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -7237,7 +7828,7 @@ started403:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop404:
+loop478:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7285,20 +7876,20 @@ loop404:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop404
-done405:
+	JNZ loop478
+done479:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side406
+	JZ side480
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side406:
+side480:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip407
+	JZ skip481
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip408
+	JZ skip482
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7322,10 +7913,11 @@ side406:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip408:
+skip482:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip409
+	JZ skip483
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -7350,10 +7942,10 @@ skip408:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip409:
+skip483:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip410
+	JZ skip484
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7387,11 +7979,12 @@ skip409:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip410:
+skip484:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip411
+	JZ skip485
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -7447,9 +8040,9 @@ skip410:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip411:
+skip485:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip412
+	JZ skip486
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7496,9 +8089,10 @@ skip411:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip412:
-skip407:
+skip486:
+skip481:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -7532,11 +8126,22 @@ skip407:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last474
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next473
+last474:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next487:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -7544,8 +8149,9 @@ TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh413
+	JZ fresh489
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -7570,8 +8176,8 @@ TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started414
-fresh413:
+	JMP started490
+fresh489:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7584,12 +8190,13 @@ fresh413:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started414:
+started490:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done416
+	JZ done492
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -7601,7 +8208,7 @@ started414:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop415:
+loop491:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7638,12 +8245,12 @@ loop415:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop415
-done416:
+	JNZ loop491
+done492:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip417
+	JZ skip493
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip418
+	JZ skip494
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7657,10 +8264,11 @@ done416:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip418:
+skip494:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip419
+	JZ skip495
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7674,10 +8282,10 @@ skip418:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip419:
+skip495:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip420
+	JZ skip496
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -7702,11 +8310,12 @@ skip419:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip420:
+skip496:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip421
+	JZ skip497
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -7743,9 +8352,9 @@ skip420:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip421:
+skip497:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip422
+	JZ skip498
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7772,9 +8381,10 @@ skip421:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip422:
-skip417:
+skip498:
+skip493:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -7799,11 +8409,22 @@ skip417:
 	VMOVUPS Z10, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last488
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next487
+last488:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next499:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -7813,14 +8434,15 @@ TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side423
+	JZ side501
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side423:
+side501:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh424
+	JZ fresh502
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -7857,8 +8479,8 @@ side423:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started425
-fresh424:
+	JMP started503
+fresh502:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7883,12 +8505,13 @@ fresh424:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started425:
+started503:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done427
+	JZ done505
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -7902,7 +8525,7 @@ started425:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop426:
+loop504:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7953,20 +8576,20 @@ loop426:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop426
-done427:
+	JNZ loop504
+done505:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side428
+	JZ side506
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side428:
+side506:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip429
+	JZ skip507
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip430
+	JZ skip508
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7992,10 +8615,11 @@ side428:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip430:
+skip508:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip431
+	JZ skip509
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -8022,10 +8646,10 @@ skip430:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip431:
+skip509:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip432
+	JZ skip510
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -8062,11 +8686,12 @@ skip431:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip432:
+skip510:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip433
+	JZ skip511
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -8127,9 +8752,9 @@ skip432:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip433:
+skip511:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip434
+	JZ skip512
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8180,9 +8805,10 @@ skip433:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip434:
-skip429:
+skip512:
+skip507:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -8219,11 +8845,22 @@ skip429:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last500
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next499
+last500:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next513:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -8231,8 +8868,9 @@ TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh435
+	JZ fresh515
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -8259,8 +8897,8 @@ TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started436
-fresh435:
+	JMP started516
+fresh515:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8274,12 +8912,13 @@ fresh435:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started436:
+started516:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done438
+	JZ done518
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -8293,7 +8932,7 @@ started436:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop437:
+loop517:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8333,12 +8972,12 @@ loop437:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop437
-done438:
+	JNZ loop517
+done518:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip439
+	JZ skip519
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip440
+	JZ skip520
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8353,10 +8992,11 @@ done438:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip440:
+skip520:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip441
+	JZ skip521
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -8371,10 +9011,10 @@ skip440:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip441:
+skip521:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip442
+	JZ skip522
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -8401,11 +9041,12 @@ skip441:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip442:
+skip522:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip443
+	JZ skip523
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -8445,9 +9086,9 @@ skip442:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip443:
+skip523:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip444
+	JZ skip524
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8476,9 +9117,10 @@ skip443:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip444:
-skip439:
+skip524:
+skip519:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -8505,11 +9147,22 @@ skip439:
 	VMOVUPS Z11, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last514
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next513
+last514:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next525:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -8519,14 +9172,15 @@ TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side445
+	JZ side527
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side445:
+side527:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh446
+	JZ fresh528
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -8566,8 +9220,8 @@ side445:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started447
-fresh446:
+	JMP started529
+fresh528:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8594,12 +9248,13 @@ fresh446:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started447:
+started529:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done449
+	JZ done531
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -8615,7 +9270,7 @@ started447:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop448:
+loop530:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8670,20 +9325,20 @@ loop448:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop448
-done449:
+	JNZ loop530
+done531:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side450
+	JZ side532
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side450:
+side532:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip451
+	JZ skip533
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip452
+	JZ skip534
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8711,10 +9366,11 @@ side450:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip452:
+skip534:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip453
+	JZ skip535
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -8743,10 +9399,10 @@ skip452:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip453:
+skip535:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip454
+	JZ skip536
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -8786,11 +9442,12 @@ skip453:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip454:
+skip536:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip455
+	JZ skip537
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -8856,9 +9513,9 @@ skip454:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip455:
+skip537:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip456
+	JZ skip538
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8913,9 +9570,10 @@ skip455:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip456:
-skip451:
+skip538:
+skip533:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -8955,11 +9613,22 @@ skip451:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last526
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next525
+last526:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next539:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -8967,8 +9636,9 @@ TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh457
+	JZ fresh541
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -8997,8 +9667,8 @@ TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started458
-fresh457:
+	JMP started542
+fresh541:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9013,12 +9683,13 @@ fresh457:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started458:
+started542:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done460
+	JZ done544
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -9032,7 +9703,7 @@ started458:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop459:
+loop543:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9074,12 +9745,12 @@ loop459:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop459
-done460:
+	JNZ loop543
+done544:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip461
+	JZ skip545
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip462
+	JZ skip546
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -9095,10 +9766,11 @@ done460:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip462:
+skip546:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip463
+	JZ skip547
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -9114,10 +9786,10 @@ skip462:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip463:
+skip547:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip464
+	JZ skip548
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -9146,11 +9818,12 @@ skip463:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip464:
+skip548:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip465
+	JZ skip549
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -9193,9 +9866,9 @@ skip464:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip465:
+skip549:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip466
+	JZ skip550
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -9226,9 +9899,10 @@ skip465:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip466:
-skip461:
+skip550:
+skip545:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -9257,11 +9931,22 @@ skip461:
 	VMOVUPS Z12, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last540
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next539
+last540:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next551:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -9271,14 +9956,15 @@ TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side467
+	JZ side553
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side467:
+side553:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh468
+	JZ fresh554
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -9321,8 +10007,8 @@ side467:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started469
-fresh468:
+	JMP started555
+fresh554:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9351,12 +10037,13 @@ fresh468:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started469:
+started555:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done471
+	JZ done557
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -9372,7 +10059,7 @@ started469:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop470:
+loop556:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9430,20 +10117,20 @@ loop470:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop470
-done471:
+	JNZ loop556
+done557:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side472
+	JZ side558
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side472:
+side558:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip473
+	JZ skip559
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip474
+	JZ skip560
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -9473,10 +10160,11 @@ side472:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip474:
+skip560:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip475
+	JZ skip561
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -9507,10 +10195,10 @@ skip474:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip475:
+skip561:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip476
+	JZ skip562
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -9553,11 +10241,12 @@ skip475:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip476:
+skip562:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip477
+	JZ skip563
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -9628,9 +10317,9 @@ skip476:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip477:
+skip563:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip478
+	JZ skip564
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -9689,9 +10378,10 @@ skip477:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip478:
-skip473:
+skip564:
+skip559:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -9734,11 +10424,22 @@ skip473:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last552
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next551
+last552:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next565:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -9747,8 +10448,9 @@ TEXT ·tileBF16AVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh479
+	JZ fresh567
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -9758,8 +10460,8 @@ TEXT ·tileBF16AVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS 160(SI), Y5
 	VMASKMOVPS 192(SI), Y12, Y6
 	VMASKMOVPS 224(SI), Y13, Y7
-	JMP started480
-fresh479:
+	JMP started568
+fresh567:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -9768,12 +10470,13 @@ fresh479:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started480:
+started568:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done482
+	JZ done570
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -9782,7 +10485,7 @@ started480:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop481:
+loop569:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9844,8 +10547,8 @@ loop481:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop481
-done482:
+	JNZ loop569
+done570:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -9854,9 +10557,9 @@ done482:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip483
+	JZ skip571
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip484
+	JZ skip572
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -9866,10 +10569,11 @@ done482:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip484:
+skip572:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip485
+	JZ skip573
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -9886,10 +10590,10 @@ skip484:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip485:
+skip573:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip486
+	JZ skip574
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -9899,11 +10603,12 @@ skip485:
 	VADDPS Y14, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
-skip486:
+skip574:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip487
+	JZ skip575
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -9921,9 +10626,9 @@ skip486:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip487:
+skip575:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip488
+	JZ skip576
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -9942,11 +10647,12 @@ skip487:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip488:
-skip483:
+skip576:
+skip571:
 	CMPQ tile_cols(DI), $64
-	JLT short489
+	JLT short577
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -9956,9 +10662,10 @@ skip483:
 	VMOVUPS Y5, 160(SI)
 	VMOVUPS Y6, 192(SI)
 	VMOVUPS Y7, 224(SI)
-	JMP stored490
-short489:
+	JMP stored578
+short577:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -9968,12 +10675,23 @@ short489:
 	VMOVUPS Y5, 160(SI)
 	VMASKMOVPS Y6, Y12, 192(SI)
 	VMASKMOVPS Y7, Y13, 224(SI)
-stored490:
+stored578:
+	DECQ tile_times(DI)
+	JLE last566
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next565
+last566:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next579:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -9982,25 +10700,27 @@ TEXT ·tileBF16AVX2_1x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh491
+	JZ fresh581
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
 	VMASKMOVPS 96(SI), Y13, Y3
-	JMP started492
-fresh491:
+	JMP started582
+fresh581:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started492:
+started582:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done494
+	JZ done584
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -10008,7 +10728,7 @@ started492:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop493:
+loop583:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10044,8 +10764,8 @@ loop493:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop493
-done494:
+	JNZ loop583
+done584:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10054,18 +10774,19 @@ done494:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip495
+	JZ skip585
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip496
+	JZ skip586
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-skip496:
+skip586:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip497
+	JZ skip587
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -10074,20 +10795,21 @@ skip496:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip497:
+skip587:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip498
+	JZ skip588
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
-skip498:
+skip588:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip499
+	JZ skip589
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -10097,9 +10819,9 @@ skip498:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip499:
+skip589:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip500
+	JZ skip590
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10110,30 +10832,43 @@ skip499:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip500:
-skip495:
+skip590:
+skip585:
 	CMPQ tile_cols(DI), $32
-	JLT short501
+	JLT short591
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
-	JMP stored502
-short501:
+	JMP stored592
+short591:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
 	VMASKMOVPS Y3, Y13, 96(SI)
-stored502:
+stored592:
+	DECQ tile_times(DI)
+	JLE last580
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next579
+last580:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next593:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10142,8 +10877,9 @@ TEXT ·tileBF16AVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh503
+	JZ fresh595
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -10154,8 +10890,8 @@ TEXT ·tileBF16AVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y5
 	VMASKMOVPS 64(SI), Y12, Y6
 	VMASKMOVPS 96(SI), Y13, Y7
-	JMP started504
-fresh503:
+	JMP started596
+fresh595:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -10164,12 +10900,13 @@ fresh503:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started504:
+started596:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done506
+	JZ done598
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -10177,7 +10914,7 @@ started504:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop505:
+loop597:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10223,8 +10960,8 @@ loop505:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop505
-done506:
+	JNZ loop597
+done598:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10233,9 +10970,9 @@ done506:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip507
+	JZ skip599
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip508
+	JZ skip600
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -10245,10 +10982,11 @@ done506:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip508:
+skip600:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip509
+	JZ skip601
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -10261,10 +10999,10 @@ skip508:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
-skip509:
+skip601:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip510
+	JZ skip602
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -10275,11 +11013,12 @@ skip509:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip510:
+skip602:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip511
+	JZ skip603
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -10298,9 +11037,9 @@ skip510:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip511:
+skip603:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip512
+	JZ skip604
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10319,11 +11058,12 @@ skip511:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip512:
-skip507:
+skip604:
+skip599:
 	CMPQ tile_cols(DI), $32
-	JLT short513
+	JLT short605
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -10334,9 +11074,10 @@ skip507:
 	VMOVUPS Y5, 32(SI)
 	VMOVUPS Y6, 64(SI)
 	VMOVUPS Y7, 96(SI)
-	JMP stored514
-short513:
+	JMP stored606
+short605:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -10347,12 +11088,23 @@ short513:
 	VMOVUPS Y5, 32(SI)
 	VMASKMOVPS Y6, Y12, 64(SI)
 	VMASKMOVPS Y7, Y13, 96(SI)
-stored514:
+stored606:
+	DECQ tile_times(DI)
+	JLE last594
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next593
+last594:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next607:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10361,8 +11113,9 @@ TEXT ·tileBF16AVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh515
+	JZ fresh609
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -10378,8 +11131,8 @@ TEXT ·tileBF16AVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y9
 	VMASKMOVPS 64(SI), Y12, Y10
 	VMASKMOVPS 96(SI), Y13, Y11
-	JMP started516
-fresh515:
+	JMP started610
+fresh609:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -10392,12 +11145,13 @@ fresh515:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started516:
+started610:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done518
+	JZ done612
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -10405,7 +11159,7 @@ started516:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop517:
+loop611:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10461,8 +11215,8 @@ loop517:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop517
-done518:
+	JNZ loop611
+done612:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10471,9 +11225,9 @@ done518:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip519
+	JZ skip613
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip520
+	JZ skip614
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -10487,10 +11241,11 @@ done518:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip520:
+skip614:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip521
+	JZ skip615
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -10507,10 +11262,10 @@ skip520:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
-skip521:
+skip615:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip522
+	JZ skip616
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -10526,11 +11281,12 @@ skip521:
 	VADDPS Y14, Y9, Y9
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
-skip522:
+skip616:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip523
+	JZ skip617
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -10558,9 +11314,9 @@ skip522:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip523:
+skip617:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip524
+	JZ skip618
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10587,11 +11343,12 @@ skip523:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip524:
-skip519:
+skip618:
+skip613:
 	CMPQ tile_cols(DI), $32
-	JLT short525
+	JLT short619
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -10607,9 +11364,10 @@ skip519:
 	VMOVUPS Y9, 32(SI)
 	VMOVUPS Y10, 64(SI)
 	VMOVUPS Y11, 96(SI)
-	JMP stored526
-short525:
+	JMP stored620
+short619:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -10625,12 +11383,23 @@ short525:
 	VMOVUPS Y9, 32(SI)
 	VMASKMOVPS Y10, Y12, 64(SI)
 	VMASKMOVPS Y11, Y13, 96(SI)
-stored526:
+stored620:
+	DECQ tile_times(DI)
+	JLE last608
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next607
+last608:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next621:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10639,27 +11408,29 @@ TEXT ·tileBF16AVX2_1x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh527
+	JZ fresh623
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
-	JMP started528
-fresh527:
+	JMP started624
+fresh623:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-started528:
+started624:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done530
+	JZ done626
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop529:
+loop625:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10682,8 +11453,8 @@ loop529:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop529
-done530:
+	JNZ loop625
+done626:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10692,66 +11463,81 @@ done530:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip531
+	JZ skip627
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip532
+	JZ skip628
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
-skip532:
+skip628:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip533
+	JZ skip629
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip533:
+skip629:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip534
+	JZ skip630
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
-skip534:
+skip630:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip535
+	JZ skip631
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip535:
+skip631:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip536
+	JZ skip632
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
-skip536:
-skip531:
+skip632:
+skip627:
 	CMPQ tile_cols(DI), $16
-	JLT short537
+	JLT short633
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
-	JMP stored538
-short537:
+	JMP stored634
+short633:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
-stored538:
+stored634:
+	DECQ tile_times(DI)
+	JLE last622
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next621
+last622:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next635:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10760,32 +11546,34 @@ TEXT ·tileBF16AVX2_2x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh539
+	JZ fresh637
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y2
 	VMASKMOVPS 32(SI), Y13, Y3
-	JMP started540
-fresh539:
+	JMP started638
+fresh637:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started540:
+started638:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done542
+	JZ done640
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop541:
+loop639:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10814,8 +11602,8 @@ loop541:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop541
-done542:
+	JNZ loop639
+done640:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10824,39 +11612,41 @@ done542:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip543
+	JZ skip641
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip544
+	JZ skip642
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-skip544:
+skip642:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip545
+	JZ skip643
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
-skip545:
+skip643:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip546
+	JZ skip644
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VBROADCASTSS 4(AX), Y15
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
-skip546:
+skip644:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip547
+	JZ skip645
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -10867,9 +11657,9 @@ skip546:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip547:
+skip645:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip548
+	JZ skip646
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10880,32 +11670,45 @@ skip547:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip548:
-skip543:
+skip646:
+skip641:
 	CMPQ tile_cols(DI), $16
-	JLT short549
+	JLT short647
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y2, 0(SI)
 	VMOVUPS Y3, 32(SI)
-	JMP stored550
-short549:
+	JMP stored648
+short647:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y2, Y12, 0(SI)
 	VMASKMOVPS Y3, Y13, 32(SI)
-stored550:
+stored648:
+	DECQ tile_times(DI)
+	JLE last636
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next635
+last636:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next649:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10914,8 +11717,9 @@ TEXT ·tileBF16AVX2_3x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh551
+	JZ fresh651
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -10925,26 +11729,27 @@ TEXT ·tileBF16AVX2_3x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y4
 	VMASKMOVPS 32(SI), Y13, Y5
-	JMP started552
-fresh551:
+	JMP started652
+fresh651:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-started552:
+started652:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done554
+	JZ done654
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop553:
+loop653:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10979,8 +11784,8 @@ loop553:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop553
-done554:
+	JNZ loop653
+done654:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10989,9 +11794,9 @@ done554:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip555
+	JZ skip655
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip556
+	JZ skip656
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -10999,10 +11804,11 @@ done554:
 	VMULPS Y14, Y3, Y3
 	VMULPS Y14, Y4, Y4
 	VMULPS Y14, Y5, Y5
-skip556:
+skip656:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip557
+	JZ skip657
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -11011,10 +11817,10 @@ skip556:
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
-skip557:
+skip657:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip558
+	JZ skip658
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11024,11 +11830,12 @@ skip557:
 	VBROADCASTSS 8(AX), Y14
 	VADDPS Y14, Y4, Y4
 	VADDPS Y14, Y5, Y5
-skip558:
+skip658:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip559
+	JZ skip659
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11044,9 +11851,9 @@ skip558:
 	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
-skip559:
+skip659:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip560
+	JZ skip660
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11061,11 +11868,12 @@ skip559:
 	VMINPS Y3, Y15, Y3
 	VMINPS Y4, Y15, Y4
 	VMINPS Y5, Y15, Y5
-skip560:
-skip555:
+skip660:
+skip655:
 	CMPQ tile_cols(DI), $16
-	JLT short561
+	JLT short661
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -11075,9 +11883,10 @@ skip555:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y4, 0(SI)
 	VMOVUPS Y5, 32(SI)
-	JMP stored562
-short561:
+	JMP stored662
+short661:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -11087,12 +11896,23 @@ short561:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y4, Y12, 0(SI)
 	VMASKMOVPS Y5, Y13, 32(SI)
-stored562:
+stored662:
+	DECQ tile_times(DI)
+	JLE last650
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next649
+last650:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next663:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11101,8 +11921,9 @@ TEXT ·tileBF16AVX2_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh563
+	JZ fresh665
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -11115,8 +11936,8 @@ TEXT ·tileBF16AVX2_4x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y6
 	VMASKMOVPS 32(SI), Y13, Y7
-	JMP started564
-fresh563:
+	JMP started666
+fresh665:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11125,12 +11946,13 @@ fresh563:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started564:
+started666:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done566
+	JZ done668
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -11138,7 +11960,7 @@ started564:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop565:
+loop667:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11180,8 +12002,8 @@ loop565:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop565
-done566:
+	JNZ loop667
+done668:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11190,9 +12012,9 @@ done566:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip567
+	JZ skip669
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip568
+	JZ skip670
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -11202,10 +12024,11 @@ done566:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip568:
+skip670:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip569
+	JZ skip671
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -11216,10 +12039,10 @@ skip568:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
-skip569:
+skip671:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip570
+	JZ skip672
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11232,11 +12055,12 @@ skip569:
 	VBROADCASTSS 12(AX), Y15
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip570:
+skip672:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip571
+	JZ skip673
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11257,9 +12081,9 @@ skip570:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip571:
+skip673:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip572
+	JZ skip674
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11278,11 +12102,12 @@ skip571:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip572:
-skip567:
+skip674:
+skip669:
 	CMPQ tile_cols(DI), $16
-	JLT short573
+	JLT short675
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -11295,9 +12120,10 @@ skip567:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y6, 0(SI)
 	VMOVUPS Y7, 32(SI)
-	JMP stored574
-short573:
+	JMP stored676
+short675:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -11310,12 +12136,23 @@ short573:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y6, Y12, 0(SI)
 	VMASKMOVPS Y7, Y13, 32(SI)
-stored574:
+stored676:
+	DECQ tile_times(DI)
+	JLE last664
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next663
+last664:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next677:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11324,8 +12161,9 @@ TEXT ·tileBF16AVX2_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh575
+	JZ fresh679
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -11341,8 +12179,8 @@ TEXT ·tileBF16AVX2_5x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y8
 	VMASKMOVPS 32(SI), Y13, Y9
-	JMP started576
-fresh575:
+	JMP started680
+fresh679:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11353,12 +12191,13 @@ fresh575:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-started576:
+started680:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done578
+	JZ done682
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -11366,7 +12205,7 @@ started576:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop577:
+loop681:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11414,8 +12253,8 @@ loop577:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop577
-done578:
+	JNZ loop681
+done682:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11424,9 +12263,9 @@ done578:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip579
+	JZ skip683
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip580
+	JZ skip684
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -11438,10 +12277,11 @@ done578:
 	VMULPS Y14, Y7, Y7
 	VMULPS Y14, Y8, Y8
 	VMULPS Y14, Y9, Y9
-skip580:
+skip684:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip581
+	JZ skip685
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -11454,10 +12294,10 @@ skip580:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
-skip581:
+skip685:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip582
+	JZ skip686
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11473,11 +12313,12 @@ skip581:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
-skip582:
+skip686:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip583
+	JZ skip687
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11503,9 +12344,9 @@ skip582:
 	VADDPS Y14, Y8, Y8
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
-skip583:
+skip687:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip584
+	JZ skip688
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11528,11 +12369,12 @@ skip583:
 	VMINPS Y7, Y15, Y7
 	VMINPS Y8, Y15, Y8
 	VMINPS Y9, Y15, Y9
-skip584:
-skip579:
+skip688:
+skip683:
 	CMPQ tile_cols(DI), $16
-	JLT short585
+	JLT short689
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -11548,9 +12390,10 @@ skip579:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y8, 0(SI)
 	VMOVUPS Y9, 32(SI)
-	JMP stored586
-short585:
+	JMP stored690
+short689:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -11566,12 +12409,23 @@ short585:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y8, Y12, 0(SI)
 	VMASKMOVPS Y9, Y13, 32(SI)
-stored586:
+stored690:
+	DECQ tile_times(DI)
+	JLE last678
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next677
+last678:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next691:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11580,8 +12434,9 @@ TEXT ·tileBF16AVX2_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh587
+	JZ fresh693
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -11600,8 +12455,8 @@ TEXT ·tileBF16AVX2_6x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y10
 	VMASKMOVPS 32(SI), Y13, Y11
-	JMP started588
-fresh587:
+	JMP started694
+fresh693:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11614,12 +12469,13 @@ fresh587:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started588:
+started694:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done590
+	JZ done696
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -11627,7 +12483,7 @@ started588:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop589:
+loop695:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11681,8 +12537,8 @@ loop589:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop589
-done590:
+	JNZ loop695
+done696:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11691,9 +12547,9 @@ done590:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip591
+	JZ skip697
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip592
+	JZ skip698
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -11707,10 +12563,11 @@ done590:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip592:
+skip698:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip593
+	JZ skip699
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -11725,10 +12582,10 @@ skip592:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
-skip593:
+skip699:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip594
+	JZ skip700
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11747,11 +12604,12 @@ skip593:
 	VBROADCASTSS 20(AX), Y15
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
-skip594:
+skip700:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip595
+	JZ skip701
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11782,9 +12640,9 @@ skip594:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip595:
+skip701:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip596
+	JZ skip702
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11811,11 +12669,12 @@ skip595:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip596:
-skip591:
+skip702:
+skip697:
 	CMPQ tile_cols(DI), $16
-	JLT short597
+	JLT short703
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -11834,9 +12693,10 @@ skip591:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y10, 0(SI)
 	VMOVUPS Y11, 32(SI)
-	JMP stored598
-short597:
+	JMP stored704
+short703:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -11855,12 +12715,23 @@ short597:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y10, Y12, 0(SI)
 	VMASKMOVPS Y11, Y13, 32(SI)
-stored598:
+stored704:
+	DECQ tile_times(DI)
+	JLE last692
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next691
+last692:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next705:
 	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
@@ -11868,8 +12739,9 @@ TEXT ·tileBF16AVX512_1x128(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh599
+	JZ fresh707
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -11879,8 +12751,8 @@ TEXT ·tileBF16AVX512_1x128(SB), NOSPLIT, $0-8
 	VMOVUPS 320(SI), Z5
 	VMOVUPS 384(SI), Z6
 	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started600
-fresh599:
+	JMP started708
+fresh707:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -11889,12 +12761,13 @@ fresh599:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started600:
+started708:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done602
+	JZ done710
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -11903,7 +12776,7 @@ started600:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop601:
+loop709:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	LEAQ 0(R15)(R14*4), AX
@@ -11963,12 +12836,12 @@ loop601:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop601
-done602:
+	JNZ loop709
+done710:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip603
+	JZ skip711
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip604
+	JZ skip712
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -11978,10 +12851,11 @@ done602:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip604:
+skip712:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip605
+	JZ skip713
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -11998,10 +12872,10 @@ skip604:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip605:
+skip713:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip606
+	JZ skip714
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -12011,11 +12885,12 @@ skip605:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip606:
+skip714:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip607
+	JZ skip715
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -12033,9 +12908,9 @@ skip606:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip607:
+skip715:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip608
+	JZ skip716
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -12054,9 +12929,10 @@ skip607:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip608:
-skip603:
+skip716:
+skip711:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -12066,11 +12942,22 @@ skip603:
 	VMOVUPS Z5, 320(SI)
 	VMOVUPS Z6, 384(SI)
 	VMOVUPS Z7, K1, 448(SI)
+	DECQ tile_times(DI)
+	JLE last706
+	ADDQ $512, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $32, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next705
+last706:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next717:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -12078,25 +12965,27 @@ TEXT ·tileBF16AVX512_1x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh609
+	JZ fresh719
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started610
-fresh609:
+	JMP started720
+fresh719:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started610:
+started720:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done612
+	JZ done722
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -12105,7 +12994,7 @@ started610:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop611:
+loop721:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12139,21 +13028,22 @@ loop611:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop611
-done612:
+	JNZ loop721
+done722:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip613
+	JZ skip723
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip614
+	JZ skip724
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip614:
+skip724:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip615
+	JZ skip725
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -12162,20 +13052,21 @@ skip614:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip615:
+skip725:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip616
+	JZ skip726
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip616:
+skip726:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip617
+	JZ skip727
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -12185,9 +13076,9 @@ skip616:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip617:
+skip727:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip618
+	JZ skip728
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -12198,19 +13089,31 @@ skip617:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip618:
-skip613:
+skip728:
+skip723:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last718
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next717
+last718:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next729:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -12218,8 +13121,9 @@ TEXT ·tileBF16AVX512_2x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh619
+	JZ fresh731
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -12230,8 +13134,8 @@ TEXT ·tileBF16AVX512_2x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started620
-fresh619:
+	JMP started732
+fresh731:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12240,12 +13144,13 @@ fresh619:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started620:
+started732:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done622
+	JZ done734
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -12254,7 +13159,7 @@ started620:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop621:
+loop733:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12298,12 +13203,12 @@ loop621:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop621
-done622:
+	JNZ loop733
+done734:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip623
+	JZ skip735
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip624
+	JZ skip736
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -12313,10 +13218,11 @@ done622:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip624:
+skip736:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip625
+	JZ skip737
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -12329,10 +13235,10 @@ skip624:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip625:
+skip737:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip626
+	JZ skip738
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -12343,11 +13249,12 @@ skip625:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip626:
+skip738:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip627
+	JZ skip739
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -12366,9 +13273,9 @@ skip626:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip627:
+skip739:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip628
+	JZ skip740
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -12387,9 +13294,10 @@ skip627:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip628:
-skip623:
+skip740:
+skip735:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -12400,11 +13308,22 @@ skip623:
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last730
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next729
+last730:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next741:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -12412,8 +13331,9 @@ TEXT ·tileBF16AVX512_3x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh629
+	JZ fresh743
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -12429,8 +13349,8 @@ TEXT ·tileBF16AVX512_3x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started630
-fresh629:
+	JMP started744
+fresh743:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12443,12 +13363,13 @@ fresh629:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started630:
+started744:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done632
+	JZ done746
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -12457,7 +13378,7 @@ started630:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop631:
+loop745:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12511,12 +13432,12 @@ loop631:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop631
-done632:
+	JNZ loop745
+done746:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip633
+	JZ skip747
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip634
+	JZ skip748
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -12530,10 +13451,11 @@ done632:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip634:
+skip748:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip635
+	JZ skip749
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -12550,10 +13472,10 @@ skip634:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip635:
+skip749:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip636
+	JZ skip750
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -12569,11 +13491,12 @@ skip635:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip636:
+skip750:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip637
+	JZ skip751
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -12601,9 +13524,9 @@ skip636:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip637:
+skip751:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip638
+	JZ skip752
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -12630,9 +13553,10 @@ skip637:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip638:
-skip633:
+skip752:
+skip747:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -12648,11 +13572,22 @@ skip633:
 	VMOVUPS Z9, 64(SI)
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last742
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next741
+last742:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next753:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -12660,8 +13595,9 @@ TEXT ·tileBF16AVX512_4x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh639
+	JZ fresh755
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -12682,8 +13618,8 @@ TEXT ·tileBF16AVX512_4x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started640
-fresh639:
+	JMP started756
+fresh755:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12700,12 +13636,13 @@ fresh639:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started640:
+started756:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done642
+	JZ done758
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -12716,7 +13653,7 @@ started640:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop641:
+loop757:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12781,12 +13718,12 @@ loop641:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop641
-done642:
+	JNZ loop757
+done758:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip643
+	JZ skip759
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip644
+	JZ skip760
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -12804,10 +13741,11 @@ done642:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip644:
+skip760:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip645
+	JZ skip761
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -12828,10 +13766,10 @@ skip644:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip645:
+skip761:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip646
+	JZ skip762
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -12852,11 +13790,12 @@ skip645:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip646:
+skip762:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip647
+	JZ skip763
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -12893,9 +13832,9 @@ skip646:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip647:
+skip763:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip648
+	JZ skip764
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -12930,9 +13869,10 @@ skip647:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip648:
-skip643:
+skip764:
+skip759:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -12953,11 +13893,22 @@ skip643:
 	VMOVUPS Z13, 64(SI)
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last754
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next753
+last754:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next765:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -12965,25 +13916,27 @@ TEXT ·tileBF16AVX512_1x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh649
+	JZ fresh767
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started650
-fresh649:
+	JMP started768
+fresh767:
 	VPXORD Z0, Z0, Z0
-started650:
+started768:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done652
+	JZ done770
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop651:
+loop769:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12999,51 +13952,65 @@ loop651:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop651
-done652:
+	JNZ loop769
+done770:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip653
+	JZ skip771
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip654
+	JZ skip772
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip654:
+skip772:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip655
+	JZ skip773
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip655:
+skip773:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip656
+	JZ skip774
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip656:
+skip774:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip657
+	JZ skip775
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip657:
+skip775:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip658
+	JZ skip776
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip658:
-skip653:
+skip776:
+skip771:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last766
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next765
+last766:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next777:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -13053,27 +14020,29 @@ TEXT ·tileBF16AVX512_1x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side659
+	JZ side779
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side659:
+side779:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh660
+	JZ fresh780
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started661
-fresh660:
+	JMP started781
+fresh780:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started661:
+started781:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done663
+	JZ done783
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -13081,7 +14050,7 @@ started661:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop662:
+loop782:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13103,68 +14072,82 @@ loop662:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop662
-done663:
+	JNZ loop782
+done783:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side664
+	JZ side784
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side664:
+side784:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip665
+	JZ skip785
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip666
+	JZ skip786
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip666:
+skip786:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip667
+	JZ skip787
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip667:
+skip787:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip668
+	JZ skip788
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip668:
+skip788:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip669
+	JZ skip789
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip669:
+skip789:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip670
+	JZ skip790
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip670:
-skip665:
+skip790:
+skip785:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last778
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next777
+last778:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next791:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -13172,28 +14155,30 @@ TEXT ·tileBF16AVX512_2x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh671
+	JZ fresh793
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started672
-fresh671:
+	JMP started794
+fresh793:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started672:
+started794:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done674
+	JZ done796
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop673:
+loop795:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13213,62 +14198,76 @@ loop673:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop673
-done674:
+	JNZ loop795
+done796:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip675
+	JZ skip797
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip676
+	JZ skip798
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip676:
+skip798:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip677
+	JZ skip799
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip677:
+skip799:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip678
+	JZ skip800
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip678:
+skip800:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip679
+	JZ skip801
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip679:
+skip801:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip680
+	JZ skip802
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip680:
-skip675:
+skip802:
+skip797:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last792
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next791
+last792:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next803:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -13278,32 +14277,34 @@ TEXT ·tileBF16AVX512_2x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side681
+	JZ side805
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side681:
+side805:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh682
+	JZ fresh806
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started683
-fresh682:
+	JMP started807
+fresh806:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started683:
+started807:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done685
+	JZ done809
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -13311,7 +14312,7 @@ started683:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop684:
+loop808:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13339,50 +14340,52 @@ loop684:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop684
-done685:
+	JNZ loop808
+done809:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side686
+	JZ side810
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side686:
+side810:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip687
+	JZ skip811
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip688
+	JZ skip812
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip688:
+skip812:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip689
+	JZ skip813
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip689:
+skip813:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip690
+	JZ skip814
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip690:
+skip814:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip691
+	JZ skip815
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -13393,9 +14396,9 @@ skip690:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip691:
+skip815:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip692
+	JZ skip816
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13406,20 +14409,32 @@ skip691:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip692:
-skip687:
+skip816:
+skip811:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last804
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next803
+last804:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next817:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -13427,31 +14442,33 @@ TEXT ·tileBF16AVX512_3x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh693
+	JZ fresh819
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started694
-fresh693:
+	JMP started820
+fresh819:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started694:
+started820:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done696
+	JZ done822
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop695:
+loop821:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13475,39 +14492,41 @@ loop695:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop695
-done696:
+	JNZ loop821
+done822:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip697
+	JZ skip823
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip698
+	JZ skip824
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip698:
+skip824:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip699
+	JZ skip825
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip699:
+skip825:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip700
+	JZ skip826
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip700:
+skip826:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip701
+	JZ skip827
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -13517,9 +14536,9 @@ skip700:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip701:
+skip827:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip702
+	JZ skip828
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13528,20 +14547,32 @@ skip701:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip702:
-skip697:
+skip828:
+skip823:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last818
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next817
+last818:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next829:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -13551,14 +14582,15 @@ TEXT ·tileBF16AVX512_3x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side703
+	JZ side831
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side703:
+side831:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh704
+	JZ fresh832
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -13568,20 +14600,21 @@ side703:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started705
-fresh704:
+	JMP started833
+fresh832:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started705:
+started833:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done707
+	JZ done835
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -13589,7 +14622,7 @@ started705:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop706:
+loop834:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13623,20 +14656,20 @@ loop706:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop706
-done707:
+	JNZ loop834
+done835:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side708
+	JZ side836
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side708:
+side836:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip709
+	JZ skip837
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip710
+	JZ skip838
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -13644,10 +14677,11 @@ side708:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip710:
+skip838:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip711
+	JZ skip839
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -13656,10 +14690,10 @@ skip710:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip711:
+skip839:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip712
+	JZ skip840
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -13669,11 +14703,12 @@ skip711:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip712:
+skip840:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip713
+	JZ skip841
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -13689,9 +14724,9 @@ skip712:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip713:
+skip841:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip714
+	JZ skip842
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13706,9 +14741,10 @@ skip713:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip714:
-skip709:
+skip842:
+skip837:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -13718,11 +14754,22 @@ skip709:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last830
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next829
+last830:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next843:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -13730,8 +14777,9 @@ TEXT ·tileBF16AVX512_4x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh715
+	JZ fresh845
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -13740,18 +14788,19 @@ TEXT ·tileBF16AVX512_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started716
-fresh715:
+	JMP started846
+fresh845:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started716:
+started846:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done718
+	JZ done848
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -13759,7 +14808,7 @@ started716:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop717:
+loop847:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13788,30 +14837,31 @@ loop717:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop717
-done718:
+	JNZ loop847
+done848:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip719
+	JZ skip849
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip720
+	JZ skip850
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip720:
+skip850:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip721
+	JZ skip851
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip721:
+skip851:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip722
+	JZ skip852
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -13820,11 +14870,12 @@ skip721:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip722:
+skip852:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip723
+	JZ skip853
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -13837,9 +14888,9 @@ skip722:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip723:
+skip853:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip724
+	JZ skip854
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13850,9 +14901,10 @@ skip723:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip724:
-skip719:
+skip854:
+skip849:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -13861,11 +14913,22 @@ skip719:
 	VMOVUPS Z2, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last844
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next843
+last844:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next855:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -13875,14 +14938,15 @@ TEXT ·tileBF16AVX512_4x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side725
+	JZ side857
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side725:
+side857:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh726
+	JZ fresh858
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -13895,8 +14959,8 @@ side725:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started727
-fresh726:
+	JMP started859
+fresh858:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13905,12 +14969,13 @@ fresh726:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started727:
+started859:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done729
+	JZ done861
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -13920,7 +14985,7 @@ started727:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop728:
+loop860:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13961,20 +15026,20 @@ loop728:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop728
-done729:
+	JNZ loop860
+done861:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side730
+	JZ side862
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side730:
+side862:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip731
+	JZ skip863
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip732
+	JZ skip864
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -13984,10 +15049,11 @@ side730:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip732:
+skip864:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip733
+	JZ skip865
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -13998,10 +15064,10 @@ skip732:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip733:
+skip865:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip734
+	JZ skip866
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -14014,11 +15080,12 @@ skip733:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip734:
+skip866:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip735
+	JZ skip867
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -14039,9 +15106,9 @@ skip734:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip735:
+skip867:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip736
+	JZ skip868
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14060,9 +15127,10 @@ skip735:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip736:
-skip731:
+skip868:
+skip863:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -14075,11 +15143,22 @@ skip731:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last856
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next855
+last856:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next869:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14087,8 +15166,9 @@ TEXT ·tileBF16AVX512_5x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh737
+	JZ fresh871
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -14099,19 +15179,20 @@ TEXT ·tileBF16AVX512_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started738
-fresh737:
+	JMP started872
+fresh871:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started738:
+started872:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done740
+	JZ done874
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -14119,7 +15200,7 @@ started738:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop739:
+loop873:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14152,32 +15233,33 @@ loop739:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop739
-done740:
+	JNZ loop873
+done874:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip741
+	JZ skip875
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip742
+	JZ skip876
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip742:
+skip876:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip743
+	JZ skip877
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip743:
+skip877:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip744
+	JZ skip878
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -14188,11 +15270,12 @@ skip743:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip744:
+skip878:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip745
+	JZ skip879
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -14208,9 +15291,9 @@ skip744:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip745:
+skip879:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip746
+	JZ skip880
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14223,9 +15306,10 @@ skip745:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip746:
-skip741:
+skip880:
+skip875:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -14236,11 +15320,22 @@ skip741:
 	VMOVUPS Z3, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last870
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next869
+last870:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next881:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14250,14 +15345,15 @@ TEXT ·tileBF16AVX512_5x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side747
+	JZ side883
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side747:
+side883:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh748
+	JZ fresh884
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -14273,8 +15369,8 @@ side747:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started749
-fresh748:
+	JMP started885
+fresh884:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14285,12 +15381,13 @@ fresh748:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started749:
+started885:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done751
+	JZ done887
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -14300,7 +15397,7 @@ started749:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop750:
+loop886:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14347,20 +15444,20 @@ loop750:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop750
-done751:
+	JNZ loop886
+done887:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side752
+	JZ side888
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side752:
+side888:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip753
+	JZ skip889
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip754
+	JZ skip890
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -14372,10 +15469,11 @@ side752:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip754:
+skip890:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip755
+	JZ skip891
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -14388,10 +15486,10 @@ skip754:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip755:
+skip891:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip756
+	JZ skip892
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -14407,11 +15505,12 @@ skip755:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip756:
+skip892:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip757
+	JZ skip893
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -14437,9 +15536,9 @@ skip756:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip757:
+skip893:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip758
+	JZ skip894
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14462,9 +15561,10 @@ skip757:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip758:
-skip753:
+skip894:
+skip889:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -14480,11 +15580,22 @@ skip753:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last882
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next881
+last882:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next895:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14492,8 +15603,9 @@ TEXT ·tileBF16AVX512_6x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh759
+	JZ fresh897
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -14506,20 +15618,21 @@ TEXT ·tileBF16AVX512_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started760
-fresh759:
+	JMP started898
+fresh897:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started760:
+started898:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done762
+	JZ done900
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -14527,7 +15640,7 @@ started760:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop761:
+loop899:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14564,12 +15677,12 @@ loop761:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop761
-done762:
+	JNZ loop899
+done900:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip763
+	JZ skip901
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip764
+	JZ skip902
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -14577,10 +15690,11 @@ done762:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip764:
+skip902:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip765
+	JZ skip903
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -14588,10 +15702,10 @@ skip764:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip765:
+skip903:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip766
+	JZ skip904
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -14604,11 +15718,12 @@ skip765:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip766:
+skip904:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip767
+	JZ skip905
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -14627,9 +15742,9 @@ skip766:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip767:
+skip905:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip768
+	JZ skip906
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14644,9 +15759,10 @@ skip767:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip768:
-skip763:
+skip906:
+skip901:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -14659,11 +15775,22 @@ skip763:
 	VMOVUPS Z4, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last896
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next895
+last896:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next907:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14673,14 +15800,15 @@ TEXT ·tileBF16AVX512_6x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side769
+	JZ side909
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side769:
+side909:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh770
+	JZ fresh910
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -14699,8 +15827,8 @@ side769:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started771
-fresh770:
+	JMP started911
+fresh910:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14713,12 +15841,13 @@ fresh770:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started771:
+started911:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done773
+	JZ done913
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -14728,7 +15857,7 @@ started771:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop772:
+loop912:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14781,20 +15910,20 @@ loop772:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop772
-done773:
+	JNZ loop912
+done913:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side774
+	JZ side914
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side774:
+side914:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip775
+	JZ skip915
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip776
+	JZ skip916
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -14808,10 +15937,11 @@ side774:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip776:
+skip916:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip777
+	JZ skip917
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -14826,10 +15956,10 @@ skip776:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip777:
+skip917:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip778
+	JZ skip918
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -14848,11 +15978,12 @@ skip777:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip778:
+skip918:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip779
+	JZ skip919
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -14883,9 +16014,9 @@ skip778:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip779:
+skip919:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip780
+	JZ skip920
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14912,9 +16043,10 @@ skip779:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip780:
-skip775:
+skip920:
+skip915:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -14933,11 +16065,22 @@ skip775:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last908
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next907
+last908:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next921:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14945,8 +16088,9 @@ TEXT ·tileBF16AVX512_7x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh781
+	JZ fresh923
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -14961,8 +16105,8 @@ TEXT ·tileBF16AVX512_7x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started782
-fresh781:
+	JMP started924
+fresh923:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14970,12 +16114,13 @@ fresh781:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started782:
+started924:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done784
+	JZ done926
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -14985,7 +16130,7 @@ started782:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop783:
+loop925:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15027,12 +16172,12 @@ loop783:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop783
-done784:
+	JNZ loop925
+done926:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip785
+	JZ skip927
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip786
+	JZ skip928
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15041,10 +16186,11 @@ done784:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip786:
+skip928:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip787
+	JZ skip929
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15053,10 +16199,10 @@ skip786:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip787:
+skip929:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip788
+	JZ skip930
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -15071,11 +16217,12 @@ skip787:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip788:
+skip930:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip789
+	JZ skip931
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -15097,9 +16244,9 @@ skip788:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip789:
+skip931:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip790
+	JZ skip932
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15116,9 +16263,10 @@ skip789:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip790:
-skip785:
+skip932:
+skip927:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -15133,11 +16281,22 @@ skip785:
 	VMOVUPS Z5, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last922
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next921
+last922:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next933:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -15147,14 +16306,15 @@ TEXT ·tileBF16AVX512_7x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side791
+	JZ side935
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side791:
+side935:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh792
+	JZ fresh936
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -15176,8 +16336,8 @@ side791:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started793
-fresh792:
+	JMP started937
+fresh936:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15192,12 +16352,13 @@ fresh792:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started793:
+started937:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done795
+	JZ done939
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -15209,7 +16370,7 @@ started793:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop794:
+loop938:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15269,20 +16430,20 @@ loop794:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop794
-done795:
+	JNZ loop938
+done939:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side796
+	JZ side940
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side796:
+side940:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip797
+	JZ skip941
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip798
+	JZ skip942
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15298,10 +16459,11 @@ side796:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip798:
+skip942:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip799
+	JZ skip943
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -15318,10 +16480,10 @@ skip798:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip799:
+skip943:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip800
+	JZ skip944
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15343,11 +16505,12 @@ skip799:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip800:
+skip944:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip801
+	JZ skip945
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -15383,9 +16546,9 @@ skip800:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip801:
+skip945:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip802
+	JZ skip946
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15416,9 +16579,10 @@ skip801:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip802:
-skip797:
+skip946:
+skip941:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -15440,11 +16604,22 @@ skip797:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last934
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next933
+last934:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next947:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -15452,8 +16627,9 @@ TEXT ·tileBF16AVX512_8x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh803
+	JZ fresh949
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -15470,8 +16646,8 @@ TEXT ·tileBF16AVX512_8x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started804
-fresh803:
+	JMP started950
+fresh949:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15480,12 +16656,13 @@ fresh803:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started804:
+started950:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done806
+	JZ done952
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -15495,7 +16672,7 @@ started804:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop805:
+loop951:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15541,12 +16718,12 @@ loop805:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop805
-done806:
+	JNZ loop951
+done952:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip807
+	JZ skip953
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip808
+	JZ skip954
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15556,10 +16733,11 @@ done806:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip808:
+skip954:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip809
+	JZ skip955
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15569,10 +16747,10 @@ skip808:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip809:
+skip955:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip810
+	JZ skip956
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -15589,11 +16767,12 @@ skip809:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip810:
+skip956:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip811
+	JZ skip957
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -15618,9 +16797,9 @@ skip810:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip811:
+skip957:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip812
+	JZ skip958
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15639,9 +16818,10 @@ skip811:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip812:
-skip807:
+skip958:
+skip953:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -15658,11 +16838,22 @@ skip807:
 	VMOVUPS Z6, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last948
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next947
+last948:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next959:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -15672,14 +16863,15 @@ TEXT ·tileBF16AVX512_8x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side813
+	JZ side961
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side813:
+side961:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh814
+	JZ fresh962
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -15704,8 +16896,8 @@ side813:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started815
-fresh814:
+	JMP started963
+fresh962:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15722,12 +16914,13 @@ fresh814:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started815:
+started963:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done817
+	JZ done965
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -15739,7 +16932,7 @@ started815:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop816:
+loop964:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15805,20 +16998,20 @@ loop816:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop816
-done817:
+	JNZ loop964
+done965:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side818
+	JZ side966
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side818:
+side966:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip819
+	JZ skip967
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip820
+	JZ skip968
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15836,10 +17029,11 @@ side818:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip820:
+skip968:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip821
+	JZ skip969
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -15858,10 +17052,10 @@ skip820:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip821:
+skip969:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip822
+	JZ skip970
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15886,11 +17080,12 @@ skip821:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip822:
+skip970:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip823
+	JZ skip971
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -15931,9 +17126,9 @@ skip822:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip823:
+skip971:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip824
+	JZ skip972
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15968,9 +17163,10 @@ skip823:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip824:
-skip819:
+skip972:
+skip967:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -15995,11 +17191,22 @@ skip819:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last960
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next959
+last960:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next973:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -16007,8 +17214,9 @@ TEXT ·tileBF16AVX512_9x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh825
+	JZ fresh975
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -16027,8 +17235,8 @@ TEXT ·tileBF16AVX512_9x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started826
-fresh825:
+	JMP started976
+fresh975:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16038,12 +17246,13 @@ fresh825:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started826:
+started976:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done828
+	JZ done978
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -16053,7 +17262,7 @@ started826:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop827:
+loop977:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16103,12 +17312,12 @@ loop827:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop827
-done828:
+	JNZ loop977
+done978:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip829
+	JZ skip979
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip830
+	JZ skip980
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16119,10 +17328,11 @@ done828:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip830:
+skip980:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip831
+	JZ skip981
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -16133,10 +17343,10 @@ skip830:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip831:
+skip981:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip832
+	JZ skip982
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -16155,11 +17365,12 @@ skip831:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip832:
+skip982:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip833
+	JZ skip983
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -16187,9 +17398,9 @@ skip832:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip833:
+skip983:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip834
+	JZ skip984
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16210,9 +17421,10 @@ skip833:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip834:
-skip829:
+skip984:
+skip979:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -16231,11 +17443,22 @@ skip829:
 	VMOVUPS Z7, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last974
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next973
+last974:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next985:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -16245,14 +17468,15 @@ TEXT ·tileBF16AVX512_9x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side835
+	JZ side987
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side835:
+side987:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh836
+	JZ fresh988
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -16280,8 +17504,8 @@ side835:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started837
-fresh836:
+	JMP started989
+fresh988:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16300,12 +17524,13 @@ fresh836:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started837:
+started989:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done839
+	JZ done991
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -16317,7 +17542,7 @@ started837:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop838:
+loop990:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16389,20 +17614,20 @@ loop838:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop838
-done839:
+	JNZ loop990
+done991:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side840
+	JZ side992
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side840:
+side992:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip841
+	JZ skip993
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip842
+	JZ skip994
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16422,10 +17647,11 @@ side840:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip842:
+skip994:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip843
+	JZ skip995
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -16446,10 +17672,10 @@ skip842:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip843:
+skip995:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip844
+	JZ skip996
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -16477,11 +17703,12 @@ skip843:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip844:
+skip996:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip845
+	JZ skip997
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -16527,9 +17754,9 @@ skip844:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip845:
+skip997:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip846
+	JZ skip998
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16568,9 +17795,10 @@ skip845:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip846:
-skip841:
+skip998:
+skip993:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -16598,11 +17826,22 @@ skip841:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last986
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next985
+last986:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next999:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -16610,8 +17849,9 @@ TEXT ·tileBF16AVX512_10x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh847
+	JZ fresh1001
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -16632,8 +17872,8 @@ TEXT ·tileBF16AVX512_10x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started848
-fresh847:
+	JMP started1002
+fresh1001:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16644,12 +17884,13 @@ fresh847:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started848:
+started1002:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done850
+	JZ done1004
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -16661,7 +17902,7 @@ started848:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop849:
+loop1003:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16716,12 +17957,12 @@ loop849:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop849
-done850:
+	JNZ loop1003
+done1004:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip851
+	JZ skip1005
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip852
+	JZ skip1006
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16733,10 +17974,11 @@ done850:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip852:
+skip1006:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip853
+	JZ skip1007
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -16748,10 +17990,10 @@ skip852:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip853:
+skip1007:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip854
+	JZ skip1008
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -16772,11 +18014,12 @@ skip853:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip854:
+skip1008:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip855
+	JZ skip1009
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -16807,9 +18050,9 @@ skip854:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip855:
+skip1009:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip856
+	JZ skip1010
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16832,9 +18075,10 @@ skip855:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip856:
-skip851:
+skip1010:
+skip1005:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -16855,11 +18099,22 @@ skip851:
 	VMOVUPS Z8, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1000
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next999
+last1000:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1011:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -16869,14 +18124,15 @@ TEXT ·tileBF16AVX512_10x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side857
+	JZ side1013
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side857:
+side1013:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh858
+	JZ fresh1014
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -16907,8 +18163,8 @@ side857:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started859
-fresh858:
+	JMP started1015
+fresh1014:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16929,12 +18185,13 @@ fresh858:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started859:
+started1015:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done861
+	JZ done1017
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -16948,7 +18205,7 @@ started859:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop860:
+loop1016:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17027,20 +18284,20 @@ loop860:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop860
-done861:
+	JNZ loop1016
+done1017:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side862
+	JZ side1018
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side862:
+side1018:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip863
+	JZ skip1019
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip864
+	JZ skip1020
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17062,10 +18319,11 @@ side862:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip864:
+skip1020:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip865
+	JZ skip1021
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -17088,10 +18346,10 @@ skip864:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip865:
+skip1021:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip866
+	JZ skip1022
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -17122,11 +18380,12 @@ skip865:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip866:
+skip1022:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip867
+	JZ skip1023
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -17177,9 +18436,9 @@ skip866:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip867:
+skip1023:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip868
+	JZ skip1024
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17222,9 +18481,10 @@ skip867:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip868:
-skip863:
+skip1024:
+skip1019:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -17255,11 +18515,22 @@ skip863:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1012
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1011
+last1012:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1025:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -17267,8 +18538,9 @@ TEXT ·tileBF16AVX512_11x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh869
+	JZ fresh1027
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -17291,8 +18563,8 @@ TEXT ·tileBF16AVX512_11x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started870
-fresh869:
+	JMP started1028
+fresh1027:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17304,12 +18576,13 @@ fresh869:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started870:
+started1028:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done872
+	JZ done1030
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -17321,7 +18594,7 @@ started870:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop871:
+loop1029:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17380,12 +18653,12 @@ loop871:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop871
-done872:
+	JNZ loop1029
+done1030:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip873
+	JZ skip1031
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip874
+	JZ skip1032
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17398,10 +18671,11 @@ done872:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip874:
+skip1032:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip875
+	JZ skip1033
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -17414,10 +18688,10 @@ skip874:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip875:
+skip1033:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip876
+	JZ skip1034
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -17440,11 +18714,12 @@ skip875:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip876:
+skip1034:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip877
+	JZ skip1035
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -17478,9 +18753,9 @@ skip876:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip877:
+skip1035:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip878
+	JZ skip1036
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17505,9 +18780,10 @@ skip877:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip878:
-skip873:
+skip1036:
+skip1031:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -17530,11 +18806,22 @@ skip873:
 	VMOVUPS Z9, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1026
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1025
+last1026:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1037:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -17544,14 +18831,15 @@ TEXT ·tileBF16AVX512_11x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side879
+	JZ side1039
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side879:
+side1039:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh880
+	JZ fresh1040
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -17585,8 +18873,8 @@ side879:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started881
-fresh880:
+	JMP started1041
+fresh1040:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17609,12 +18897,13 @@ fresh880:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started881:
+started1041:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done883
+	JZ done1043
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -17628,7 +18917,7 @@ started881:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop882:
+loop1042:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17713,20 +19002,20 @@ loop882:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop882
-done883:
+	JNZ loop1042
+done1043:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side884
+	JZ side1044
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side884:
+side1044:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip885
+	JZ skip1045
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip886
+	JZ skip1046
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17750,10 +19039,11 @@ side884:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip886:
+skip1046:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip887
+	JZ skip1047
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -17778,10 +19068,10 @@ skip886:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip887:
+skip1047:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip888
+	JZ skip1048
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -17815,11 +19105,12 @@ skip887:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip888:
+skip1048:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip889
+	JZ skip1049
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -17875,9 +19166,9 @@ skip888:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip889:
+skip1049:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip890
+	JZ skip1050
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17924,9 +19215,10 @@ skip889:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip890:
-skip885:
+skip1050:
+skip1045:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -17960,11 +19252,22 @@ skip885:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1038
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1037
+last1038:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1051:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -17972,8 +19275,9 @@ TEXT ·tileBF16AVX512_12x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh891
+	JZ fresh1053
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -17998,8 +19302,8 @@ TEXT ·tileBF16AVX512_12x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started892
-fresh891:
+	JMP started1054
+fresh1053:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18012,12 +19316,13 @@ fresh891:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started892:
+started1054:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done894
+	JZ done1056
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -18029,7 +19334,7 @@ started892:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop893:
+loop1055:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -18092,12 +19397,12 @@ loop893:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop893
-done894:
+	JNZ loop1055
+done1056:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip895
+	JZ skip1057
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip896
+	JZ skip1058
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -18111,10 +19416,11 @@ done894:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip896:
+skip1058:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip897
+	JZ skip1059
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -18128,10 +19434,10 @@ skip896:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip897:
+skip1059:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip898
+	JZ skip1060
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -18156,11 +19462,12 @@ skip897:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip898:
+skip1060:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip899
+	JZ skip1061
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -18197,9 +19504,9 @@ skip898:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip899:
+skip1061:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip900
+	JZ skip1062
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18226,9 +19533,10 @@ skip899:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip900:
-skip895:
+skip1062:
+skip1057:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -18253,11 +19561,22 @@ skip895:
 	VMOVUPS Z10, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1052
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1051
+last1052:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1063:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -18267,14 +19586,15 @@ TEXT ·tileBF16AVX512_12x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side901
+	JZ side1065
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side901:
+side1065:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh902
+	JZ fresh1066
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -18311,8 +19631,8 @@ side901:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started903
-fresh902:
+	JMP started1067
+fresh1066:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18337,12 +19657,13 @@ fresh902:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started903:
+started1067:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done905
+	JZ done1069
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -18356,7 +19677,7 @@ started903:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop904:
+loop1068:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -18447,20 +19768,20 @@ loop904:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop904
-done905:
+	JNZ loop1068
+done1069:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side906
+	JZ side1070
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side906:
+side1070:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip907
+	JZ skip1071
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip908
+	JZ skip1072
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -18486,10 +19807,11 @@ side906:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip908:
+skip1072:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip909
+	JZ skip1073
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -18516,10 +19838,10 @@ skip908:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip909:
+skip1073:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip910
+	JZ skip1074
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -18556,11 +19878,12 @@ skip909:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip910:
+skip1074:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip911
+	JZ skip1075
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -18621,9 +19944,9 @@ skip910:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip911:
+skip1075:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip912
+	JZ skip1076
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18674,9 +19997,10 @@ skip911:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip912:
-skip907:
+skip1076:
+skip1071:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -18713,11 +20037,22 @@ skip907:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1064
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1063
+last1064:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1077:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -18725,8 +20060,9 @@ TEXT ·tileBF16AVX512_13x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh913
+	JZ fresh1079
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -18753,8 +20089,8 @@ TEXT ·tileBF16AVX512_13x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started914
-fresh913:
+	JMP started1080
+fresh1079:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18768,12 +20104,13 @@ fresh913:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started914:
+started1080:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done916
+	JZ done1082
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -18787,7 +20124,7 @@ started914:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop915:
+loop1081:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -18855,12 +20192,12 @@ loop915:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop915
-done916:
+	JNZ loop1081
+done1082:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip917
+	JZ skip1083
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip918
+	JZ skip1084
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -18875,10 +20212,11 @@ done916:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip918:
+skip1084:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip919
+	JZ skip1085
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -18893,10 +20231,10 @@ skip918:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip919:
+skip1085:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip920
+	JZ skip1086
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -18923,11 +20261,12 @@ skip919:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip920:
+skip1086:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip921
+	JZ skip1087
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -18967,9 +20306,9 @@ skip920:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip921:
+skip1087:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip922
+	JZ skip1088
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18998,9 +20337,10 @@ skip921:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip922:
-skip917:
+skip1088:
+skip1083:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -19027,11 +20367,22 @@ skip917:
 	VMOVUPS Z11, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1078
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1077
+last1078:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1089:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -19041,14 +20392,15 @@ TEXT ·tileBF16AVX512_13x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side923
+	JZ side1091
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side923:
+side1091:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh924
+	JZ fresh1092
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -19088,8 +20440,8 @@ side923:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started925
-fresh924:
+	JMP started1093
+fresh1092:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19116,12 +20468,13 @@ fresh924:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started925:
+started1093:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done927
+	JZ done1095
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -19137,7 +20490,7 @@ started925:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop926:
+loop1094:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -19235,20 +20588,20 @@ loop926:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop926
-done927:
+	JNZ loop1094
+done1095:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side928
+	JZ side1096
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side928:
+side1096:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip929
+	JZ skip1097
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip930
+	JZ skip1098
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -19276,10 +20629,11 @@ side928:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip930:
+skip1098:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip931
+	JZ skip1099
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -19308,10 +20662,10 @@ skip930:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip931:
+skip1099:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip932
+	JZ skip1100
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -19351,11 +20705,12 @@ skip931:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip932:
+skip1100:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip933
+	JZ skip1101
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -19421,9 +20776,9 @@ skip932:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip933:
+skip1101:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip934
+	JZ skip1102
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -19478,9 +20833,10 @@ skip933:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip934:
-skip929:
+skip1102:
+skip1097:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -19520,11 +20876,22 @@ skip929:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1090
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1089
+last1090:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1103:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -19532,8 +20899,9 @@ TEXT ·tileBF16AVX512_14x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh935
+	JZ fresh1105
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -19562,8 +20930,8 @@ TEXT ·tileBF16AVX512_14x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started936
-fresh935:
+	JMP started1106
+fresh1105:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19578,12 +20946,13 @@ fresh935:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started936:
+started1106:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done938
+	JZ done1108
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -19597,7 +20966,7 @@ started936:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop937:
+loop1107:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -19669,12 +21038,12 @@ loop937:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop937
-done938:
+	JNZ loop1107
+done1108:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip939
+	JZ skip1109
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip940
+	JZ skip1110
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -19690,10 +21059,11 @@ done938:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip940:
+skip1110:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip941
+	JZ skip1111
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -19709,10 +21079,10 @@ skip940:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip941:
+skip1111:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip942
+	JZ skip1112
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -19741,11 +21111,12 @@ skip941:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip942:
+skip1112:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip943
+	JZ skip1113
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -19788,9 +21159,9 @@ skip942:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip943:
+skip1113:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip944
+	JZ skip1114
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -19821,9 +21192,10 @@ skip943:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip944:
-skip939:
+skip1114:
+skip1109:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -19852,11 +21224,22 @@ skip939:
 	VMOVUPS Z12, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1104
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1103
+last1104:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1115:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -19866,14 +21249,15 @@ TEXT ·tileBF16AVX512_14x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side945
+	JZ side1117
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side945:
+side1117:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh946
+	JZ fresh1118
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -19916,8 +21300,8 @@ side945:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started947
-fresh946:
+	JMP started1119
+fresh1118:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19946,12 +21330,13 @@ fresh946:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started947:
+started1119:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done949
+	JZ done1121
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -19967,7 +21352,7 @@ started947:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop948:
+loop1120:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -20071,20 +21456,20 @@ loop948:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop948
-done949:
+	JNZ loop1120
+done1121:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side950
+	JZ side1122
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side950:
+side1122:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip951
+	JZ skip1123
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip952
+	JZ skip1124
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -20114,10 +21499,11 @@ side950:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip952:
+skip1124:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip953
+	JZ skip1125
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -20148,10 +21534,10 @@ skip952:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip953:
+skip1125:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip954
+	JZ skip1126
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -20194,11 +21580,12 @@ skip953:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip954:
+skip1126:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip955
+	JZ skip1127
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -20269,9 +21656,9 @@ skip954:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip955:
+skip1127:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip956
+	JZ skip1128
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -20330,9 +21717,10 @@ skip955:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip956:
-skip951:
+skip1128:
+skip1123:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -20375,11 +21763,22 @@ skip951:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1116
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1115
+last1116:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1129:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -20388,8 +21787,9 @@ TEXT ·tileInt8AVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh957
+	JZ fresh1131
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -20399,9 +21799,10 @@ TEXT ·tileInt8AVX2_1x64(SB), NOSPLIT, $0-8
 	VMOVUPS 160(SI), Y5
 	VMASKMOVPS 192(SI), Y12, Y6
 	VMASKMOVPS 224(SI), Y13, Y7
-	JMP started958
-fresh957:
+	JMP started1132
+fresh1131:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -20413,12 +21814,13 @@ fresh957:
 	PREFETCHT0 224(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none959
+	JZ none1133
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each960
+	JNZ each1134
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -20437,8 +21839,9 @@ fresh957:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms961
-each960:
+	JMP terms1135
+each1134:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -20465,10 +21868,11 @@ each960:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 224(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms961:
+terms1135:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip962
+	JZ skip1136
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
 	VMOVUPS 32(AX), Y14
@@ -20485,9 +21889,9 @@ terms961:
 	VPADDD Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y14
 	VPADDD Y14, Y7, Y7
-skip962:
-	JMP started958
-none959:
+skip1136:
+	JMP started1132
+none1133:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -20496,12 +21900,13 @@ none959:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started958:
+started1132:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done964
+	JZ done1138
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -20510,7 +21915,7 @@ started958:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop963:
+loop1137:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -20588,8 +21993,8 @@ loop963:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop963
-done964:
+	JNZ loop1137
+done1138:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -20598,9 +22003,10 @@ done964:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip965
+	JZ skip1139
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMOVUPS 0(SI), Y15
 	VMULPS Y15, Y14, Y15
@@ -20636,7 +22042,8 @@ done964:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip966
+	JZ skip1140
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -20653,10 +22060,10 @@ done964:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip966:
+skip1140:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip967
+	JZ skip1141
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -20666,11 +22073,12 @@ skip966:
 	VADDPS Y14, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
-skip967:
+skip1141:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip968
+	JZ skip1142
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -20688,9 +22096,9 @@ skip967:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip968:
+skip1142:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip969
+	JZ skip1143
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -20709,11 +22117,12 @@ skip968:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip969:
-skip965:
+skip1143:
+skip1139:
 	CMPQ tile_cols(DI), $64
-	JLT short970
+	JLT short1144
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -20723,9 +22132,10 @@ skip965:
 	VMOVUPS Y5, 160(SI)
 	VMOVUPS Y6, 192(SI)
 	VMOVUPS Y7, 224(SI)
-	JMP stored971
-short970:
+	JMP stored1145
+short1144:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -20735,12 +22145,23 @@ short970:
 	VMOVUPS Y5, 160(SI)
 	VMASKMOVPS Y6, Y12, 192(SI)
 	VMASKMOVPS Y7, Y13, 224(SI)
-stored971:
+stored1145:
+	DECQ tile_times(DI)
+	JLE last1130
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1129
+last1130:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1146:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -20749,16 +22170,18 @@ TEXT ·tileInt8AVX2_1x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh972
+	JZ fresh1148
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
 	VMASKMOVPS 96(SI), Y13, Y3
-	JMP started973
-fresh972:
+	JMP started1149
+fresh1148:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -20766,12 +22189,13 @@ fresh972:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none974
+	JZ none1150
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each975
+	JNZ each1151
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -20782,8 +22206,9 @@ fresh972:
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y2, Y2
 	VPADDD Y14, Y3, Y3
-	JMP terms976
-each975:
+	JMP terms1152
+each1151:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -20798,10 +22223,11 @@ each975:
 	VPADDD Y15, Y2, Y2
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y3, Y3
-terms976:
+terms1152:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip977
+	JZ skip1153
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
 	VMOVUPS 32(AX), Y14
@@ -20810,19 +22236,20 @@ terms976:
 	VPADDD Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y14
 	VPADDD Y14, Y3, Y3
-skip977:
-	JMP started973
-none974:
+skip1153:
+	JMP started1149
+none1150:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started973:
+started1149:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done979
+	JZ done1155
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -20830,7 +22257,7 @@ started973:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop978:
+loop1154:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -20874,8 +22301,8 @@ loop978:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop978
-done979:
+	JNZ loop1154
+done1155:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -20884,9 +22311,10 @@ done979:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip980
+	JZ skip1156
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMOVUPS 0(SI), Y15
 	VMULPS Y15, Y14, Y15
@@ -20906,7 +22334,8 @@ done979:
 	VMULPS Y15, Y3, Y3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip981
+	JZ skip1157
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VMOVUPS 32(AX), Y15
@@ -20915,20 +22344,21 @@ done979:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip981:
+skip1157:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip982
+	JZ skip1158
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
-skip982:
+skip1158:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip983
+	JZ skip1159
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -20938,9 +22368,9 @@ skip982:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip983:
+skip1159:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip984
+	JZ skip1160
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -20951,30 +22381,43 @@ skip983:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip984:
-skip980:
+skip1160:
+skip1156:
 	CMPQ tile_cols(DI), $32
-	JLT short985
+	JLT short1161
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
-	JMP stored986
-short985:
+	JMP stored1162
+short1161:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
 	VMASKMOVPS Y3, Y13, 96(SI)
-stored986:
+stored1162:
+	DECQ tile_times(DI)
+	JLE last1147
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1146
+last1147:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1163:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -20983,8 +22426,9 @@ TEXT ·tileInt8AVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh987
+	JZ fresh1165
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -20995,9 +22439,10 @@ TEXT ·tileInt8AVX2_2x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y5
 	VMASKMOVPS 64(SI), Y12, Y6
 	VMASKMOVPS 96(SI), Y13, Y7
-	JMP started988
-fresh987:
+	JMP started1166
+fresh1165:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -21010,12 +22455,13 @@ fresh987:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none989
+	JZ none1167
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each990
+	JNZ each1168
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21036,8 +22482,9 @@ fresh987:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms991
-each990:
+	JMP terms1169
+each1168:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21066,10 +22513,11 @@ each990:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms991:
+terms1169:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip992
+	JZ skip1170
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y4, Y4
@@ -21082,9 +22530,9 @@ terms991:
 	VMASKMOVPS 96(AX), Y13, Y14
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y7, Y7
-skip992:
-	JMP started988
-none989:
+skip1170:
+	JMP started1166
+none1167:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -21093,12 +22541,13 @@ none989:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started988:
+started1166:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done994
+	JZ done1172
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -21106,7 +22555,7 @@ started988:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop993:
+loop1171:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21180,8 +22629,8 @@ loop993:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop993
-done994:
+	JNZ loop1171
+done1172:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21190,9 +22639,10 @@ done994:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip995
+	JZ skip1173
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMOVUPS 0(SI), Y15
 	VMULPS Y15, Y14, Y15
@@ -21229,7 +22679,8 @@ done994:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip996
+	JZ skip1174
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -21242,10 +22693,10 @@ done994:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
-skip996:
+skip1174:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip997
+	JZ skip1175
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -21256,11 +22707,12 @@ skip996:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip997:
+skip1175:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip998
+	JZ skip1176
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -21279,9 +22731,9 @@ skip997:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip998:
+skip1176:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip999
+	JZ skip1177
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -21300,11 +22752,12 @@ skip998:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip999:
-skip995:
+skip1177:
+skip1173:
 	CMPQ tile_cols(DI), $32
-	JLT short1000
+	JLT short1178
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -21315,9 +22768,10 @@ skip995:
 	VMOVUPS Y5, 32(SI)
 	VMOVUPS Y6, 64(SI)
 	VMOVUPS Y7, 96(SI)
-	JMP stored1001
-short1000:
+	JMP stored1179
+short1178:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -21328,12 +22782,23 @@ short1000:
 	VMOVUPS Y5, 32(SI)
 	VMASKMOVPS Y6, Y12, 64(SI)
 	VMASKMOVPS Y7, Y13, 96(SI)
-stored1001:
+stored1179:
+	DECQ tile_times(DI)
+	JLE last1164
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1163
+last1164:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1180:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21342,8 +22807,9 @@ TEXT ·tileInt8AVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1002
+	JZ fresh1182
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
@@ -21359,9 +22825,10 @@ TEXT ·tileInt8AVX2_3x32(SB), NOSPLIT, $0-8
 	VMOVUPS 32(SI), Y9
 	VMASKMOVPS 64(SI), Y12, Y10
 	VMASKMOVPS 96(SI), Y13, Y11
-	JMP started1003
-fresh1002:
+	JMP started1183
+fresh1182:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -21379,12 +22846,13 @@ fresh1002:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1004
+	JZ none1184
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1005
+	JNZ each1185
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21415,8 +22883,9 @@ fresh1002:
 	VPADDD Y14, Y9, Y9
 	VPADDD Y14, Y10, Y10
 	VPADDD Y14, Y11, Y11
-	JMP terms1006
-each1005:
+	JMP terms1186
+each1185:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21459,10 +22928,11 @@ each1005:
 	VPADDD Y15, Y10, Y10
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y11, Y11
-terms1006:
+terms1186:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1007
+	JZ skip1187
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y4, Y4
@@ -21479,9 +22949,9 @@ terms1006:
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y11, Y11
-skip1007:
-	JMP started1003
-none1004:
+skip1187:
+	JMP started1183
+none1184:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -21494,12 +22964,13 @@ none1004:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started1003:
+started1183:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1009
+	JZ done1189
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -21507,7 +22978,7 @@ started1003:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1008:
+loop1188:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21605,8 +23076,8 @@ loop1008:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1008
-done1009:
+	JNZ loop1188
+done1189:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21615,9 +23086,10 @@ done1009:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1010
+	JZ skip1190
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMOVUPS 0(SI), Y15
 	VMULPS Y15, Y14, Y15
@@ -21671,7 +23143,8 @@ done1009:
 	VMULPS Y15, Y11, Y11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1011
+	JZ skip1191
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y4, Y4
@@ -21688,10 +23161,10 @@ done1009:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
-skip1011:
+skip1191:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1012
+	JZ skip1192
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -21707,11 +23180,12 @@ skip1011:
 	VADDPS Y14, Y9, Y9
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
-skip1012:
+skip1192:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1013
+	JZ skip1193
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Y14
 	VADDPS Y14, Y0, Y0
@@ -21739,9 +23213,9 @@ skip1012:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip1013:
+skip1193:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1014
+	JZ skip1194
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -21768,11 +23242,12 @@ skip1013:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip1014:
-skip1010:
+skip1194:
+skip1190:
 	CMPQ tile_cols(DI), $32
-	JLT short1015
+	JLT short1195
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -21788,9 +23263,10 @@ skip1010:
 	VMOVUPS Y9, 32(SI)
 	VMOVUPS Y10, 64(SI)
 	VMOVUPS Y11, 96(SI)
-	JMP stored1016
-short1015:
+	JMP stored1196
+short1195:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -21806,12 +23282,23 @@ short1015:
 	VMOVUPS Y9, 32(SI)
 	VMASKMOVPS Y10, Y12, 64(SI)
 	VMASKMOVPS Y11, Y13, 96(SI)
-stored1016:
+stored1196:
+	DECQ tile_times(DI)
+	JLE last1181
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1180
+last1181:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1197:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21820,33 +23307,37 @@ TEXT ·tileInt8AVX2_1x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1017
+	JZ fresh1199
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
-	JMP started1018
-fresh1017:
+	JMP started1200
+fresh1199:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1019
+	JZ none1201
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1020
+	JNZ each1202
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
 	VPBROADCASTD 0(DX), Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y1, Y1
-	JMP terms1021
-each1020:
+	JMP terms1203
+each1202:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21855,31 +23346,33 @@ each1020:
 	VPADDD Y15, Y0, Y0
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y1, Y1
-terms1021:
+terms1203:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1022
+	JZ skip1204
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y14
 	VPADDD Y14, Y1, Y1
-skip1022:
-	JMP started1018
-none1019:
+skip1204:
+	JMP started1200
+none1201:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-started1018:
+started1200:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1024
+	JZ done1206
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1023:
+loop1205:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21906,8 +23399,8 @@ loop1023:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1023
-done1024:
+	JNZ loop1205
+done1206:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21916,9 +23409,10 @@ done1024:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1025
+	JZ skip1207
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -21930,57 +23424,72 @@ done1024:
 	VMULPS Y15, Y1, Y1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1026
+	JZ skip1208
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip1026:
+skip1208:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1027
+	JZ skip1209
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
-skip1027:
+skip1209:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1028
+	JZ skip1210
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip1028:
+skip1210:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1029
+	JZ skip1211
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
-skip1029:
-skip1025:
+skip1211:
+skip1207:
 	CMPQ tile_cols(DI), $16
-	JLT short1030
+	JLT short1212
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
-	JMP stored1031
-short1030:
+	JMP stored1213
+short1212:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
-stored1031:
+stored1213:
+	DECQ tile_times(DI)
+	JLE last1198
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1197
+last1198:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1214:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21989,17 +23498,19 @@ TEXT ·tileInt8AVX2_2x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1032
+	JZ fresh1216
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y2
 	VMASKMOVPS 32(SI), Y13, Y3
-	JMP started1033
-fresh1032:
+	JMP started1217
+fresh1216:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -22008,12 +23519,13 @@ fresh1032:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1034
+	JZ none1218
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1035
+	JNZ each1219
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22026,8 +23538,9 @@ fresh1032:
 	VPBROADCASTD 4(DX), Y14
 	VPADDD Y14, Y2, Y2
 	VPADDD Y14, Y3, Y3
-	JMP terms1036
-each1035:
+	JMP terms1220
+each1219:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22044,35 +23557,37 @@ each1035:
 	VPADDD Y15, Y2, Y2
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y3, Y3
-terms1036:
+terms1220:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1037
+	JZ skip1221
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y2, Y2
 	VMASKMOVPS 32(AX), Y13, Y14
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y3, Y3
-skip1037:
-	JMP started1033
-none1034:
+skip1221:
+	JMP started1217
+none1218:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started1033:
+started1217:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1039
+	JZ done1223
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1038:
+loop1222:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -22109,8 +23624,8 @@ loop1038:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1038
-done1039:
+	JNZ loop1222
+done1223:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22119,9 +23634,10 @@ done1039:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1040
+	JZ skip1224
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -22142,28 +23658,30 @@ done1039:
 	VMULPS Y15, Y3, Y3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1041
+	JZ skip1225
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
-skip1041:
+skip1225:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1042
+	JZ skip1226
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VBROADCASTSS 4(AX), Y15
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
-skip1042:
+skip1226:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1043
+	JZ skip1227
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -22174,9 +23692,9 @@ skip1042:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip1043:
+skip1227:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1044
+	JZ skip1228
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22187,32 +23705,45 @@ skip1043:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip1044:
-skip1040:
+skip1228:
+skip1224:
 	CMPQ tile_cols(DI), $16
-	JLT short1045
+	JLT short1229
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y2, 0(SI)
 	VMOVUPS Y3, 32(SI)
-	JMP stored1046
-short1045:
+	JMP stored1230
+short1229:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y2, Y12, 0(SI)
 	VMASKMOVPS Y3, Y13, 32(SI)
-stored1046:
+stored1230:
+	DECQ tile_times(DI)
+	JLE last1215
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1214
+last1215:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1231:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22221,8 +23752,9 @@ TEXT ·tileInt8AVX2_3x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1047
+	JZ fresh1233
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -22232,9 +23764,10 @@ TEXT ·tileInt8AVX2_3x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y4
 	VMASKMOVPS 32(SI), Y13, Y5
-	JMP started1048
-fresh1047:
+	JMP started1234
+fresh1233:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -22246,12 +23779,13 @@ fresh1047:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1049
+	JZ none1235
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1050
+	JNZ each1236
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22270,8 +23804,9 @@ fresh1047:
 	VPBROADCASTD 8(DX), Y14
 	VPADDD Y14, Y4, Y4
 	VPADDD Y14, Y5, Y5
-	JMP terms1051
-each1050:
+	JMP terms1237
+each1236:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22296,10 +23831,11 @@ each1050:
 	VPADDD Y15, Y4, Y4
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y5, Y5
-terms1051:
+terms1237:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1052
+	JZ skip1238
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y2, Y2
@@ -22308,27 +23844,28 @@ terms1051:
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y5, Y5
-skip1052:
-	JMP started1048
-none1049:
+skip1238:
+	JMP started1234
+none1235:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-started1048:
+started1234:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1054
+	JZ done1240
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1053:
+loop1239:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -22375,8 +23912,8 @@ loop1053:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1053
-done1054:
+	JNZ loop1239
+done1240:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22385,9 +23922,10 @@ done1054:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1055
+	JZ skip1241
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -22417,7 +23955,8 @@ done1054:
 	VMULPS Y15, Y5, Y5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1056
+	JZ skip1242
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -22426,10 +23965,10 @@ done1054:
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
-skip1056:
+skip1242:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1057
+	JZ skip1243
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -22439,11 +23978,12 @@ skip1056:
 	VBROADCASTSS 8(AX), Y14
 	VADDPS Y14, Y4, Y4
 	VADDPS Y14, Y5, Y5
-skip1057:
+skip1243:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1058
+	JZ skip1244
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -22459,9 +23999,9 @@ skip1057:
 	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
-skip1058:
+skip1244:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1059
+	JZ skip1245
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22476,11 +24016,12 @@ skip1058:
 	VMINPS Y3, Y15, Y3
 	VMINPS Y4, Y15, Y4
 	VMINPS Y5, Y15, Y5
-skip1059:
-skip1055:
+skip1245:
+skip1241:
 	CMPQ tile_cols(DI), $16
-	JLT short1060
+	JLT short1246
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -22490,9 +24031,10 @@ skip1055:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y4, 0(SI)
 	VMOVUPS Y5, 32(SI)
-	JMP stored1061
-short1060:
+	JMP stored1247
+short1246:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -22502,12 +24044,23 @@ short1060:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y4, Y12, 0(SI)
 	VMASKMOVPS Y5, Y13, 32(SI)
-stored1061:
+stored1247:
+	DECQ tile_times(DI)
+	JLE last1232
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1231
+last1232:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1248:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22516,8 +24069,9 @@ TEXT ·tileInt8AVX2_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1062
+	JZ fresh1250
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -22530,9 +24084,10 @@ TEXT ·tileInt8AVX2_4x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y6
 	VMASKMOVPS 32(SI), Y13, Y7
-	JMP started1063
-fresh1062:
+	JMP started1251
+fresh1250:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -22547,12 +24102,13 @@ fresh1062:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1064
+	JZ none1252
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1065
+	JNZ each1253
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22577,8 +24133,9 @@ fresh1062:
 	VPBROADCASTD 12(DX), Y14
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms1066
-each1065:
+	JMP terms1254
+each1253:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22611,10 +24168,11 @@ each1065:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms1066:
+terms1254:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1067
+	JZ skip1255
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y2, Y2
@@ -22625,9 +24183,9 @@ terms1066:
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y7, Y7
-skip1067:
-	JMP started1063
-none1064:
+skip1255:
+	JMP started1251
+none1252:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -22636,12 +24194,13 @@ none1064:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started1063:
+started1251:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1069
+	JZ done1257
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -22649,7 +24208,7 @@ started1063:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1068:
+loop1256:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -22707,8 +24266,8 @@ loop1068:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1068
-done1069:
+	JNZ loop1256
+done1257:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22717,9 +24276,10 @@ done1069:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1070
+	JZ skip1258
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -22758,7 +24318,8 @@ done1069:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1071
+	JZ skip1259
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -22769,10 +24330,10 @@ done1069:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
-skip1071:
+skip1259:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1072
+	JZ skip1260
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -22785,11 +24346,12 @@ skip1071:
 	VBROADCASTSS 12(AX), Y15
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip1072:
+skip1260:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1073
+	JZ skip1261
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -22810,9 +24372,9 @@ skip1072:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip1073:
+skip1261:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1074
+	JZ skip1262
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22831,11 +24393,12 @@ skip1073:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip1074:
-skip1070:
+skip1262:
+skip1258:
 	CMPQ tile_cols(DI), $16
-	JLT short1075
+	JLT short1263
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -22848,9 +24411,10 @@ skip1070:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y6, 0(SI)
 	VMOVUPS Y7, 32(SI)
-	JMP stored1076
-short1075:
+	JMP stored1264
+short1263:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -22863,12 +24427,23 @@ short1075:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y6, Y12, 0(SI)
 	VMASKMOVPS Y7, Y13, 32(SI)
-stored1076:
+stored1264:
+	DECQ tile_times(DI)
+	JLE last1249
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1248
+last1249:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1265:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22877,8 +24452,9 @@ TEXT ·tileInt8AVX2_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1077
+	JZ fresh1267
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -22894,9 +24470,10 @@ TEXT ·tileInt8AVX2_5x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y8
 	VMASKMOVPS 32(SI), Y13, Y9
-	JMP started1078
-fresh1077:
+	JMP started1268
+fresh1267:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -22914,12 +24491,13 @@ fresh1077:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1079
+	JZ none1269
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1080
+	JNZ each1270
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22950,8 +24528,9 @@ fresh1077:
 	VPBROADCASTD 16(DX), Y14
 	VPADDD Y14, Y8, Y8
 	VPADDD Y14, Y9, Y9
-	JMP terms1081
-each1080:
+	JMP terms1271
+each1270:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22992,10 +24571,11 @@ each1080:
 	VPADDD Y15, Y8, Y8
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y9, Y9
-terms1081:
+terms1271:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1082
+	JZ skip1272
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y2, Y2
@@ -23008,9 +24588,9 @@ terms1081:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y9, Y9
-skip1082:
-	JMP started1078
-none1079:
+skip1272:
+	JMP started1268
+none1269:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -23021,12 +24601,13 @@ none1079:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-started1078:
+started1268:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1084
+	JZ done1274
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -23034,7 +24615,7 @@ started1078:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1083:
+loop1273:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23102,8 +24683,8 @@ loop1083:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1083
-done1084:
+	JNZ loop1273
+done1274:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23112,9 +24693,10 @@ done1084:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1085
+	JZ skip1275
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -23162,7 +24744,8 @@ done1084:
 	VMULPS Y15, Y9, Y9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1086
+	JZ skip1276
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -23175,10 +24758,10 @@ done1084:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
-skip1086:
+skip1276:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1087
+	JZ skip1277
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -23194,11 +24777,12 @@ skip1086:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
-skip1087:
+skip1277:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1088
+	JZ skip1278
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -23224,9 +24808,9 @@ skip1087:
 	VADDPS Y14, Y8, Y8
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
-skip1088:
+skip1278:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1089
+	JZ skip1279
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -23249,11 +24833,12 @@ skip1088:
 	VMINPS Y7, Y15, Y7
 	VMINPS Y8, Y15, Y8
 	VMINPS Y9, Y15, Y9
-skip1089:
-skip1085:
+skip1279:
+skip1275:
 	CMPQ tile_cols(DI), $16
-	JLT short1090
+	JLT short1280
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -23269,9 +24854,10 @@ skip1085:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y8, 0(SI)
 	VMOVUPS Y9, 32(SI)
-	JMP stored1091
-short1090:
+	JMP stored1281
+short1280:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -23287,12 +24873,23 @@ short1090:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y8, Y12, 0(SI)
 	VMASKMOVPS Y9, Y13, 32(SI)
-stored1091:
+stored1281:
+	DECQ tile_times(DI)
+	JLE last1266
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1265
+last1266:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1282:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23301,8 +24898,9 @@ TEXT ·tileInt8AVX2_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1092
+	JZ fresh1284
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
@@ -23321,9 +24919,10 @@ TEXT ·tileInt8AVX2_6x16(SB), NOSPLIT, $0-8
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y10
 	VMASKMOVPS 32(SI), Y13, Y11
-	JMP started1093
-fresh1092:
+	JMP started1285
+fresh1284:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 32(SI)
@@ -23344,12 +24943,13 @@ fresh1092:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1094
+	JZ none1286
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1095
+	JNZ each1287
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -23386,8 +24986,9 @@ fresh1092:
 	VPBROADCASTD 20(DX), Y14
 	VPADDD Y14, Y10, Y10
 	VPADDD Y14, Y11, Y11
-	JMP terms1096
-each1095:
+	JMP terms1288
+each1287:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -23436,10 +25037,11 @@ each1095:
 	VPADDD Y15, Y10, Y10
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y11, Y11
-terms1096:
+terms1288:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1097
+	JZ skip1289
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y2, Y2
@@ -23454,9 +25056,9 @@ terms1096:
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y9, Y9
 	VPADDD Y14, Y11, Y11
-skip1097:
-	JMP started1093
-none1094:
+skip1289:
+	JMP started1285
+none1286:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -23469,12 +25071,13 @@ none1094:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started1093:
+started1285:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1099
+	JZ done1291
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -23482,7 +25085,7 @@ started1093:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1098:
+loop1290:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23560,8 +25163,8 @@ loop1098:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1098
-done1099:
+	JNZ loop1290
+done1291:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23570,9 +25173,10 @@ done1099:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1100
+	JZ skip1292
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Y14
 	VMASKMOVPS 0(SI), Y12, Y15
 	VMULPS Y15, Y14, Y15
@@ -23629,7 +25233,8 @@ done1099:
 	VMULPS Y15, Y11, Y11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1101
+	JZ skip1293
+	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y2, Y2
@@ -23644,10 +25249,10 @@ done1099:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
-skip1101:
+skip1293:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1102
+	JZ skip1294
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -23666,11 +25271,12 @@ skip1101:
 	VBROADCASTSS 20(AX), Y15
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
-skip1102:
+skip1294:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1103
+	JZ skip1295
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -23701,9 +25307,9 @@ skip1102:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip1103:
+skip1295:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1104
+	JZ skip1296
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -23730,11 +25336,12 @@ skip1103:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip1104:
-skip1100:
+skip1296:
+skip1292:
 	CMPQ tile_cols(DI), $16
-	JLT short1105
+	JLT short1297
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
@@ -23753,9 +25360,10 @@ skip1100:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y10, 0(SI)
 	VMOVUPS Y11, 32(SI)
-	JMP stored1106
-short1105:
+	JMP stored1298
+short1297:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
@@ -23774,12 +25382,23 @@ short1105:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y10, Y12, 0(SI)
 	VMASKMOVPS Y11, Y13, 32(SI)
-stored1106:
+stored1298:
+	DECQ tile_times(DI)
+	JLE last1283
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1282
+last1283:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1299:
 	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
@@ -23787,8 +25406,9 @@ TEXT ·tileInt8AVX512_1x128(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1107
+	JZ fresh1301
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -23798,9 +25418,10 @@ TEXT ·tileInt8AVX512_1x128(SB), NOSPLIT, $0-8
 	VMOVUPS 320(SI), Z5
 	VMOVUPS 384(SI), Z6
 	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started1108
-fresh1107:
+	JMP started1302
+fresh1301:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -23812,12 +25433,13 @@ fresh1107:
 	PREFETCHT0 448(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1109
+	JZ none1303
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1110
+	JNZ each1304
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -23836,8 +25458,9 @@ fresh1107:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1111
-each1110:
+	JMP terms1305
+each1304:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -23864,10 +25487,11 @@ each1110:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 448(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1111:
+terms1305:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1112
+	JZ skip1306
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS 64(AX), Z30
@@ -23884,9 +25508,9 @@ terms1111:
 	VPADDD Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z30
 	VPADDD Z30, Z7, Z7
-skip1112:
-	JMP started1108
-none1109:
+skip1306:
+	JMP started1302
+none1303:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -23895,12 +25519,13 @@ none1109:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1108:
+started1302:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1114
+	JZ done1308
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -23909,7 +25534,7 @@ started1108:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1113:
+loop1307:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	LEAQ 0(R15)(R14*4), AX
@@ -23985,12 +25610,13 @@ loop1113:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1113
-done1114:
+	JNZ loop1307
+done1308:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1115
+	JZ skip1309
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -24026,7 +25652,8 @@ done1114:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1116
+	JZ skip1310
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -24043,10 +25670,10 @@ done1114:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1116:
+skip1310:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1117
+	JZ skip1311
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -24056,11 +25683,12 @@ skip1116:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip1117:
+skip1311:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1118
+	JZ skip1312
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -24078,9 +25706,9 @@ skip1117:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1118:
+skip1312:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1119
+	JZ skip1313
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -24099,9 +25727,10 @@ skip1118:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1119:
-skip1115:
+skip1313:
+skip1309:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -24111,11 +25740,22 @@ skip1115:
 	VMOVUPS Z5, 320(SI)
 	VMOVUPS Z6, 384(SI)
 	VMOVUPS Z7, K1, 448(SI)
+	DECQ tile_times(DI)
+	JLE last1300
+	ADDQ $512, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $32, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1299
+last1300:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1314:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -24123,16 +25763,18 @@ TEXT ·tileInt8AVX512_1x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1120
+	JZ fresh1316
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started1121
-fresh1120:
+	JMP started1317
+fresh1316:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -24140,12 +25782,13 @@ fresh1120:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1122
+	JZ none1318
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1123
+	JNZ each1319
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24156,8 +25799,9 @@ fresh1120:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1124
-each1123:
+	JMP terms1320
+each1319:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24172,10 +25816,11 @@ each1123:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1124:
+terms1320:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1125
+	JZ skip1321
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS 64(AX), Z30
@@ -24184,19 +25829,20 @@ terms1124:
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
-skip1125:
-	JMP started1121
-none1122:
+skip1321:
+	JMP started1317
+none1318:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1121:
+started1317:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1127
+	JZ done1323
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -24205,7 +25851,7 @@ started1121:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1126:
+loop1322:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -24247,12 +25893,13 @@ loop1126:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1126
-done1127:
+	JNZ loop1322
+done1323:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1128
+	JZ skip1324
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -24272,7 +25919,8 @@ done1127:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1129
+	JZ skip1325
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -24281,20 +25929,21 @@ done1127:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1129:
+skip1325:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1130
+	JZ skip1326
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1130:
+skip1326:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1131
+	JZ skip1327
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -24304,9 +25953,9 @@ skip1130:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1131:
+skip1327:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1132
+	JZ skip1328
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -24317,19 +25966,31 @@ skip1131:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1132:
-skip1128:
+skip1328:
+skip1324:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1315
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1314
+last1315:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1329:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -24337,8 +25998,9 @@ TEXT ·tileInt8AVX512_2x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1133
+	JZ fresh1331
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -24349,9 +26011,10 @@ TEXT ·tileInt8AVX512_2x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started1134
-fresh1133:
+	JMP started1332
+fresh1331:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -24364,12 +26027,13 @@ fresh1133:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1135
+	JZ none1333
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1136
+	JNZ each1334
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24390,8 +26054,9 @@ fresh1133:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1137
-each1136:
+	JMP terms1335
+each1334:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24420,10 +26085,11 @@ each1136:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1137:
+terms1335:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1138
+	JZ skip1336
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -24436,9 +26102,9 @@ terms1137:
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
-skip1138:
-	JMP started1134
-none1135:
+skip1336:
+	JMP started1332
+none1333:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -24447,12 +26113,13 @@ none1135:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1134:
+started1332:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1140
+	JZ done1338
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -24461,7 +26128,7 @@ started1134:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1139:
+loop1337:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -24533,12 +26200,13 @@ loop1139:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1139
-done1140:
+	JNZ loop1337
+done1338:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1141
+	JZ skip1339
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -24575,7 +26243,8 @@ done1140:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1142
+	JZ skip1340
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -24588,10 +26257,10 @@ done1140:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip1142:
+skip1340:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1143
+	JZ skip1341
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -24602,11 +26271,12 @@ skip1142:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1143:
+skip1341:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1144
+	JZ skip1342
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -24625,9 +26295,9 @@ skip1143:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1144:
+skip1342:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1145
+	JZ skip1343
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -24646,9 +26316,10 @@ skip1144:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1145:
-skip1141:
+skip1343:
+skip1339:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -24659,11 +26330,22 @@ skip1141:
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1330
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1329
+last1330:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1344:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -24671,8 +26353,9 @@ TEXT ·tileInt8AVX512_3x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1146
+	JZ fresh1346
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -24688,9 +26371,10 @@ TEXT ·tileInt8AVX512_3x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started1147
-fresh1146:
+	JMP started1347
+fresh1346:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -24708,12 +26392,13 @@ fresh1146:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1148
+	JZ none1348
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1149
+	JNZ each1349
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24744,8 +26429,9 @@ fresh1146:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1150
-each1149:
+	JMP terms1350
+each1349:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -24788,10 +26474,11 @@ each1149:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1150:
+terms1350:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1151
+	JZ skip1351
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -24808,9 +26495,9 @@ terms1150:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
-skip1151:
-	JMP started1147
-none1148:
+skip1351:
+	JMP started1347
+none1348:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -24823,12 +26510,13 @@ none1148:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1147:
+started1347:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1153
+	JZ done1353
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -24837,7 +26525,7 @@ started1147:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1152:
+loop1352:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -24933,12 +26621,13 @@ loop1152:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1152
-done1153:
+	JNZ loop1352
+done1353:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1154
+	JZ skip1354
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -24992,7 +26681,8 @@ done1153:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1155
+	JZ skip1355
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -25009,10 +26699,10 @@ done1153:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip1155:
+skip1355:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1156
+	JZ skip1356
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -25028,11 +26718,12 @@ skip1155:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1156:
+skip1356:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1157
+	JZ skip1357
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -25060,9 +26751,9 @@ skip1156:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1157:
+skip1357:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1158
+	JZ skip1358
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -25089,9 +26780,10 @@ skip1157:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1158:
-skip1154:
+skip1358:
+skip1354:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -25107,11 +26799,22 @@ skip1154:
 	VMOVUPS Z9, 64(SI)
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1345
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1344
+last1345:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1359:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -25119,8 +26822,9 @@ TEXT ·tileInt8AVX512_4x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1159
+	JZ fresh1361
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -25141,9 +26845,10 @@ TEXT ·tileInt8AVX512_4x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started1160
-fresh1159:
+	JMP started1362
+fresh1361:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -25166,12 +26871,13 @@ fresh1159:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1161
+	JZ none1363
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1162
+	JNZ each1364
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -25212,8 +26918,9 @@ fresh1159:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1163
-each1162:
+	JMP terms1365
+each1364:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -25270,10 +26977,11 @@ each1162:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1163:
+terms1365:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1164
+	JZ skip1366
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -25294,9 +27002,9 @@ terms1163:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z15, Z15
-skip1164:
-	JMP started1160
-none1161:
+skip1366:
+	JMP started1362
+none1363:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -25313,12 +27021,13 @@ none1161:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1160:
+started1362:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1166
+	JZ done1368
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -25329,7 +27038,7 @@ started1160:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1165:
+loop1367:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -25450,12 +27159,13 @@ loop1165:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1165
-done1166:
+	JNZ loop1367
+done1368:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1167
+	JZ skip1369
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -25526,7 +27236,8 @@ done1166:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1168
+	JZ skip1370
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -25547,10 +27258,10 @@ done1166:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip1168:
+skip1370:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1169
+	JZ skip1371
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -25571,11 +27282,12 @@ skip1168:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1169:
+skip1371:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1170
+	JZ skip1372
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -25612,9 +27324,9 @@ skip1169:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1170:
+skip1372:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1171
+	JZ skip1373
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -25649,9 +27361,10 @@ skip1170:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1171:
-skip1167:
+skip1373:
+skip1369:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -25672,11 +27385,22 @@ skip1167:
 	VMOVUPS Z13, 64(SI)
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1360
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1359
+last1360:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1374:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -25684,56 +27408,62 @@ TEXT ·tileInt8AVX512_1x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1172
+	JZ fresh1376
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started1173
-fresh1172:
+	JMP started1377
+fresh1376:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1174
+	JZ none1378
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1175
+	JNZ each1379
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
-	JMP terms1176
-each1175:
+	JMP terms1380
+each1379:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z0, Z0
-terms1176:
+terms1380:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1177
+	JZ skip1381
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
-skip1177:
-	JMP started1173
-none1174:
+skip1381:
+	JMP started1377
+none1378:
 	VPXORD Z0, Z0, Z0
-started1173:
+started1377:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1179
+	JZ done1383
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1178:
+loop1382:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -25751,12 +27481,13 @@ loop1178:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1178
-done1179:
+	JNZ loop1382
+done1383:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1180
+	JZ skip1384
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -25764,40 +27495,54 @@ done1179:
 	VMULPS Z31, Z0, Z0
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1181
+	JZ skip1385
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1181:
+skip1385:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1182
+	JZ skip1386
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip1182:
+skip1386:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1183
+	JZ skip1387
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1183:
+skip1387:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1184
+	JZ skip1388
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip1184:
-skip1180:
+skip1388:
+skip1384:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1375
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1374
+last1375:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1389:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -25807,39 +27552,43 @@ TEXT ·tileInt8AVX512_1x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1185
+	JZ side1391
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1185:
+side1391:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1186
+	JZ fresh1392
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started1187
-fresh1186:
+	JMP started1393
+fresh1392:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1188
+	JZ none1394
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1189
+	JNZ each1395
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-	JMP terms1190
-each1189:
+	JMP terms1396
+each1395:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -25848,25 +27597,27 @@ each1189:
 	VPADDD Z31, Z0, Z0
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1190:
+terms1396:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1191
+	JZ skip1397
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
-skip1191:
-	JMP started1187
-none1188:
+skip1397:
+	JMP started1393
+none1394:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1187:
+started1393:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1193
+	JZ done1399
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -25874,7 +27625,7 @@ started1187:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1192:
+loop1398:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -25900,20 +27651,21 @@ loop1192:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1192
-done1193:
+	JNZ loop1398
+done1399:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1194
+	JZ side1400
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1194:
+side1400:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1195
+	JZ skip1401
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -25925,48 +27677,62 @@ side1194:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1196
+	JZ skip1402
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1196:
+skip1402:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1197
+	JZ skip1403
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1197:
+skip1403:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1198
+	JZ skip1404
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1198:
+skip1404:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1199
+	JZ skip1405
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1199:
-skip1195:
+skip1405:
+skip1401:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1390
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1389
+last1390:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1406:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -25974,27 +27740,30 @@ TEXT ·tileInt8AVX512_2x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1200
+	JZ fresh1408
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started1201
-fresh1200:
+	JMP started1409
+fresh1408:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1202
+	JZ none1410
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1203
+	JNZ each1411
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26003,8 +27772,9 @@ fresh1200:
 	VPMULLD 0(AX), Z30, Z1
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z1, Z1
-	JMP terms1204
-each1203:
+	JMP terms1412
+each1411:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26015,30 +27785,32 @@ each1203:
 	VPBROADCASTD 4(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1204:
+terms1412:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1205
+	JZ skip1413
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-skip1205:
-	JMP started1201
-none1202:
+skip1413:
+	JMP started1409
+none1410:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1201:
+started1409:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1207
+	JZ done1415
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1206:
+loop1414:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26062,12 +27834,13 @@ loop1206:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1206
-done1207:
+	JNZ loop1414
+done1415:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1208
+	JZ skip1416
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -26080,50 +27853,64 @@ done1207:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1209
+	JZ skip1417
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1209:
+skip1417:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1210
+	JZ skip1418
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip1210:
+skip1418:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1211
+	JZ skip1419
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip1211:
+skip1419:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1212
+	JZ skip1420
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1212:
-skip1208:
+skip1420:
+skip1416:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1407
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1406
+last1407:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1421:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -26133,23 +27920,25 @@ TEXT ·tileInt8AVX512_2x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1213
+	JZ side1423
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1213:
+side1423:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1214
+	JZ fresh1424
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started1215
-fresh1214:
+	JMP started1425
+fresh1424:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -26158,12 +27947,13 @@ fresh1214:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1216
+	JZ none1426
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1217
+	JNZ each1427
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26176,8 +27966,9 @@ fresh1214:
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1218
-each1217:
+	JMP terms1428
+each1427:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26194,29 +27985,31 @@ each1217:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1218:
+terms1428:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1219
+	JZ skip1429
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
-skip1219:
-	JMP started1215
-none1216:
+skip1429:
+	JMP started1425
+none1426:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1215:
+started1425:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1221
+	JZ done1431
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -26224,7 +28017,7 @@ started1215:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1220:
+loop1430:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26260,20 +28053,21 @@ loop1220:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1220
-done1221:
+	JNZ loop1430
+done1431:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1222
+	JZ side1432
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1222:
+side1432:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1223
+	JZ skip1433
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -26294,28 +28088,30 @@ side1222:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1224
+	JZ skip1434
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip1224:
+skip1434:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1225
+	JZ skip1435
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip1225:
+skip1435:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1226
+	JZ skip1436
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -26326,9 +28122,9 @@ skip1225:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1226:
+skip1436:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1227
+	JZ skip1437
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -26339,20 +28135,32 @@ skip1226:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1227:
-skip1223:
+skip1437:
+skip1433:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1422
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1421
+last1422:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1438:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -26360,17 +28168,19 @@ TEXT ·tileInt8AVX512_3x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1228
+	JZ fresh1440
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started1229
-fresh1228:
+	JMP started1441
+fresh1440:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -26379,12 +28189,13 @@ fresh1228:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1230
+	JZ none1442
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1231
+	JNZ each1443
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26397,8 +28208,9 @@ fresh1228:
 	VPMULLD 0(AX), Z30, Z2
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z2, Z2
-	JMP terms1232
-each1231:
+	JMP terms1444
+each1443:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26414,32 +28226,34 @@ each1231:
 	VPBROADCASTD 8(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z2, Z2
-terms1232:
+terms1444:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1233
+	JZ skip1445
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
-skip1233:
-	JMP started1229
-none1230:
+skip1445:
+	JMP started1441
+none1442:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started1229:
+started1441:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1235
+	JZ done1447
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1234:
+loop1446:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26469,12 +28283,13 @@ loop1234:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1234
-done1235:
+	JNZ loop1446
+done1447:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1236
+	JZ skip1448
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -26492,26 +28307,28 @@ done1235:
 	VMULPS Z31, Z2, Z2
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1237
+	JZ skip1449
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip1237:
+skip1449:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1238
+	JZ skip1450
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip1238:
+skip1450:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1239
+	JZ skip1451
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -26521,9 +28338,9 @@ skip1238:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip1239:
+skip1451:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1240
+	JZ skip1452
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -26532,20 +28349,32 @@ skip1239:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip1240:
-skip1236:
+skip1452:
+skip1448:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1439
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1438
+last1439:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1453:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -26555,14 +28384,15 @@ TEXT ·tileInt8AVX512_3x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1241
+	JZ side1455
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1241:
+side1455:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1242
+	JZ fresh1456
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -26572,9 +28402,10 @@ side1241:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started1243
-fresh1242:
+	JMP started1457
+fresh1456:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -26586,12 +28417,13 @@ fresh1242:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1244
+	JZ none1458
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1245
+	JNZ each1459
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26610,8 +28442,9 @@ fresh1242:
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-	JMP terms1246
-each1245:
+	JMP terms1460
+each1459:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26636,10 +28469,11 @@ each1245:
 	VPADDD Z31, Z4, Z4
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1246:
+terms1460:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1247
+	JZ skip1461
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -26648,21 +28482,22 @@ terms1246:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
-skip1247:
-	JMP started1243
-none1244:
+skip1461:
+	JMP started1457
+none1458:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1243:
+started1457:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1249
+	JZ done1463
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -26670,7 +28505,7 @@ started1243:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1248:
+loop1462:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26716,20 +28551,21 @@ loop1248:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1248
-done1249:
+	JNZ loop1462
+done1463:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1250
+	JZ side1464
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1250:
+side1464:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1251
+	JZ skip1465
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -26759,7 +28595,8 @@ side1250:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1252
+	JZ skip1466
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -26768,10 +28605,10 @@ side1250:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip1252:
+skip1466:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1253
+	JZ skip1467
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -26781,11 +28618,12 @@ skip1252:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1253:
+skip1467:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1254
+	JZ skip1468
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -26801,9 +28639,9 @@ skip1253:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip1254:
+skip1468:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1255
+	JZ skip1469
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -26818,9 +28656,10 @@ skip1254:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1255:
-skip1251:
+skip1469:
+skip1465:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -26830,11 +28669,22 @@ skip1251:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1454
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1453
+last1454:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1470:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -26842,8 +28692,9 @@ TEXT ·tileInt8AVX512_4x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1256
+	JZ fresh1472
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -26852,9 +28703,10 @@ TEXT ·tileInt8AVX512_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started1257
-fresh1256:
+	JMP started1473
+fresh1472:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -26865,12 +28717,13 @@ fresh1256:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1258
+	JZ none1474
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1259
+	JNZ each1475
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26887,8 +28740,9 @@ fresh1256:
 	VPMULLD 0(AX), Z30, Z3
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z3, Z3
-	JMP terms1260
-each1259:
+	JMP terms1476
+each1475:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -26909,28 +28763,30 @@ each1259:
 	VPBROADCASTD 12(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1260:
+terms1476:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1261
+	JZ skip1477
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-skip1261:
-	JMP started1257
-none1258:
+skip1477:
+	JMP started1473
+none1474:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1257:
+started1473:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1263
+	JZ done1479
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -26938,7 +28794,7 @@ started1257:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1262:
+loop1478:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26975,12 +28831,13 @@ loop1262:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1262
-done1263:
+	JNZ loop1478
+done1479:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1264
+	JZ skip1480
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -27003,16 +28860,17 @@ done1263:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1265
+	JZ skip1481
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1265:
+skip1481:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1266
+	JZ skip1482
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -27021,11 +28879,12 @@ skip1265:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip1266:
+skip1482:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1267
+	JZ skip1483
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -27038,9 +28897,9 @@ skip1266:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip1267:
+skip1483:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1268
+	JZ skip1484
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -27051,9 +28910,10 @@ skip1267:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1268:
-skip1264:
+skip1484:
+skip1480:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -27062,11 +28922,22 @@ skip1264:
 	VMOVUPS Z2, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1471
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1470
+last1471:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1485:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -27076,14 +28947,15 @@ TEXT ·tileInt8AVX512_4x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1269
+	JZ side1487
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1269:
+side1487:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1270
+	JZ fresh1488
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -27096,9 +28968,10 @@ side1269:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started1271
-fresh1270:
+	JMP started1489
+fresh1488:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -27113,12 +28986,13 @@ fresh1270:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1272
+	JZ none1490
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1273
+	JNZ each1491
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -27143,8 +29017,9 @@ fresh1270:
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1274
-each1273:
+	JMP terms1492
+each1491:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -27177,10 +29052,11 @@ each1273:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1274:
+terms1492:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1275
+	JZ skip1493
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -27191,9 +29067,9 @@ terms1274:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
-skip1275:
-	JMP started1271
-none1272:
+skip1493:
+	JMP started1489
+none1490:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -27202,12 +29078,13 @@ none1272:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1271:
+started1489:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1277
+	JZ done1495
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -27217,7 +29094,7 @@ started1271:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1276:
+loop1494:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27274,20 +29151,21 @@ loop1276:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1276
-done1277:
+	JNZ loop1494
+done1495:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1278
+	JZ side1496
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1278:
+side1496:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1279
+	JZ skip1497
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -27326,7 +29204,8 @@ side1278:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1280
+	JZ skip1498
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -27337,10 +29216,10 @@ side1278:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip1280:
+skip1498:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1281
+	JZ skip1499
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -27353,11 +29232,12 @@ skip1280:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1281:
+skip1499:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1282
+	JZ skip1500
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -27378,9 +29258,9 @@ skip1281:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1282:
+skip1500:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1283
+	JZ skip1501
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -27399,9 +29279,10 @@ skip1282:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1283:
-skip1279:
+skip1501:
+skip1497:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -27414,11 +29295,22 @@ skip1279:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1486
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1485
+last1486:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1502:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -27426,8 +29318,9 @@ TEXT ·tileInt8AVX512_5x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1284
+	JZ fresh1504
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -27438,9 +29331,10 @@ TEXT ·tileInt8AVX512_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started1285
-fresh1284:
+	JMP started1505
+fresh1504:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -27453,12 +29347,13 @@ fresh1284:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1286
+	JZ none1506
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1287
+	JNZ each1507
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -27479,8 +29374,9 @@ fresh1284:
 	VPMULLD 0(AX), Z30, Z4
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z4, Z4
-	JMP terms1288
-each1287:
+	JMP terms1508
+each1507:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -27506,30 +29402,32 @@ each1287:
 	VPBROADCASTD 16(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z4, Z4
-terms1288:
+terms1508:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1289
+	JZ skip1509
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
-skip1289:
-	JMP started1285
-none1286:
+skip1509:
+	JMP started1505
+none1506:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started1285:
+started1505:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1291
+	JZ done1511
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -27537,7 +29435,7 @@ started1285:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1290:
+loop1510:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27580,12 +29478,13 @@ loop1290:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1290
-done1291:
+	JNZ loop1510
+done1511:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1292
+	JZ skip1512
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -27613,17 +29512,18 @@ done1291:
 	VMULPS Z31, Z4, Z4
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1293
+	JZ skip1513
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip1293:
+skip1513:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1294
+	JZ skip1514
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -27634,11 +29534,12 @@ skip1293:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip1294:
+skip1514:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1295
+	JZ skip1515
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -27654,9 +29555,9 @@ skip1294:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip1295:
+skip1515:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1296
+	JZ skip1516
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -27669,9 +29570,10 @@ skip1295:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip1296:
-skip1292:
+skip1516:
+skip1512:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -27682,11 +29584,22 @@ skip1292:
 	VMOVUPS Z3, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1503
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1502
+last1503:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1517:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -27696,14 +29609,15 @@ TEXT ·tileInt8AVX512_5x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1297
+	JZ side1519
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1297:
+side1519:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1298
+	JZ fresh1520
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -27719,9 +29633,10 @@ side1297:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started1299
-fresh1298:
+	JMP started1521
+fresh1520:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -27739,12 +29654,13 @@ fresh1298:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1300
+	JZ none1522
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1301
+	JNZ each1523
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -27775,8 +29691,9 @@ fresh1298:
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-	JMP terms1302
-each1301:
+	JMP terms1524
+each1523:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -27817,10 +29734,11 @@ each1301:
 	VPADDD Z31, Z8, Z8
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1302:
+terms1524:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1303
+	JZ skip1525
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -27833,9 +29751,9 @@ terms1302:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
-skip1303:
-	JMP started1299
-none1300:
+skip1525:
+	JMP started1521
+none1522:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -27846,12 +29764,13 @@ none1300:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1299:
+started1521:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1305
+	JZ done1527
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -27861,7 +29780,7 @@ started1299:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1304:
+loop1526:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27928,20 +29847,21 @@ loop1304:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1304
-done1305:
+	JNZ loop1526
+done1527:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1306
+	JZ side1528
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1306:
+side1528:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1307
+	JZ skip1529
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -27989,7 +29909,8 @@ side1306:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1308
+	JZ skip1530
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -28002,10 +29923,10 @@ side1306:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip1308:
+skip1530:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1309
+	JZ skip1531
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -28021,11 +29942,12 @@ skip1308:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1309:
+skip1531:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1310
+	JZ skip1532
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -28051,9 +29973,9 @@ skip1309:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip1310:
+skip1532:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1311
+	JZ skip1533
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28076,9 +29998,10 @@ skip1310:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1311:
-skip1307:
+skip1533:
+skip1529:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -28094,11 +30017,22 @@ skip1307:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1518
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1517
+last1518:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1534:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -28106,8 +30040,9 @@ TEXT ·tileInt8AVX512_6x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1312
+	JZ fresh1536
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -28120,9 +30055,10 @@ TEXT ·tileInt8AVX512_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started1313
-fresh1312:
+	JMP started1537
+fresh1536:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -28137,12 +30073,13 @@ fresh1312:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1314
+	JZ none1538
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1315
+	JNZ each1539
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28167,8 +30104,9 @@ fresh1312:
 	VPMULLD 0(AX), Z30, Z5
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z5, Z5
-	JMP terms1316
-each1315:
+	JMP terms1540
+each1539:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28199,10 +30137,11 @@ each1315:
 	VPBROADCASTD 20(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1316:
+terms1540:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1317
+	JZ skip1541
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -28210,21 +30149,22 @@ terms1316:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-skip1317:
-	JMP started1313
-none1314:
+skip1541:
+	JMP started1537
+none1538:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1313:
+started1537:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1319
+	JZ done1543
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -28232,7 +30172,7 @@ started1313:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1318:
+loop1542:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28281,12 +30221,13 @@ loop1318:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1318
-done1319:
+	JNZ loop1542
+done1543:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1320
+	JZ skip1544
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -28319,7 +30260,8 @@ done1319:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1321
+	JZ skip1545
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -28327,10 +30269,10 @@ done1319:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1321:
+skip1545:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1322
+	JZ skip1546
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -28343,11 +30285,12 @@ skip1321:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip1322:
+skip1546:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1323
+	JZ skip1547
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -28366,9 +30309,9 @@ skip1322:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip1323:
+skip1547:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1324
+	JZ skip1548
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28383,9 +30326,10 @@ skip1323:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1324:
-skip1320:
+skip1548:
+skip1544:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -28398,11 +30342,22 @@ skip1320:
 	VMOVUPS Z4, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1535
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1534
+last1535:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1549:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -28412,14 +30367,15 @@ TEXT ·tileInt8AVX512_6x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1325
+	JZ side1551
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1325:
+side1551:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1326
+	JZ fresh1552
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -28438,9 +30394,10 @@ side1325:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started1327
-fresh1326:
+	JMP started1553
+fresh1552:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -28461,12 +30418,13 @@ fresh1326:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1328
+	JZ none1554
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1329
+	JNZ each1555
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -28503,8 +30461,9 @@ fresh1326:
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1330
-each1329:
+	JMP terms1556
+each1555:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -28553,10 +30512,11 @@ each1329:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1330:
+terms1556:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1331
+	JZ skip1557
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -28571,9 +30531,9 @@ terms1330:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
-skip1331:
-	JMP started1327
-none1328:
+skip1557:
+	JMP started1553
+none1554:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -28586,12 +30546,13 @@ none1328:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1327:
+started1553:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1333
+	JZ done1559
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -28601,7 +30562,7 @@ started1327:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1332:
+loop1558:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28678,20 +30639,21 @@ loop1332:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1332
-done1333:
+	JNZ loop1558
+done1559:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1334
+	JZ side1560
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1334:
+side1560:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1335
+	JZ skip1561
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -28748,7 +30710,8 @@ side1334:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1336
+	JZ skip1562
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -28763,10 +30726,10 @@ side1334:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip1336:
+skip1562:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1337
+	JZ skip1563
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -28785,11 +30748,12 @@ skip1336:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip1337:
+skip1563:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1338
+	JZ skip1564
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -28820,9 +30784,9 @@ skip1337:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1338:
+skip1564:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1339
+	JZ skip1565
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28849,9 +30813,10 @@ skip1338:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1339:
-skip1335:
+skip1565:
+skip1561:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -28870,11 +30835,22 @@ skip1335:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1550
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1549
+last1550:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1566:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -28882,8 +30858,9 @@ TEXT ·tileInt8AVX512_7x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1340
+	JZ fresh1568
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -28898,9 +30875,10 @@ TEXT ·tileInt8AVX512_7x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started1341
-fresh1340:
+	JMP started1569
+fresh1568:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -28917,12 +30895,13 @@ fresh1340:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1342
+	JZ none1570
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1343
+	JNZ each1571
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28951,8 +30930,9 @@ fresh1340:
 	VPMULLD 0(AX), Z30, Z6
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z6, Z6
-	JMP terms1344
-each1343:
+	JMP terms1572
+each1571:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28988,10 +30968,11 @@ each1343:
 	VPBROADCASTD 24(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z6, Z6
-terms1344:
+terms1572:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1345
+	JZ skip1573
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -29000,9 +30981,9 @@ terms1344:
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
-skip1345:
-	JMP started1341
-none1342:
+skip1573:
+	JMP started1569
+none1570:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -29010,12 +30991,13 @@ none1342:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started1341:
+started1569:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1347
+	JZ done1575
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -29025,7 +31007,7 @@ started1341:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1346:
+loop1574:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29081,12 +31063,13 @@ loop1346:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1346
-done1347:
+	JNZ loop1574
+done1575:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1348
+	JZ skip1576
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -29124,7 +31107,8 @@ done1347:
 	VMULPS Z31, Z6, Z6
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1349
+	JZ skip1577
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -29133,10 +31117,10 @@ done1347:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip1349:
+skip1577:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1350
+	JZ skip1578
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -29151,11 +31135,12 @@ skip1349:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip1350:
+skip1578:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1351
+	JZ skip1579
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -29177,9 +31162,9 @@ skip1350:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip1351:
+skip1579:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1352
+	JZ skip1580
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -29196,9 +31181,10 @@ skip1351:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip1352:
-skip1348:
+skip1580:
+skip1576:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -29213,11 +31199,22 @@ skip1348:
 	VMOVUPS Z5, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1567
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1566
+last1567:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1581:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -29227,14 +31224,15 @@ TEXT ·tileInt8AVX512_7x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1353
+	JZ side1583
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1353:
+side1583:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1354
+	JZ fresh1584
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -29256,9 +31254,10 @@ side1353:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started1355
-fresh1354:
+	JMP started1585
+fresh1584:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -29282,12 +31281,13 @@ fresh1354:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1356
+	JZ none1586
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1357
+	JNZ each1587
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -29330,8 +31330,9 @@ fresh1354:
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-	JMP terms1358
-each1357:
+	JMP terms1588
+each1587:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -29388,10 +31389,11 @@ each1357:
 	VPADDD Z31, Z12, Z12
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1358:
+terms1588:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1359
+	JZ skip1589
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -29408,9 +31410,9 @@ terms1358:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
-skip1359:
-	JMP started1355
-none1356:
+skip1589:
+	JMP started1585
+none1586:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -29425,12 +31427,13 @@ none1356:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1355:
+started1585:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1361
+	JZ done1591
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -29442,7 +31445,7 @@ started1355:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1360:
+loop1590:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29530,20 +31533,21 @@ loop1360:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1360
-done1361:
+	JNZ loop1590
+done1591:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1362
+	JZ side1592
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1362:
+side1592:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1363
+	JZ skip1593
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -29609,7 +31613,8 @@ side1362:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1364
+	JZ skip1594
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -29626,10 +31631,10 @@ side1362:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip1364:
+skip1594:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1365
+	JZ skip1595
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -29651,11 +31656,12 @@ skip1364:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1365:
+skip1595:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1366
+	JZ skip1596
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -29691,9 +31697,9 @@ skip1365:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip1366:
+skip1596:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1367
+	JZ skip1597
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -29724,9 +31730,10 @@ skip1366:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1367:
-skip1363:
+skip1597:
+skip1593:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -29748,11 +31755,22 @@ skip1363:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1582
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1581
+last1582:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1598:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -29760,8 +31778,9 @@ TEXT ·tileInt8AVX512_8x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1368
+	JZ fresh1600
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -29778,9 +31797,10 @@ TEXT ·tileInt8AVX512_8x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started1369
-fresh1368:
+	JMP started1601
+fresh1600:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -29799,12 +31819,13 @@ fresh1368:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1370
+	JZ none1602
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1371
+	JNZ each1603
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -29837,8 +31858,9 @@ fresh1368:
 	VPMULLD 0(AX), Z30, Z7
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z7, Z7
-	JMP terms1372
-each1371:
+	JMP terms1604
+each1603:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -29879,10 +31901,11 @@ each1371:
 	VPBROADCASTD 28(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1372:
+terms1604:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1373
+	JZ skip1605
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -29892,9 +31915,9 @@ terms1372:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-skip1373:
-	JMP started1369
-none1370:
+skip1605:
+	JMP started1601
+none1602:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -29903,12 +31926,13 @@ none1370:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1369:
+started1601:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1375
+	JZ done1607
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -29918,7 +31942,7 @@ started1369:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1374:
+loop1606:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29980,12 +32004,13 @@ loop1374:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1374
-done1375:
+	JNZ loop1606
+done1607:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1376
+	JZ skip1608
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -30028,7 +32053,8 @@ done1375:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1377
+	JZ skip1609
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -30038,10 +32064,10 @@ done1375:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip1377:
+skip1609:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1378
+	JZ skip1610
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -30058,11 +32084,12 @@ skip1377:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip1378:
+skip1610:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1379
+	JZ skip1611
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -30087,9 +32114,9 @@ skip1378:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip1379:
+skip1611:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1380
+	JZ skip1612
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -30108,9 +32135,10 @@ skip1379:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1380:
-skip1376:
+skip1612:
+skip1608:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -30127,11 +32155,22 @@ skip1376:
 	VMOVUPS Z6, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1599
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1598
+last1599:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1613:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -30141,14 +32180,15 @@ TEXT ·tileInt8AVX512_8x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1381
+	JZ side1615
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1381:
+side1615:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1382
+	JZ fresh1616
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -30173,9 +32213,10 @@ side1381:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started1383
-fresh1382:
+	JMP started1617
+fresh1616:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -30202,12 +32243,13 @@ fresh1382:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1384
+	JZ none1618
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1385
+	JNZ each1619
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -30256,8 +32298,9 @@ fresh1382:
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1386
-each1385:
+	JMP terms1620
+each1619:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -30322,10 +32365,11 @@ each1385:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1386:
+terms1620:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1387
+	JZ skip1621
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -30344,9 +32388,9 @@ terms1386:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
-skip1387:
-	JMP started1383
-none1384:
+skip1621:
+	JMP started1617
+none1618:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -30363,12 +32407,13 @@ none1384:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1383:
+started1617:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1389
+	JZ done1623
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -30380,7 +32425,7 @@ started1383:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1388:
+loop1622:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -30478,20 +32523,21 @@ loop1388:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1388
-done1389:
+	JNZ loop1622
+done1623:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1390
+	JZ side1624
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1390:
+side1624:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1391
+	JZ skip1625
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -30566,7 +32612,8 @@ side1390:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1392
+	JZ skip1626
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -30585,10 +32632,10 @@ side1390:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip1392:
+skip1626:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1393
+	JZ skip1627
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -30613,11 +32660,12 @@ skip1392:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1393:
+skip1627:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1394
+	JZ skip1628
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -30658,9 +32706,9 @@ skip1393:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1394:
+skip1628:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1395
+	JZ skip1629
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -30695,9 +32743,10 @@ skip1394:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1395:
-skip1391:
+skip1629:
+skip1625:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -30722,11 +32771,22 @@ skip1391:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1614
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1613
+last1614:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1630:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -30734,8 +32794,9 @@ TEXT ·tileInt8AVX512_9x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1396
+	JZ fresh1632
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -30754,9 +32815,10 @@ TEXT ·tileInt8AVX512_9x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started1397
-fresh1396:
+	JMP started1633
+fresh1632:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -30777,12 +32839,13 @@ fresh1396:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1398
+	JZ none1634
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1399
+	JNZ each1635
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -30819,8 +32882,9 @@ fresh1396:
 	VPMULLD 0(AX), Z30, Z8
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z8, Z8
-	JMP terms1400
-each1399:
+	JMP terms1636
+each1635:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -30866,10 +32930,11 @@ each1399:
 	VPBROADCASTD 32(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z8, Z8
-terms1400:
+terms1636:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1401
+	JZ skip1637
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -30880,9 +32945,9 @@ terms1400:
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
-skip1401:
-	JMP started1397
-none1398:
+skip1637:
+	JMP started1633
+none1634:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -30892,12 +32957,13 @@ none1398:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started1397:
+started1633:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1403
+	JZ done1639
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -30907,7 +32973,7 @@ started1397:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1402:
+loop1638:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -30975,12 +33041,13 @@ loop1402:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1402
-done1403:
+	JNZ loop1638
+done1639:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1404
+	JZ skip1640
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -31028,7 +33095,8 @@ done1403:
 	VMULPS Z31, Z8, Z8
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1405
+	JZ skip1641
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -31039,10 +33107,10 @@ done1403:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip1405:
+skip1641:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1406
+	JZ skip1642
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -31061,11 +33129,12 @@ skip1405:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip1406:
+skip1642:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1407
+	JZ skip1643
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -31093,9 +33162,9 @@ skip1406:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip1407:
+skip1643:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1408
+	JZ skip1644
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -31116,9 +33185,10 @@ skip1407:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip1408:
-skip1404:
+skip1644:
+skip1640:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -31137,11 +33207,22 @@ skip1404:
 	VMOVUPS Z7, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1631
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1630
+last1631:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1645:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -31151,14 +33232,15 @@ TEXT ·tileInt8AVX512_9x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1409
+	JZ side1647
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1409:
+side1647:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1410
+	JZ fresh1648
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -31186,9 +33268,10 @@ side1409:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started1411
-fresh1410:
+	JMP started1649
+fresh1648:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -31218,12 +33301,13 @@ fresh1410:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1412
+	JZ none1650
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1413
+	JNZ each1651
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -31278,8 +33362,9 @@ fresh1410:
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z16, Z16
 	VPADDD Z30, Z17, Z17
-	JMP terms1414
-each1413:
+	JMP terms1652
+each1651:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -31352,10 +33437,11 @@ each1413:
 	VPADDD Z31, Z16, Z16
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z17, Z17
-terms1414:
+terms1652:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1415
+	JZ skip1653
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -31376,9 +33462,9 @@ terms1414:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
-skip1415:
-	JMP started1411
-none1412:
+skip1653:
+	JMP started1649
+none1650:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -31397,12 +33483,13 @@ none1412:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started1411:
+started1649:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1417
+	JZ done1655
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -31414,7 +33501,7 @@ started1411:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1416:
+loop1654:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -31522,20 +33609,21 @@ loop1416:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1416
-done1417:
+	JNZ loop1654
+done1655:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1418
+	JZ side1656
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1418:
+side1656:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1419
+	JZ skip1657
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -31619,7 +33707,8 @@ side1418:
 	VMULPS Z31, Z17, Z17
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1420
+	JZ skip1658
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -31640,10 +33729,10 @@ side1418:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip1420:
+skip1658:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1421
+	JZ skip1659
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -31671,11 +33760,12 @@ skip1420:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip1421:
+skip1659:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1422
+	JZ skip1660
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -31721,9 +33811,9 @@ skip1421:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip1422:
+skip1660:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1423
+	JZ skip1661
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -31762,9 +33852,10 @@ skip1422:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip1423:
-skip1419:
+skip1661:
+skip1657:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -31792,11 +33883,22 @@ skip1419:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1646
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1645
+last1646:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1662:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -31804,8 +33906,9 @@ TEXT ·tileInt8AVX512_10x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1424
+	JZ fresh1664
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -31826,9 +33929,10 @@ TEXT ·tileInt8AVX512_10x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started1425
-fresh1424:
+	JMP started1665
+fresh1664:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -31851,12 +33955,13 @@ fresh1424:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1426
+	JZ none1666
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1427
+	JNZ each1667
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -31897,8 +34002,9 @@ fresh1424:
 	VPMULLD 0(AX), Z30, Z9
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z9, Z9
-	JMP terms1428
-each1427:
+	JMP terms1668
+each1667:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -31949,10 +34055,11 @@ each1427:
 	VPBROADCASTD 36(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1428:
+terms1668:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1429
+	JZ skip1669
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -31964,9 +34071,9 @@ terms1428:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-skip1429:
-	JMP started1425
-none1426:
+skip1669:
+	JMP started1665
+none1666:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -31977,12 +34084,13 @@ none1426:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1425:
+started1665:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1431
+	JZ done1671
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -31994,7 +34102,7 @@ started1425:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1430:
+loop1670:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -32069,12 +34177,13 @@ loop1430:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1430
-done1431:
+	JNZ loop1670
+done1671:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1432
+	JZ skip1672
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -32127,7 +34236,8 @@ done1431:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1433
+	JZ skip1673
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -32139,10 +34249,10 @@ done1431:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1433:
+skip1673:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1434
+	JZ skip1674
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -32163,11 +34273,12 @@ skip1433:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip1434:
+skip1674:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1435
+	JZ skip1675
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -32198,9 +34309,9 @@ skip1434:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip1435:
+skip1675:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1436
+	JZ skip1676
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -32223,9 +34334,10 @@ skip1435:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1436:
-skip1432:
+skip1676:
+skip1672:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -32246,11 +34358,22 @@ skip1432:
 	VMOVUPS Z8, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1663
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1662
+last1663:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1677:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -32260,14 +34383,15 @@ TEXT ·tileInt8AVX512_10x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1437
+	JZ side1679
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1437:
+side1679:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1438
+	JZ fresh1680
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -32298,9 +34422,10 @@ side1437:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started1439
-fresh1438:
+	JMP started1681
+fresh1680:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -32333,12 +34458,13 @@ fresh1438:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1440
+	JZ none1682
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1441
+	JNZ each1683
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -32399,8 +34525,9 @@ fresh1438:
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z18, Z18
 	VPADDD Z30, Z19, Z19
-	JMP terms1442
-each1441:
+	JMP terms1684
+each1683:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -32481,10 +34608,11 @@ each1441:
 	VPADDD Z31, Z18, Z18
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z19, Z19
-terms1442:
+terms1684:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1443
+	JZ skip1685
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -32507,9 +34635,9 @@ terms1442:
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
-skip1443:
-	JMP started1439
-none1440:
+skip1685:
+	JMP started1681
+none1682:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -32530,12 +34658,13 @@ none1440:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started1439:
+started1681:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1445
+	JZ done1687
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -32549,7 +34678,7 @@ started1439:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1444:
+loop1686:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -32668,20 +34797,21 @@ loop1444:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1444
-done1445:
+	JNZ loop1686
+done1687:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1446
+	JZ side1688
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1446:
+side1688:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1447
+	JZ skip1689
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -32774,7 +34904,8 @@ side1446:
 	VMULPS Z31, Z19, Z19
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1448
+	JZ skip1690
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -32797,10 +34928,10 @@ side1446:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip1448:
+skip1690:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1449
+	JZ skip1691
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -32831,11 +34962,12 @@ skip1448:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip1449:
+skip1691:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1450
+	JZ skip1692
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -32886,9 +35018,9 @@ skip1449:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip1450:
+skip1692:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1451
+	JZ skip1693
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -32931,9 +35063,10 @@ skip1450:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip1451:
-skip1447:
+skip1693:
+skip1689:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -32964,11 +35097,22 @@ skip1447:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1678
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1677
+last1678:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1694:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -32976,8 +35120,9 @@ TEXT ·tileInt8AVX512_11x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1452
+	JZ fresh1696
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -33000,9 +35145,10 @@ TEXT ·tileInt8AVX512_11x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started1453
-fresh1452:
+	JMP started1697
+fresh1696:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -33027,12 +35173,13 @@ fresh1452:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1454
+	JZ none1698
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1455
+	JNZ each1699
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -33077,8 +35224,9 @@ fresh1452:
 	VPMULLD 0(AX), Z30, Z10
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z10, Z10
-	JMP terms1456
-each1455:
+	JMP terms1700
+each1699:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -33134,10 +35282,11 @@ each1455:
 	VPBROADCASTD 40(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z10, Z10
-terms1456:
+terms1700:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1457
+	JZ skip1701
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -33150,9 +35299,9 @@ terms1456:
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
-skip1457:
-	JMP started1453
-none1454:
+skip1701:
+	JMP started1697
+none1698:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -33164,12 +35313,13 @@ none1454:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started1453:
+started1697:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1459
+	JZ done1703
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -33181,7 +35331,7 @@ started1453:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1458:
+loop1702:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -33262,12 +35412,13 @@ loop1458:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1458
-done1459:
+	JNZ loop1702
+done1703:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1460
+	JZ skip1704
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -33325,7 +35476,8 @@ done1459:
 	VMULPS Z31, Z10, Z10
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1461
+	JZ skip1705
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -33338,10 +35490,10 @@ done1459:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip1461:
+skip1705:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1462
+	JZ skip1706
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -33364,11 +35516,12 @@ skip1461:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip1462:
+skip1706:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1463
+	JZ skip1707
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -33402,9 +35555,9 @@ skip1462:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip1463:
+skip1707:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1464
+	JZ skip1708
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -33429,9 +35582,10 @@ skip1463:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip1464:
-skip1460:
+skip1708:
+skip1704:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -33454,11 +35608,22 @@ skip1460:
 	VMOVUPS Z9, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1695
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1694
+last1695:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1709:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -33468,14 +35633,15 @@ TEXT ·tileInt8AVX512_11x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1465
+	JZ side1711
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1465:
+side1711:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1466
+	JZ fresh1712
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -33509,9 +35675,10 @@ side1465:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started1467
-fresh1466:
+	JMP started1713
+fresh1712:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -33547,12 +35714,13 @@ fresh1466:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1468
+	JZ none1714
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1469
+	JNZ each1715
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -33619,8 +35787,9 @@ fresh1466:
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z20, Z20
 	VPADDD Z30, Z21, Z21
-	JMP terms1470
-each1469:
+	JMP terms1716
+each1715:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -33709,10 +35878,11 @@ each1469:
 	VPADDD Z31, Z20, Z20
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z21, Z21
-terms1470:
+terms1716:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1471
+	JZ skip1717
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -33737,9 +35907,9 @@ terms1470:
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
-skip1471:
-	JMP started1467
-none1468:
+skip1717:
+	JMP started1713
+none1714:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -33762,12 +35932,13 @@ none1468:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started1467:
+started1713:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1473
+	JZ done1719
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -33781,7 +35952,7 @@ started1467:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1472:
+loop1718:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -33910,20 +36081,21 @@ loop1472:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1472
-done1473:
+	JNZ loop1718
+done1719:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1474
+	JZ side1720
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1474:
+side1720:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1475
+	JZ skip1721
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -34025,7 +36197,8 @@ side1474:
 	VMULPS Z31, Z21, Z21
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1476
+	JZ skip1722
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -34050,10 +36223,10 @@ side1474:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip1476:
+skip1722:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1477
+	JZ skip1723
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -34087,11 +36260,12 @@ skip1476:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip1477:
+skip1723:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1478
+	JZ skip1724
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -34147,9 +36321,9 @@ skip1477:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip1478:
+skip1724:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1479
+	JZ skip1725
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -34196,9 +36370,10 @@ skip1478:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip1479:
-skip1475:
+skip1725:
+skip1721:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -34232,11 +36407,22 @@ skip1475:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1710
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1709
+last1710:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1726:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -34244,8 +36430,9 @@ TEXT ·tileInt8AVX512_12x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1480
+	JZ fresh1728
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -34270,9 +36457,10 @@ TEXT ·tileInt8AVX512_12x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started1481
-fresh1480:
+	JMP started1729
+fresh1728:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -34299,12 +36487,13 @@ fresh1480:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1482
+	JZ none1730
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1483
+	JNZ each1731
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -34353,8 +36542,9 @@ fresh1480:
 	VPMULLD 0(AX), Z30, Z11
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z11, Z11
-	JMP terms1484
-each1483:
+	JMP terms1732
+each1731:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -34415,10 +36605,11 @@ each1483:
 	VPBROADCASTD 44(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1484:
+terms1732:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1485
+	JZ skip1733
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -34432,9 +36623,9 @@ terms1484:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-skip1485:
-	JMP started1481
-none1482:
+skip1733:
+	JMP started1729
+none1730:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -34447,12 +36638,13 @@ none1482:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1481:
+started1729:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1487
+	JZ done1735
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -34464,7 +36656,7 @@ started1481:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1486:
+loop1734:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -34551,12 +36743,13 @@ loop1486:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1486
-done1487:
+	JNZ loop1734
+done1735:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1488
+	JZ skip1736
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -34619,7 +36812,8 @@ done1487:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1489
+	JZ skip1737
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -34633,10 +36827,10 @@ done1487:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1489:
+skip1737:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1490
+	JZ skip1738
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -34661,11 +36855,12 @@ skip1489:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip1490:
+skip1738:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1491
+	JZ skip1739
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -34702,9 +36897,9 @@ skip1490:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip1491:
+skip1739:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1492
+	JZ skip1740
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -34731,9 +36926,10 @@ skip1491:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1492:
-skip1488:
+skip1740:
+skip1736:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -34758,11 +36954,22 @@ skip1488:
 	VMOVUPS Z10, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1727
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1726
+last1727:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1741:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -34772,14 +36979,15 @@ TEXT ·tileInt8AVX512_12x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1493
+	JZ side1743
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1493:
+side1743:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1494
+	JZ fresh1744
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -34816,9 +37024,10 @@ side1493:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started1495
-fresh1494:
+	JMP started1745
+fresh1744:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -34857,12 +37066,13 @@ fresh1494:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1496
+	JZ none1746
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1497
+	JNZ each1747
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -34935,8 +37145,9 @@ fresh1494:
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z22, Z22
 	VPADDD Z30, Z23, Z23
-	JMP terms1498
-each1497:
+	JMP terms1748
+each1747:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -35033,10 +37244,11 @@ each1497:
 	VPADDD Z31, Z22, Z22
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z23, Z23
-terms1498:
+terms1748:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1499
+	JZ skip1749
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -35063,9 +37275,9 @@ terms1498:
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
-skip1499:
-	JMP started1495
-none1496:
+skip1749:
+	JMP started1745
+none1746:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -35090,12 +37302,13 @@ none1496:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started1495:
+started1745:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1501
+	JZ done1751
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -35109,7 +37322,7 @@ started1495:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1500:
+loop1750:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -35248,20 +37461,21 @@ loop1500:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1500
-done1501:
+	JNZ loop1750
+done1751:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1502
+	JZ side1752
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1502:
+side1752:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1503
+	JZ skip1753
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -35372,7 +37586,8 @@ side1502:
 	VMULPS Z31, Z23, Z23
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1504
+	JZ skip1754
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -35399,10 +37614,10 @@ side1502:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip1504:
+skip1754:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1505
+	JZ skip1755
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -35439,11 +37654,12 @@ skip1504:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip1505:
+skip1755:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1506
+	JZ skip1756
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -35504,9 +37720,9 @@ skip1505:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip1506:
+skip1756:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1507
+	JZ skip1757
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -35557,9 +37773,10 @@ skip1506:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip1507:
-skip1503:
+skip1757:
+skip1753:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -35596,11 +37813,22 @@ skip1503:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1742
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1741
+last1742:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1758:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -35608,8 +37836,9 @@ TEXT ·tileInt8AVX512_13x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1508
+	JZ fresh1760
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -35636,9 +37865,10 @@ TEXT ·tileInt8AVX512_13x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started1509
-fresh1508:
+	JMP started1761
+fresh1760:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -35667,12 +37897,13 @@ fresh1508:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1510
+	JZ none1762
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1511
+	JNZ each1763
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -35725,8 +37956,9 @@ fresh1508:
 	VPMULLD 0(AX), Z30, Z12
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z12, Z12
-	JMP terms1512
-each1511:
+	JMP terms1764
+each1763:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -35792,10 +38024,11 @@ each1511:
 	VPBROADCASTD 48(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z12, Z12
-terms1512:
+terms1764:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1513
+	JZ skip1765
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -35810,9 +38043,9 @@ terms1512:
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
-skip1513:
-	JMP started1509
-none1510:
+skip1765:
+	JMP started1761
+none1762:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -35826,12 +38059,13 @@ none1510:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started1509:
+started1761:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1515
+	JZ done1767
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -35845,7 +38079,7 @@ started1509:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1514:
+loop1766:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -35939,12 +38173,13 @@ loop1514:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1514
-done1515:
+	JNZ loop1766
+done1767:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1516
+	JZ skip1768
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -36012,7 +38247,8 @@ done1515:
 	VMULPS Z31, Z12, Z12
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1517
+	JZ skip1769
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -36027,10 +38263,10 @@ done1515:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip1517:
+skip1769:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1518
+	JZ skip1770
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -36057,11 +38293,12 @@ skip1517:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip1518:
+skip1770:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1519
+	JZ skip1771
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -36101,9 +38338,9 @@ skip1518:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip1519:
+skip1771:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1520
+	JZ skip1772
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -36132,9 +38369,10 @@ skip1519:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip1520:
-skip1516:
+skip1772:
+skip1768:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -36161,11 +38399,22 @@ skip1516:
 	VMOVUPS Z11, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1759
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1758
+last1759:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1773:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -36175,14 +38424,15 @@ TEXT ·tileInt8AVX512_13x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1521
+	JZ side1775
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1521:
+side1775:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1522
+	JZ fresh1776
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -36222,9 +38472,10 @@ side1521:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started1523
-fresh1522:
+	JMP started1777
+fresh1776:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -36266,12 +38517,13 @@ fresh1522:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1524
+	JZ none1778
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1525
+	JNZ each1779
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -36350,8 +38602,9 @@ fresh1522:
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z24, Z24
 	VPADDD Z30, Z25, Z25
-	JMP terms1526
-each1525:
+	JMP terms1780
+each1779:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -36456,10 +38709,11 @@ each1525:
 	VPADDD Z31, Z24, Z24
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z25, Z25
-terms1526:
+terms1780:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1527
+	JZ skip1781
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -36488,9 +38742,9 @@ terms1526:
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
-skip1527:
-	JMP started1523
-none1524:
+skip1781:
+	JMP started1777
+none1778:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -36517,12 +38771,13 @@ none1524:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started1523:
+started1777:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1529
+	JZ done1783
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -36538,7 +38793,7 @@ started1523:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1528:
+loop1782:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -36688,20 +38943,21 @@ loop1528:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1528
-done1529:
+	JNZ loop1782
+done1783:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1530
+	JZ side1784
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1530:
+side1784:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1531
+	JZ skip1785
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -36821,7 +39077,8 @@ side1530:
 	VMULPS Z31, Z25, Z25
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1532
+	JZ skip1786
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -36850,10 +39107,10 @@ side1530:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip1532:
+skip1786:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1533
+	JZ skip1787
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -36893,11 +39150,12 @@ skip1532:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip1533:
+skip1787:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1534
+	JZ skip1788
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -36963,9 +39221,9 @@ skip1533:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip1534:
+skip1788:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1535
+	JZ skip1789
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -37020,9 +39278,10 @@ skip1534:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip1535:
-skip1531:
+skip1789:
+skip1785:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -37062,11 +39321,22 @@ skip1531:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1774
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1773
+last1774:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1790:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -37074,8 +39344,9 @@ TEXT ·tileInt8AVX512_14x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1536
+	JZ fresh1792
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -37104,9 +39375,10 @@ TEXT ·tileInt8AVX512_14x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started1537
-fresh1536:
+	JMP started1793
+fresh1792:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -37137,12 +39409,13 @@ fresh1536:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1538
+	JZ none1794
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1539
+	JNZ each1795
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -37199,8 +39472,9 @@ fresh1536:
 	VPMULLD 0(AX), Z30, Z13
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z13, Z13
-	JMP terms1540
-each1539:
+	JMP terms1796
+each1795:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -37271,10 +39545,11 @@ each1539:
 	VPBROADCASTD 52(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1540:
+terms1796:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1541
+	JZ skip1797
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -37290,9 +39565,9 @@ terms1540:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-skip1541:
-	JMP started1537
-none1538:
+skip1797:
+	JMP started1793
+none1794:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -37307,12 +39582,13 @@ none1538:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1537:
+started1793:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1543
+	JZ done1799
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -37326,7 +39602,7 @@ started1537:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1542:
+loop1798:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -37426,12 +39702,13 @@ loop1542:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1542
-done1543:
+	JNZ loop1798
+done1799:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1544
+	JZ skip1800
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -37504,7 +39781,8 @@ done1543:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1545
+	JZ skip1801
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -37520,10 +39798,10 @@ done1543:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1545:
+skip1801:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1546
+	JZ skip1802
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -37552,11 +39830,12 @@ skip1545:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip1546:
+skip1802:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1547
+	JZ skip1803
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -37599,9 +39878,9 @@ skip1546:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip1547:
+skip1803:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1548
+	JZ skip1804
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -37632,9 +39911,10 @@ skip1547:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1548:
-skip1544:
+skip1804:
+skip1800:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -37663,11 +39943,22 @@ skip1544:
 	VMOVUPS Z12, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1791
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1790
+last1791:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1805:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -37677,14 +39968,15 @@ TEXT ·tileInt8AVX512_14x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1549
+	JZ side1807
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1549:
+side1807:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1550
+	JZ fresh1808
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -37727,9 +40019,10 @@ side1549:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started1551
-fresh1550:
+	JMP started1809
+fresh1808:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -37774,12 +40067,13 @@ fresh1550:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1552
+	JZ none1810
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1553
+	JNZ each1811
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -37864,8 +40158,9 @@ fresh1550:
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z26, Z26
 	VPADDD Z30, Z27, Z27
-	JMP terms1554
-each1553:
+	JMP terms1812
+each1811:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -37978,10 +40273,11 @@ each1553:
 	VPADDD Z31, Z26, Z26
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z27, Z27
-terms1554:
+terms1812:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1555
+	JZ skip1813
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -38012,9 +40308,9 @@ terms1554:
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
 	VPADDD Z30, Z27, Z27
-skip1555:
-	JMP started1551
-none1552:
+skip1813:
+	JMP started1809
+none1810:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -38043,12 +40339,13 @@ none1552:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started1551:
+started1809:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1557
+	JZ done1815
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -38064,7 +40361,7 @@ started1551:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1556:
+loop1814:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -38224,20 +40521,21 @@ loop1556:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1556
-done1557:
+	JNZ loop1814
+done1815:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1558
+	JZ side1816
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1558:
+side1816:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1559
+	JZ skip1817
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -38366,7 +40664,8 @@ side1558:
 	VMULPS Z31, Z27, Z27
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1560
+	JZ skip1818
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -38397,10 +40696,10 @@ side1558:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip1560:
+skip1818:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1561
+	JZ skip1819
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -38443,11 +40742,12 @@ skip1560:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip1561:
+skip1819:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1562
+	JZ skip1820
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -38518,9 +40818,9 @@ skip1561:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip1562:
+skip1820:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1563
+	JZ skip1821
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -38579,9 +40879,10 @@ skip1562:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip1563:
-skip1559:
+skip1821:
+skip1817:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -38624,11 +40925,22 @@ skip1559:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1806
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1805
+last1806:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1822:
 	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
@@ -38636,8 +40948,9 @@ TEXT ·tileInt8AVX512VNNI_1x128(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1564
+	JZ fresh1824
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -38647,9 +40960,10 @@ TEXT ·tileInt8AVX512VNNI_1x128(SB), NOSPLIT, $0-8
 	VMOVUPS 320(SI), Z5
 	VMOVUPS 384(SI), Z6
 	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started1565
-fresh1564:
+	JMP started1825
+fresh1824:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -38661,12 +40975,13 @@ fresh1564:
 	PREFETCHT0 448(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1566
+	JZ none1826
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1567
+	JNZ each1827
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -38685,8 +41000,9 @@ fresh1564:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1568
-each1567:
+	JMP terms1828
+each1827:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -38713,10 +41029,11 @@ each1567:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 448(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1568:
+terms1828:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1569
+	JZ skip1829
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS 64(AX), Z30
@@ -38733,9 +41050,9 @@ terms1568:
 	VPADDD Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z30
 	VPADDD Z30, Z7, Z7
-skip1569:
-	JMP started1565
-none1566:
+skip1829:
+	JMP started1825
+none1826:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -38744,12 +41061,13 @@ none1566:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1565:
+started1825:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1571
+	JZ done1831
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -38758,7 +41076,7 @@ started1565:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1570:
+loop1830:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	LEAQ 0(R15)(R14*4), AX
@@ -38793,12 +41111,13 @@ loop1570:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1570
-done1571:
+	JNZ loop1830
+done1831:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1572
+	JZ skip1832
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -38834,7 +41153,8 @@ done1571:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1573
+	JZ skip1833
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -38851,10 +41171,10 @@ done1571:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1573:
+skip1833:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1574
+	JZ skip1834
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -38864,11 +41184,12 @@ skip1573:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip1574:
+skip1834:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1575
+	JZ skip1835
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -38886,9 +41207,9 @@ skip1574:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1575:
+skip1835:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1576
+	JZ skip1836
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -38907,9 +41228,10 @@ skip1575:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1576:
-skip1572:
+skip1836:
+skip1832:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -38919,11 +41241,22 @@ skip1572:
 	VMOVUPS Z5, 320(SI)
 	VMOVUPS Z6, 384(SI)
 	VMOVUPS Z7, K1, 448(SI)
+	DECQ tile_times(DI)
+	JLE last1823
+	ADDQ $512, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $32, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1822
+last1823:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1837:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -38931,16 +41264,18 @@ TEXT ·tileInt8AVX512VNNI_1x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1577
+	JZ fresh1839
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started1578
-fresh1577:
+	JMP started1840
+fresh1839:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -38948,12 +41283,13 @@ fresh1577:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1579
+	JZ none1841
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1580
+	JNZ each1842
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -38964,8 +41300,9 @@ fresh1577:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1581
-each1580:
+	JMP terms1843
+each1842:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -38980,10 +41317,11 @@ each1580:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1581:
+terms1843:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1582
+	JZ skip1844
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS 64(AX), Z30
@@ -38992,19 +41330,20 @@ terms1581:
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
-skip1582:
-	JMP started1578
-none1579:
+skip1844:
+	JMP started1840
+none1841:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1578:
+started1840:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1584
+	JZ done1846
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -39013,7 +41352,7 @@ started1578:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1583:
+loop1845:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -39034,12 +41373,13 @@ loop1583:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1583
-done1584:
+	JNZ loop1845
+done1846:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1585
+	JZ skip1847
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -39059,7 +41399,8 @@ done1584:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1586
+	JZ skip1848
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -39068,20 +41409,21 @@ done1584:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1586:
+skip1848:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1587
+	JZ skip1849
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1587:
+skip1849:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1588
+	JZ skip1850
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -39091,9 +41433,9 @@ skip1587:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1588:
+skip1850:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1589
+	JZ skip1851
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -39104,19 +41446,31 @@ skip1588:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1589:
-skip1585:
+skip1851:
+skip1847:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1838
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1837
+last1838:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1852:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -39124,8 +41478,9 @@ TEXT ·tileInt8AVX512VNNI_2x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1590
+	JZ fresh1854
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -39136,9 +41491,10 @@ TEXT ·tileInt8AVX512VNNI_2x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started1591
-fresh1590:
+	JMP started1855
+fresh1854:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -39151,12 +41507,13 @@ fresh1590:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1592
+	JZ none1856
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1593
+	JNZ each1857
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39177,8 +41534,9 @@ fresh1590:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1594
-each1593:
+	JMP terms1858
+each1857:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39207,10 +41565,11 @@ each1593:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1594:
+terms1858:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1595
+	JZ skip1859
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -39223,9 +41582,9 @@ terms1594:
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
-skip1595:
-	JMP started1591
-none1592:
+skip1859:
+	JMP started1855
+none1856:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -39234,12 +41593,13 @@ none1592:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1591:
+started1855:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1597
+	JZ done1861
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -39248,7 +41608,7 @@ started1591:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1596:
+loop1860:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -39274,12 +41634,13 @@ loop1596:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1596
-done1597:
+	JNZ loop1860
+done1861:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1598
+	JZ skip1862
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -39316,7 +41677,8 @@ done1597:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1599
+	JZ skip1863
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -39329,10 +41691,10 @@ done1597:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip1599:
+skip1863:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1600
+	JZ skip1864
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -39343,11 +41705,12 @@ skip1599:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1600:
+skip1864:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1601
+	JZ skip1865
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -39366,9 +41729,9 @@ skip1600:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1601:
+skip1865:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1602
+	JZ skip1866
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -39387,9 +41750,10 @@ skip1601:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1602:
-skip1598:
+skip1866:
+skip1862:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -39400,11 +41764,22 @@ skip1598:
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1853
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1852
+last1853:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1867:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -39412,8 +41787,9 @@ TEXT ·tileInt8AVX512VNNI_3x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1603
+	JZ fresh1869
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -39429,9 +41805,10 @@ TEXT ·tileInt8AVX512VNNI_3x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started1604
-fresh1603:
+	JMP started1870
+fresh1869:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -39449,12 +41826,13 @@ fresh1603:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1605
+	JZ none1871
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1606
+	JNZ each1872
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39485,8 +41863,9 @@ fresh1603:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1607
-each1606:
+	JMP terms1873
+each1872:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39529,10 +41908,11 @@ each1606:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1607:
+terms1873:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1608
+	JZ skip1874
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -39549,9 +41929,9 @@ terms1607:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
-skip1608:
-	JMP started1604
-none1605:
+skip1874:
+	JMP started1870
+none1871:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -39564,12 +41944,13 @@ none1605:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1604:
+started1870:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1610
+	JZ done1876
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -39578,7 +41959,7 @@ started1604:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1609:
+loop1875:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -39609,12 +41990,13 @@ loop1609:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1609
-done1610:
+	JNZ loop1875
+done1876:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1611
+	JZ skip1877
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -39668,7 +42050,8 @@ done1610:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1612
+	JZ skip1878
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -39685,10 +42068,10 @@ done1610:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip1612:
+skip1878:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1613
+	JZ skip1879
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -39704,11 +42087,12 @@ skip1612:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1613:
+skip1879:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1614
+	JZ skip1880
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -39736,9 +42120,9 @@ skip1613:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1614:
+skip1880:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1615
+	JZ skip1881
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -39765,9 +42149,10 @@ skip1614:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1615:
-skip1611:
+skip1881:
+skip1877:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -39783,11 +42168,22 @@ skip1611:
 	VMOVUPS Z9, 64(SI)
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1868
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1867
+last1868:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1882:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -39795,8 +42191,9 @@ TEXT ·tileInt8AVX512VNNI_4x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1616
+	JZ fresh1884
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -39817,9 +42214,10 @@ TEXT ·tileInt8AVX512VNNI_4x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started1617
-fresh1616:
+	JMP started1885
+fresh1884:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 64(SI)
@@ -39842,12 +42240,13 @@ fresh1616:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1618
+	JZ none1886
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1619
+	JNZ each1887
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39888,8 +42287,9 @@ fresh1616:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1620
-each1619:
+	JMP terms1888
+each1887:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -39946,10 +42346,11 @@ each1619:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1620:
+terms1888:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1621
+	JZ skip1889
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z4, Z4
@@ -39970,9 +42371,9 @@ terms1620:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z15, Z15
-skip1621:
-	JMP started1617
-none1618:
+skip1889:
+	JMP started1885
+none1886:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -39989,12 +42390,13 @@ none1618:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1617:
+started1885:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1623
+	JZ done1891
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -40005,7 +42407,7 @@ started1617:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1622:
+loop1890:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40042,12 +42444,13 @@ loop1622:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1622
-done1623:
+	JNZ loop1890
+done1891:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1624
+	JZ skip1892
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS 0(SI), Z31
 	VMULPS Z31, Z30, Z31
@@ -40118,7 +42521,8 @@ done1623:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1625
+	JZ skip1893
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -40139,10 +42543,10 @@ done1623:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip1625:
+skip1893:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1626
+	JZ skip1894
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -40163,11 +42567,12 @@ skip1625:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1626:
+skip1894:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1627
+	JZ skip1895
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -40204,9 +42609,9 @@ skip1626:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1627:
+skip1895:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1628
+	JZ skip1896
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -40241,9 +42646,10 @@ skip1627:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1628:
-skip1624:
+skip1896:
+skip1892:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -40264,11 +42670,22 @@ skip1624:
 	VMOVUPS Z13, 64(SI)
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last1883
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1882
+last1883:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1897:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -40276,56 +42693,62 @@ TEXT ·tileInt8AVX512VNNI_1x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1629
+	JZ fresh1899
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started1630
-fresh1629:
+	JMP started1900
+fresh1899:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1631
+	JZ none1901
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1632
+	JNZ each1902
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
-	JMP terms1633
-each1632:
+	JMP terms1903
+each1902:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z0, Z0
-terms1633:
+terms1903:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1634
+	JZ skip1904
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
-skip1634:
-	JMP started1630
-none1631:
+skip1904:
+	JMP started1900
+none1901:
 	VPXORD Z0, Z0, Z0
-started1630:
+started1900:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1636
+	JZ done1906
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1635:
+loop1905:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40337,12 +42760,13 @@ loop1635:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1635
-done1636:
+	JNZ loop1905
+done1906:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1637
+	JZ skip1907
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -40350,40 +42774,54 @@ done1636:
 	VMULPS Z31, Z0, Z0
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1638
+	JZ skip1908
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1638:
+skip1908:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1639
+	JZ skip1909
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip1639:
+skip1909:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1640
+	JZ skip1910
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1640:
+skip1910:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1641
+	JZ skip1911
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip1641:
-skip1637:
+skip1911:
+skip1907:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1898
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1897
+last1898:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1912:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -40393,39 +42831,43 @@ TEXT ·tileInt8AVX512VNNI_1x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1642
+	JZ side1914
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1642:
+side1914:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1643
+	JZ fresh1915
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started1644
-fresh1643:
+	JMP started1916
+fresh1915:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1645
+	JZ none1917
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1646
+	JNZ each1918
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-	JMP terms1647
-each1646:
+	JMP terms1919
+each1918:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -40434,25 +42876,27 @@ each1646:
 	VPADDD Z31, Z0, Z0
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1647:
+terms1919:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1648
+	JZ skip1920
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
-skip1648:
-	JMP started1644
-none1645:
+skip1920:
+	JMP started1916
+none1917:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1644:
+started1916:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1650
+	JZ done1922
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -40460,7 +42904,7 @@ started1644:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1649:
+loop1921:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40475,20 +42919,21 @@ loop1649:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1649
-done1650:
+	JNZ loop1921
+done1922:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1651
+	JZ side1923
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1651:
+side1923:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1652
+	JZ skip1924
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -40500,48 +42945,62 @@ side1651:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1653
+	JZ skip1925
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1653:
+skip1925:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1654
+	JZ skip1926
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1654:
+skip1926:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1655
+	JZ skip1927
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1655:
+skip1927:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1656
+	JZ skip1928
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1656:
-skip1652:
+skip1928:
+skip1924:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1913
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1912
+last1913:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1929:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -40549,27 +43008,30 @@ TEXT ·tileInt8AVX512VNNI_2x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1657
+	JZ fresh1931
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started1658
-fresh1657:
+	JMP started1932
+fresh1931:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1659
+	JZ none1933
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1660
+	JNZ each1934
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -40578,8 +43040,9 @@ fresh1657:
 	VPMULLD 0(AX), Z30, Z1
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z1, Z1
-	JMP terms1661
-each1660:
+	JMP terms1935
+each1934:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -40590,30 +43053,32 @@ each1660:
 	VPBROADCASTD 4(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1661:
+terms1935:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1662
+	JZ skip1936
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-skip1662:
-	JMP started1658
-none1659:
+skip1936:
+	JMP started1932
+none1933:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1658:
+started1932:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1664
+	JZ done1938
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1663:
+loop1937:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40627,12 +43092,13 @@ loop1663:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1663
-done1664:
+	JNZ loop1937
+done1938:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1665
+	JZ skip1939
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -40645,50 +43111,64 @@ done1664:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1666
+	JZ skip1940
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1666:
+skip1940:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1667
+	JZ skip1941
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip1667:
+skip1941:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1668
+	JZ skip1942
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip1668:
+skip1942:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1669
+	JZ skip1943
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1669:
-skip1665:
+skip1943:
+skip1939:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1930
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1929
+last1930:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1944:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -40698,23 +43178,25 @@ TEXT ·tileInt8AVX512VNNI_2x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1670
+	JZ side1946
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1670:
+side1946:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1671
+	JZ fresh1947
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started1672
-fresh1671:
+	JMP started1948
+fresh1947:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -40723,12 +43205,13 @@ fresh1671:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1673
+	JZ none1949
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1674
+	JNZ each1950
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -40741,8 +43224,9 @@ fresh1671:
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1675
-each1674:
+	JMP terms1951
+each1950:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -40759,29 +43243,31 @@ each1674:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1675:
+terms1951:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1676
+	JZ skip1952
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
-skip1676:
-	JMP started1672
-none1673:
+skip1952:
+	JMP started1948
+none1949:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1672:
+started1948:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1678
+	JZ done1954
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -40789,7 +43275,7 @@ started1672:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1677:
+loop1953:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40807,20 +43293,21 @@ loop1677:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1677
-done1678:
+	JNZ loop1953
+done1954:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1679
+	JZ side1955
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1679:
+side1955:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1680
+	JZ skip1956
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -40841,28 +43328,30 @@ side1679:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1681
+	JZ skip1957
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip1681:
+skip1957:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1682
+	JZ skip1958
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip1682:
+skip1958:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1683
+	JZ skip1959
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -40873,9 +43362,9 @@ skip1682:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1683:
+skip1959:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1684
+	JZ skip1960
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -40886,20 +43375,32 @@ skip1683:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1684:
-skip1680:
+skip1960:
+skip1956:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1945
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1944
+last1945:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1961:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -40907,17 +43408,19 @@ TEXT ·tileInt8AVX512VNNI_3x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1685
+	JZ fresh1963
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started1686
-fresh1685:
+	JMP started1964
+fresh1963:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -40926,12 +43429,13 @@ fresh1685:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1687
+	JZ none1965
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1688
+	JNZ each1966
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -40944,8 +43448,9 @@ fresh1685:
 	VPMULLD 0(AX), Z30, Z2
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z2, Z2
-	JMP terms1689
-each1688:
+	JMP terms1967
+each1966:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -40961,32 +43466,34 @@ each1688:
 	VPBROADCASTD 8(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z2, Z2
-terms1689:
+terms1967:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1690
+	JZ skip1968
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
-skip1690:
-	JMP started1686
-none1687:
+skip1968:
+	JMP started1964
+none1965:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started1686:
+started1964:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1692
+	JZ done1970
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1691:
+loop1969:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41002,12 +43509,13 @@ loop1691:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1691
-done1692:
+	JNZ loop1969
+done1970:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1693
+	JZ skip1971
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -41025,26 +43533,28 @@ done1692:
 	VMULPS Z31, Z2, Z2
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1694
+	JZ skip1972
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip1694:
+skip1972:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1695
+	JZ skip1973
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip1695:
+skip1973:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1696
+	JZ skip1974
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -41054,9 +43564,9 @@ skip1695:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip1696:
+skip1974:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1697
+	JZ skip1975
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41065,20 +43575,32 @@ skip1696:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip1697:
-skip1693:
+skip1975:
+skip1971:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1962
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1961
+last1962:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1976:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -41088,14 +43610,15 @@ TEXT ·tileInt8AVX512VNNI_3x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1698
+	JZ side1978
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1698:
+side1978:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1699
+	JZ fresh1979
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -41105,9 +43628,10 @@ side1698:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started1700
-fresh1699:
+	JMP started1980
+fresh1979:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -41119,12 +43643,13 @@ fresh1699:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1701
+	JZ none1981
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1702
+	JNZ each1982
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41143,8 +43668,9 @@ fresh1699:
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-	JMP terms1703
-each1702:
+	JMP terms1983
+each1982:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41169,10 +43695,11 @@ each1702:
 	VPADDD Z31, Z4, Z4
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1703:
+terms1983:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1704
+	JZ skip1984
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -41181,21 +43708,22 @@ terms1703:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
-skip1704:
-	JMP started1700
-none1701:
+skip1984:
+	JMP started1980
+none1981:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1700:
+started1980:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1706
+	JZ done1986
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -41203,7 +43731,7 @@ started1700:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1705:
+loop1985:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41224,20 +43752,21 @@ loop1705:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1705
-done1706:
+	JNZ loop1985
+done1986:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1707
+	JZ side1987
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1707:
+side1987:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1708
+	JZ skip1988
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -41267,7 +43796,8 @@ side1707:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1709
+	JZ skip1989
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -41276,10 +43806,10 @@ side1707:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip1709:
+skip1989:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1710
+	JZ skip1990
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -41289,11 +43819,12 @@ skip1709:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1710:
+skip1990:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1711
+	JZ skip1991
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -41309,9 +43840,9 @@ skip1710:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip1711:
+skip1991:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1712
+	JZ skip1992
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41326,9 +43857,10 @@ skip1711:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1712:
-skip1708:
+skip1992:
+skip1988:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -41338,11 +43870,22 @@ skip1708:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last1977
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1976
+last1977:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next1993:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -41350,8 +43893,9 @@ TEXT ·tileInt8AVX512VNNI_4x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1713
+	JZ fresh1995
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -41360,9 +43904,10 @@ TEXT ·tileInt8AVX512VNNI_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started1714
-fresh1713:
+	JMP started1996
+fresh1995:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -41373,12 +43918,13 @@ fresh1713:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1715
+	JZ none1997
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1716
+	JNZ each1998
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -41395,8 +43941,9 @@ fresh1713:
 	VPMULLD 0(AX), Z30, Z3
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z3, Z3
-	JMP terms1717
-each1716:
+	JMP terms1999
+each1998:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -41417,28 +43964,30 @@ each1716:
 	VPBROADCASTD 12(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1717:
+terms1999:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1718
+	JZ skip2000
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-skip1718:
-	JMP started1714
-none1715:
+skip2000:
+	JMP started1996
+none1997:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1714:
+started1996:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1720
+	JZ done2002
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -41446,7 +43995,7 @@ started1714:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1719:
+loop2001:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41465,12 +44014,13 @@ loop1719:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1719
-done1720:
+	JNZ loop2001
+done2002:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1721
+	JZ skip2003
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -41493,16 +44043,17 @@ done1720:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1722
+	JZ skip2004
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1722:
+skip2004:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1723
+	JZ skip2005
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -41511,11 +44062,12 @@ skip1722:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip1723:
+skip2005:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1724
+	JZ skip2006
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -41528,9 +44080,9 @@ skip1723:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip1724:
+skip2006:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1725
+	JZ skip2007
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41541,9 +44093,10 @@ skip1724:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1725:
-skip1721:
+skip2007:
+skip2003:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -41552,11 +44105,22 @@ skip1721:
 	VMOVUPS Z2, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last1994
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next1993
+last1994:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2008:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -41566,14 +44130,15 @@ TEXT ·tileInt8AVX512VNNI_4x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1726
+	JZ side2010
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1726:
+side2010:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1727
+	JZ fresh2011
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -41586,9 +44151,10 @@ side1726:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started1728
-fresh1727:
+	JMP started2012
+fresh2011:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -41603,12 +44169,13 @@ fresh1727:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1729
+	JZ none2013
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1730
+	JNZ each2014
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41633,8 +44200,9 @@ fresh1727:
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1731
-each1730:
+	JMP terms2015
+each2014:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41667,10 +44235,11 @@ each1730:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1731:
+terms2015:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1732
+	JZ skip2016
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -41681,9 +44250,9 @@ terms1731:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
-skip1732:
-	JMP started1728
-none1729:
+skip2016:
+	JMP started2012
+none2013:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -41692,12 +44261,13 @@ none1729:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1728:
+started2012:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1734
+	JZ done2018
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -41707,7 +44277,7 @@ started1728:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1733:
+loop2017:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41732,20 +44302,21 @@ loop1733:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1733
-done1734:
+	JNZ loop2017
+done2018:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1735
+	JZ side2019
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1735:
+side2019:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1736
+	JZ skip2020
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -41784,7 +44355,8 @@ side1735:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1737
+	JZ skip2021
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -41795,10 +44367,10 @@ side1735:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip1737:
+skip2021:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1738
+	JZ skip2022
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -41811,11 +44383,12 @@ skip1737:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1738:
+skip2022:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1739
+	JZ skip2023
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -41836,9 +44409,9 @@ skip1738:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1739:
+skip2023:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1740
+	JZ skip2024
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41857,9 +44430,10 @@ skip1739:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1740:
-skip1736:
+skip2024:
+skip2020:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -41872,11 +44446,22 @@ skip1736:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2009
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2008
+last2009:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2025:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -41884,8 +44469,9 @@ TEXT ·tileInt8AVX512VNNI_5x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1741
+	JZ fresh2027
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -41896,9 +44482,10 @@ TEXT ·tileInt8AVX512VNNI_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started1742
-fresh1741:
+	JMP started2028
+fresh2027:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -41911,12 +44498,13 @@ fresh1741:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1743
+	JZ none2029
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1744
+	JNZ each2030
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -41937,8 +44525,9 @@ fresh1741:
 	VPMULLD 0(AX), Z30, Z4
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z4, Z4
-	JMP terms1745
-each1744:
+	JMP terms2031
+each2030:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -41964,30 +44553,32 @@ each1744:
 	VPBROADCASTD 16(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z4, Z4
-terms1745:
+terms2031:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1746
+	JZ skip2032
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
-skip1746:
-	JMP started1742
-none1743:
+skip2032:
+	JMP started2028
+none2029:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started1742:
+started2028:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1748
+	JZ done2034
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -41995,7 +44586,7 @@ started1742:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1747:
+loop2033:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42016,12 +44607,13 @@ loop1747:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1747
-done1748:
+	JNZ loop2033
+done2034:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1749
+	JZ skip2035
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -42049,17 +44641,18 @@ done1748:
 	VMULPS Z31, Z4, Z4
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1750
+	JZ skip2036
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip1750:
+skip2036:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1751
+	JZ skip2037
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -42070,11 +44663,12 @@ skip1750:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip1751:
+skip2037:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1752
+	JZ skip2038
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -42090,9 +44684,9 @@ skip1751:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip1752:
+skip2038:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1753
+	JZ skip2039
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -42105,9 +44699,10 @@ skip1752:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip1753:
-skip1749:
+skip2039:
+skip2035:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -42118,11 +44713,22 @@ skip1749:
 	VMOVUPS Z3, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2026
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2025
+last2026:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2040:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -42132,14 +44738,15 @@ TEXT ·tileInt8AVX512VNNI_5x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1754
+	JZ side2042
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1754:
+side2042:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1755
+	JZ fresh2043
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -42155,9 +44762,10 @@ side1754:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started1756
-fresh1755:
+	JMP started2044
+fresh2043:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -42175,12 +44783,13 @@ fresh1755:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1757
+	JZ none2045
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1758
+	JNZ each2046
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -42211,8 +44820,9 @@ fresh1755:
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-	JMP terms1759
-each1758:
+	JMP terms2047
+each2046:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -42253,10 +44863,11 @@ each1758:
 	VPADDD Z31, Z8, Z8
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1759:
+terms2047:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1760
+	JZ skip2048
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -42269,9 +44880,9 @@ terms1759:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
-skip1760:
-	JMP started1756
-none1757:
+skip2048:
+	JMP started2044
+none2045:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -42282,12 +44893,13 @@ none1757:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1756:
+started2044:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1762
+	JZ done2050
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -42297,7 +44909,7 @@ started1756:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1761:
+loop2049:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42325,20 +44937,21 @@ loop1761:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1761
-done1762:
+	JNZ loop2049
+done2050:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1763
+	JZ side2051
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1763:
+side2051:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1764
+	JZ skip2052
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -42386,7 +44999,8 @@ side1763:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1765
+	JZ skip2053
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -42399,10 +45013,10 @@ side1763:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip1765:
+skip2053:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1766
+	JZ skip2054
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -42418,11 +45032,12 @@ skip1765:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1766:
+skip2054:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1767
+	JZ skip2055
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -42448,9 +45063,9 @@ skip1766:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip1767:
+skip2055:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1768
+	JZ skip2056
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -42473,9 +45088,10 @@ skip1767:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1768:
-skip1764:
+skip2056:
+skip2052:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -42491,11 +45107,22 @@ skip1764:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2041
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2040
+last2041:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2057:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -42503,8 +45130,9 @@ TEXT ·tileInt8AVX512VNNI_6x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1769
+	JZ fresh2059
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -42517,9 +45145,10 @@ TEXT ·tileInt8AVX512VNNI_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started1770
-fresh1769:
+	JMP started2060
+fresh2059:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -42534,12 +45163,13 @@ fresh1769:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1771
+	JZ none2061
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1772
+	JNZ each2062
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -42564,8 +45194,9 @@ fresh1769:
 	VPMULLD 0(AX), Z30, Z5
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z5, Z5
-	JMP terms1773
-each1772:
+	JMP terms2063
+each2062:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -42596,10 +45227,11 @@ each1772:
 	VPBROADCASTD 20(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1773:
+terms2063:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1774
+	JZ skip2064
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -42607,21 +45239,22 @@ terms1773:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-skip1774:
-	JMP started1770
-none1771:
+skip2064:
+	JMP started2060
+none2061:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1770:
+started2060:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1776
+	JZ done2066
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -42629,7 +45262,7 @@ started1770:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1775:
+loop2065:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42652,12 +45285,13 @@ loop1775:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1775
-done1776:
+	JNZ loop2065
+done2066:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1777
+	JZ skip2067
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -42690,7 +45324,8 @@ done1776:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1778
+	JZ skip2068
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -42698,10 +45333,10 @@ done1776:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1778:
+skip2068:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1779
+	JZ skip2069
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -42714,11 +45349,12 @@ skip1778:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip1779:
+skip2069:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1780
+	JZ skip2070
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -42737,9 +45373,9 @@ skip1779:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip1780:
+skip2070:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1781
+	JZ skip2071
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -42754,9 +45390,10 @@ skip1780:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1781:
-skip1777:
+skip2071:
+skip2067:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -42769,11 +45406,22 @@ skip1777:
 	VMOVUPS Z4, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2058
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2057
+last2058:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2072:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -42783,14 +45431,15 @@ TEXT ·tileInt8AVX512VNNI_6x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1782
+	JZ side2074
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1782:
+side2074:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1783
+	JZ fresh2075
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -42809,9 +45458,10 @@ side1782:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started1784
-fresh1783:
+	JMP started2076
+fresh2075:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -42832,12 +45482,13 @@ fresh1783:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1785
+	JZ none2077
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1786
+	JNZ each2078
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -42874,8 +45525,9 @@ fresh1783:
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1787
-each1786:
+	JMP terms2079
+each2078:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -42924,10 +45576,11 @@ each1786:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1787:
+terms2079:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1788
+	JZ skip2080
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -42942,9 +45595,9 @@ terms1787:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
-skip1788:
-	JMP started1784
-none1785:
+skip2080:
+	JMP started2076
+none2077:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -42957,12 +45610,13 @@ none1785:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1784:
+started2076:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1790
+	JZ done2082
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -42972,7 +45626,7 @@ started1784:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1789:
+loop2081:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43003,20 +45657,21 @@ loop1789:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1789
-done1790:
+	JNZ loop2081
+done2082:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1791
+	JZ side2083
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1791:
+side2083:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1792
+	JZ skip2084
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -43073,7 +45728,8 @@ side1791:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1793
+	JZ skip2085
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -43088,10 +45744,10 @@ side1791:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip1793:
+skip2085:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1794
+	JZ skip2086
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -43110,11 +45766,12 @@ skip1793:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip1794:
+skip2086:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1795
+	JZ skip2087
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -43145,9 +45802,9 @@ skip1794:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1795:
+skip2087:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1796
+	JZ skip2088
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43174,9 +45831,10 @@ skip1795:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1796:
-skip1792:
+skip2088:
+skip2084:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -43195,11 +45853,22 @@ skip1792:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2073
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2072
+last2073:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2089:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -43207,8 +45876,9 @@ TEXT ·tileInt8AVX512VNNI_7x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1797
+	JZ fresh2091
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -43223,9 +45893,10 @@ TEXT ·tileInt8AVX512VNNI_7x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started1798
-fresh1797:
+	JMP started2092
+fresh2091:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -43242,12 +45913,13 @@ fresh1797:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1799
+	JZ none2093
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1800
+	JNZ each2094
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -43276,8 +45948,9 @@ fresh1797:
 	VPMULLD 0(AX), Z30, Z6
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z6, Z6
-	JMP terms1801
-each1800:
+	JMP terms2095
+each2094:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -43313,10 +45986,11 @@ each1800:
 	VPBROADCASTD 24(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z6, Z6
-terms1801:
+terms2095:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1802
+	JZ skip2096
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -43325,9 +45999,9 @@ terms1801:
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
-skip1802:
-	JMP started1798
-none1799:
+skip2096:
+	JMP started2092
+none2093:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -43335,12 +46009,13 @@ none1799:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started1798:
+started2092:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1804
+	JZ done2098
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -43350,7 +46025,7 @@ started1798:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1803:
+loop2097:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43376,12 +46051,13 @@ loop1803:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1803
-done1804:
+	JNZ loop2097
+done2098:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1805
+	JZ skip2099
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -43419,7 +46095,8 @@ done1804:
 	VMULPS Z31, Z6, Z6
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1806
+	JZ skip2100
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -43428,10 +46105,10 @@ done1804:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip1806:
+skip2100:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1807
+	JZ skip2101
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -43446,11 +46123,12 @@ skip1806:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip1807:
+skip2101:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1808
+	JZ skip2102
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -43472,9 +46150,9 @@ skip1807:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip1808:
+skip2102:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1809
+	JZ skip2103
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43491,9 +46169,10 @@ skip1808:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip1809:
-skip1805:
+skip2103:
+skip2099:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -43508,11 +46187,22 @@ skip1805:
 	VMOVUPS Z5, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2090
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2089
+last2090:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2104:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -43522,14 +46212,15 @@ TEXT ·tileInt8AVX512VNNI_7x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1810
+	JZ side2106
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1810:
+side2106:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1811
+	JZ fresh2107
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -43551,9 +46242,10 @@ side1810:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started1812
-fresh1811:
+	JMP started2108
+fresh2107:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -43577,12 +46269,13 @@ fresh1811:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1813
+	JZ none2109
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1814
+	JNZ each2110
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -43625,8 +46318,9 @@ fresh1811:
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-	JMP terms1815
-each1814:
+	JMP terms2111
+each2110:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -43683,10 +46377,11 @@ each1814:
 	VPADDD Z31, Z12, Z12
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1815:
+terms2111:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1816
+	JZ skip2112
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -43703,9 +46398,9 @@ terms1815:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
-skip1816:
-	JMP started1812
-none1813:
+skip2112:
+	JMP started2108
+none2109:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -43720,12 +46415,13 @@ none1813:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1812:
+started2108:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1818
+	JZ done2114
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -43737,7 +46433,7 @@ started1812:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1817:
+loop2113:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43772,20 +46468,21 @@ loop1817:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1817
-done1818:
+	JNZ loop2113
+done2114:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1819
+	JZ side2115
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1819:
+side2115:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1820
+	JZ skip2116
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -43851,7 +46548,8 @@ side1819:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1821
+	JZ skip2117
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -43868,10 +46566,10 @@ side1819:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip1821:
+skip2117:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1822
+	JZ skip2118
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -43893,11 +46591,12 @@ skip1821:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1822:
+skip2118:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1823
+	JZ skip2119
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -43933,9 +46632,9 @@ skip1822:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip1823:
+skip2119:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1824
+	JZ skip2120
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43966,9 +46665,10 @@ skip1823:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1824:
-skip1820:
+skip2120:
+skip2116:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -43990,11 +46690,22 @@ skip1820:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2105
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2104
+last2105:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2121:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -44002,8 +46713,9 @@ TEXT ·tileInt8AVX512VNNI_8x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1825
+	JZ fresh2123
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -44020,9 +46732,10 @@ TEXT ·tileInt8AVX512VNNI_8x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started1826
-fresh1825:
+	JMP started2124
+fresh2123:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -44041,12 +46754,13 @@ fresh1825:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1827
+	JZ none2125
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1828
+	JNZ each2126
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -44079,8 +46793,9 @@ fresh1825:
 	VPMULLD 0(AX), Z30, Z7
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z7, Z7
-	JMP terms1829
-each1828:
+	JMP terms2127
+each2126:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -44121,10 +46836,11 @@ each1828:
 	VPBROADCASTD 28(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1829:
+terms2127:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1830
+	JZ skip2128
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -44134,9 +46850,9 @@ terms1829:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-skip1830:
-	JMP started1826
-none1827:
+skip2128:
+	JMP started2124
+none2125:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -44145,12 +46861,13 @@ none1827:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1826:
+started2124:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1832
+	JZ done2130
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -44160,7 +46877,7 @@ started1826:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1831:
+loop2129:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44188,12 +46905,13 @@ loop1831:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1831
-done1832:
+	JNZ loop2129
+done2130:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1833
+	JZ skip2131
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -44236,7 +46954,8 @@ done1832:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1834
+	JZ skip2132
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -44246,10 +46965,10 @@ done1832:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip1834:
+skip2132:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1835
+	JZ skip2133
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -44266,11 +46985,12 @@ skip1834:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip1835:
+skip2133:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1836
+	JZ skip2134
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -44295,9 +47015,9 @@ skip1835:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip1836:
+skip2134:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1837
+	JZ skip2135
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -44316,9 +47036,10 @@ skip1836:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1837:
-skip1833:
+skip2135:
+skip2131:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -44335,11 +47056,22 @@ skip1833:
 	VMOVUPS Z6, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2122
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2121
+last2122:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2136:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -44349,14 +47081,15 @@ TEXT ·tileInt8AVX512VNNI_8x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1838
+	JZ side2138
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1838:
+side2138:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1839
+	JZ fresh2139
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -44381,9 +47114,10 @@ side1838:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started1840
-fresh1839:
+	JMP started2140
+fresh2139:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -44410,12 +47144,13 @@ fresh1839:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1841
+	JZ none2141
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1842
+	JNZ each2142
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -44464,8 +47199,9 @@ fresh1839:
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1843
-each1842:
+	JMP terms2143
+each2142:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -44530,10 +47266,11 @@ each1842:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1843:
+terms2143:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1844
+	JZ skip2144
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -44552,9 +47289,9 @@ terms1843:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
-skip1844:
-	JMP started1840
-none1841:
+skip2144:
+	JMP started2140
+none2141:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -44571,12 +47308,13 @@ none1841:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1840:
+started2140:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1846
+	JZ done2146
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -44588,7 +47326,7 @@ started1840:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1845:
+loop2145:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44626,20 +47364,21 @@ loop1845:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1845
-done1846:
+	JNZ loop2145
+done2146:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1847
+	JZ side2147
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1847:
+side2147:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1848
+	JZ skip2148
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -44714,7 +47453,8 @@ side1847:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1849
+	JZ skip2149
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -44733,10 +47473,10 @@ side1847:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip1849:
+skip2149:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1850
+	JZ skip2150
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -44761,11 +47501,12 @@ skip1849:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1850:
+skip2150:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1851
+	JZ skip2151
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -44806,9 +47547,9 @@ skip1850:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1851:
+skip2151:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1852
+	JZ skip2152
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -44843,9 +47584,10 @@ skip1851:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1852:
-skip1848:
+skip2152:
+skip2148:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -44870,11 +47612,22 @@ skip1848:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2137
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2136
+last2137:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2153:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -44882,8 +47635,9 @@ TEXT ·tileInt8AVX512VNNI_9x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1853
+	JZ fresh2155
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -44902,9 +47656,10 @@ TEXT ·tileInt8AVX512VNNI_9x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started1854
-fresh1853:
+	JMP started2156
+fresh2155:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -44925,12 +47680,13 @@ fresh1853:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1855
+	JZ none2157
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1856
+	JNZ each2158
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -44967,8 +47723,9 @@ fresh1853:
 	VPMULLD 0(AX), Z30, Z8
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z8, Z8
-	JMP terms1857
-each1856:
+	JMP terms2159
+each2158:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -45014,10 +47771,11 @@ each1856:
 	VPBROADCASTD 32(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z8, Z8
-terms1857:
+terms2159:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1858
+	JZ skip2160
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -45028,9 +47786,9 @@ terms1857:
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
-skip1858:
-	JMP started1854
-none1855:
+skip2160:
+	JMP started2156
+none2157:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -45040,12 +47798,13 @@ none1855:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started1854:
+started2156:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1860
+	JZ done2162
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -45055,7 +47814,7 @@ started1854:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1859:
+loop2161:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -45085,12 +47844,13 @@ loop1859:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1859
-done1860:
+	JNZ loop2161
+done2162:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1861
+	JZ skip2163
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -45138,7 +47898,8 @@ done1860:
 	VMULPS Z31, Z8, Z8
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1862
+	JZ skip2164
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -45149,10 +47910,10 @@ done1860:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip1862:
+skip2164:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1863
+	JZ skip2165
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -45171,11 +47932,12 @@ skip1862:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip1863:
+skip2165:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1864
+	JZ skip2166
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -45203,9 +47965,9 @@ skip1863:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip1864:
+skip2166:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1865
+	JZ skip2167
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -45226,9 +47988,10 @@ skip1864:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip1865:
-skip1861:
+skip2167:
+skip2163:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -45247,11 +48010,22 @@ skip1861:
 	VMOVUPS Z7, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2154
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2153
+last2154:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2168:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -45261,14 +48035,15 @@ TEXT ·tileInt8AVX512VNNI_9x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1866
+	JZ side2170
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1866:
+side2170:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1867
+	JZ fresh2171
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -45296,9 +48071,10 @@ side1866:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started1868
-fresh1867:
+	JMP started2172
+fresh2171:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -45328,12 +48104,13 @@ fresh1867:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1869
+	JZ none2173
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1870
+	JNZ each2174
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -45388,8 +48165,9 @@ fresh1867:
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z16, Z16
 	VPADDD Z30, Z17, Z17
-	JMP terms1871
-each1870:
+	JMP terms2175
+each2174:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -45462,10 +48240,11 @@ each1870:
 	VPADDD Z31, Z16, Z16
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z17, Z17
-terms1871:
+terms2175:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1872
+	JZ skip2176
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -45486,9 +48265,9 @@ terms1871:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
-skip1872:
-	JMP started1868
-none1869:
+skip2176:
+	JMP started2172
+none2173:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -45507,12 +48286,13 @@ none1869:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started1868:
+started2172:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1874
+	JZ done2178
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -45524,7 +48304,7 @@ started1868:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1873:
+loop2177:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -45565,20 +48345,21 @@ loop1873:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1873
-done1874:
+	JNZ loop2177
+done2178:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1875
+	JZ side2179
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1875:
+side2179:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1876
+	JZ skip2180
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -45662,7 +48443,8 @@ side1875:
 	VMULPS Z31, Z17, Z17
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1877
+	JZ skip2181
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -45683,10 +48465,10 @@ side1875:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip1877:
+skip2181:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1878
+	JZ skip2182
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -45714,11 +48496,12 @@ skip1877:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip1878:
+skip2182:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1879
+	JZ skip2183
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -45764,9 +48547,9 @@ skip1878:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip1879:
+skip2183:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1880
+	JZ skip2184
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -45805,9 +48588,10 @@ skip1879:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip1880:
-skip1876:
+skip2184:
+skip2180:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -45835,11 +48619,22 @@ skip1876:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2169
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2168
+last2169:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2185:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -45847,8 +48642,9 @@ TEXT ·tileInt8AVX512VNNI_10x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1881
+	JZ fresh2187
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -45869,9 +48665,10 @@ TEXT ·tileInt8AVX512VNNI_10x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started1882
-fresh1881:
+	JMP started2188
+fresh2187:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -45894,12 +48691,13 @@ fresh1881:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1883
+	JZ none2189
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1884
+	JNZ each2190
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -45940,8 +48738,9 @@ fresh1881:
 	VPMULLD 0(AX), Z30, Z9
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z9, Z9
-	JMP terms1885
-each1884:
+	JMP terms2191
+each2190:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -45992,10 +48791,11 @@ each1884:
 	VPBROADCASTD 36(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1885:
+terms2191:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1886
+	JZ skip2192
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -46007,9 +48807,9 @@ terms1885:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-skip1886:
-	JMP started1882
-none1883:
+skip2192:
+	JMP started2188
+none2189:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46020,12 +48820,13 @@ none1883:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1882:
+started2188:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1888
+	JZ done2194
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -46037,7 +48838,7 @@ started1882:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1887:
+loop2193:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -46070,12 +48871,13 @@ loop1887:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1887
-done1888:
+	JNZ loop2193
+done2194:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1889
+	JZ skip2195
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -46128,7 +48930,8 @@ done1888:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1890
+	JZ skip2196
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -46140,10 +48943,10 @@ done1888:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1890:
+skip2196:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1891
+	JZ skip2197
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -46164,11 +48967,12 @@ skip1890:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip1891:
+skip2197:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1892
+	JZ skip2198
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -46199,9 +49003,9 @@ skip1891:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip1892:
+skip2198:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1893
+	JZ skip2199
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -46224,9 +49028,10 @@ skip1892:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1893:
-skip1889:
+skip2199:
+skip2195:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -46247,11 +49052,22 @@ skip1889:
 	VMOVUPS Z8, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2186
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2185
+last2186:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2200:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -46261,14 +49077,15 @@ TEXT ·tileInt8AVX512VNNI_10x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1894
+	JZ side2202
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1894:
+side2202:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1895
+	JZ fresh2203
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -46299,9 +49116,10 @@ side1894:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started1896
-fresh1895:
+	JMP started2204
+fresh2203:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -46334,12 +49152,13 @@ fresh1895:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1897
+	JZ none2205
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1898
+	JNZ each2206
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -46400,8 +49219,9 @@ fresh1895:
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z18, Z18
 	VPADDD Z30, Z19, Z19
-	JMP terms1899
-each1898:
+	JMP terms2207
+each2206:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -46482,10 +49302,11 @@ each1898:
 	VPADDD Z31, Z18, Z18
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z19, Z19
-terms1899:
+terms2207:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1900
+	JZ skip2208
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -46508,9 +49329,9 @@ terms1899:
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
-skip1900:
-	JMP started1896
-none1897:
+skip2208:
+	JMP started2204
+none2205:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46531,12 +49352,13 @@ none1897:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started1896:
+started2204:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1902
+	JZ done2210
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -46550,7 +49372,7 @@ started1896:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1901:
+loop2209:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -46595,20 +49417,21 @@ loop1901:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1901
-done1902:
+	JNZ loop2209
+done2210:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1903
+	JZ side2211
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1903:
+side2211:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1904
+	JZ skip2212
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -46701,7 +49524,8 @@ side1903:
 	VMULPS Z31, Z19, Z19
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1905
+	JZ skip2213
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -46724,10 +49548,10 @@ side1903:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip1905:
+skip2213:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1906
+	JZ skip2214
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -46758,11 +49582,12 @@ skip1905:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip1906:
+skip2214:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1907
+	JZ skip2215
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -46813,9 +49638,9 @@ skip1906:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip1907:
+skip2215:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1908
+	JZ skip2216
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -46858,9 +49683,10 @@ skip1907:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip1908:
-skip1904:
+skip2216:
+skip2212:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -46891,11 +49717,22 @@ skip1904:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2201
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2200
+last2201:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2217:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -46903,8 +49740,9 @@ TEXT ·tileInt8AVX512VNNI_11x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1909
+	JZ fresh2219
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -46927,9 +49765,10 @@ TEXT ·tileInt8AVX512VNNI_11x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started1910
-fresh1909:
+	JMP started2220
+fresh2219:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -46954,12 +49793,13 @@ fresh1909:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1911
+	JZ none2221
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1912
+	JNZ each2222
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -47004,8 +49844,9 @@ fresh1909:
 	VPMULLD 0(AX), Z30, Z10
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z10, Z10
-	JMP terms1913
-each1912:
+	JMP terms2223
+each2222:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -47061,10 +49902,11 @@ each1912:
 	VPBROADCASTD 40(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z10, Z10
-terms1913:
+terms2223:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1914
+	JZ skip2224
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -47077,9 +49919,9 @@ terms1913:
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
-skip1914:
-	JMP started1910
-none1911:
+skip2224:
+	JMP started2220
+none2221:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -47091,12 +49933,13 @@ none1911:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started1910:
+started2220:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1916
+	JZ done2226
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -47108,7 +49951,7 @@ started1910:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1915:
+loop2225:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -47143,12 +49986,13 @@ loop1915:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1915
-done1916:
+	JNZ loop2225
+done2226:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1917
+	JZ skip2227
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -47206,7 +50050,8 @@ done1916:
 	VMULPS Z31, Z10, Z10
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1918
+	JZ skip2228
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -47219,10 +50064,10 @@ done1916:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip1918:
+skip2228:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1919
+	JZ skip2229
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -47245,11 +50090,12 @@ skip1918:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip1919:
+skip2229:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1920
+	JZ skip2230
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -47283,9 +50129,9 @@ skip1919:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip1920:
+skip2230:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1921
+	JZ skip2231
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -47310,9 +50156,10 @@ skip1920:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip1921:
-skip1917:
+skip2231:
+skip2227:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -47335,11 +50182,22 @@ skip1917:
 	VMOVUPS Z9, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2218
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2217
+last2218:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2232:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -47349,14 +50207,15 @@ TEXT ·tileInt8AVX512VNNI_11x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1922
+	JZ side2234
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1922:
+side2234:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1923
+	JZ fresh2235
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -47390,9 +50249,10 @@ side1922:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started1924
-fresh1923:
+	JMP started2236
+fresh2235:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -47428,12 +50288,13 @@ fresh1923:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1925
+	JZ none2237
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1926
+	JNZ each2238
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -47500,8 +50361,9 @@ fresh1923:
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z20, Z20
 	VPADDD Z30, Z21, Z21
-	JMP terms1927
-each1926:
+	JMP terms2239
+each2238:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -47590,10 +50452,11 @@ each1926:
 	VPADDD Z31, Z20, Z20
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z21, Z21
-terms1927:
+terms2239:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1928
+	JZ skip2240
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -47618,9 +50481,9 @@ terms1927:
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
-skip1928:
-	JMP started1924
-none1925:
+skip2240:
+	JMP started2236
+none2237:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -47643,12 +50506,13 @@ none1925:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started1924:
+started2236:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1930
+	JZ done2242
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -47662,7 +50526,7 @@ started1924:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1929:
+loop2241:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -47710,20 +50574,21 @@ loop1929:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1929
-done1930:
+	JNZ loop2241
+done2242:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1931
+	JZ side2243
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1931:
+side2243:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1932
+	JZ skip2244
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -47825,7 +50690,8 @@ side1931:
 	VMULPS Z31, Z21, Z21
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1933
+	JZ skip2245
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -47850,10 +50716,10 @@ side1931:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip1933:
+skip2245:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1934
+	JZ skip2246
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -47887,11 +50753,12 @@ skip1933:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip1934:
+skip2246:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1935
+	JZ skip2247
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -47947,9 +50814,9 @@ skip1934:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip1935:
+skip2247:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1936
+	JZ skip2248
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -47996,9 +50863,10 @@ skip1935:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip1936:
-skip1932:
+skip2248:
+skip2244:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -48032,11 +50900,22 @@ skip1932:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2233
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2232
+last2233:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2249:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -48044,8 +50923,9 @@ TEXT ·tileInt8AVX512VNNI_12x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1937
+	JZ fresh2251
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -48070,9 +50950,10 @@ TEXT ·tileInt8AVX512VNNI_12x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started1938
-fresh1937:
+	JMP started2252
+fresh2251:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -48099,12 +50980,13 @@ fresh1937:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1939
+	JZ none2253
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1940
+	JNZ each2254
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -48153,8 +51035,9 @@ fresh1937:
 	VPMULLD 0(AX), Z30, Z11
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z11, Z11
-	JMP terms1941
-each1940:
+	JMP terms2255
+each2254:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -48215,10 +51098,11 @@ each1940:
 	VPBROADCASTD 44(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1941:
+terms2255:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1942
+	JZ skip2256
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -48232,9 +51116,9 @@ terms1941:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-skip1942:
-	JMP started1938
-none1939:
+skip2256:
+	JMP started2252
+none2253:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -48247,12 +51131,13 @@ none1939:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1938:
+started2252:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1944
+	JZ done2258
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -48264,7 +51149,7 @@ started1938:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1943:
+loop2257:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -48301,12 +51186,13 @@ loop1943:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1943
-done1944:
+	JNZ loop2257
+done2258:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1945
+	JZ skip2259
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -48369,7 +51255,8 @@ done1944:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1946
+	JZ skip2260
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -48383,10 +51270,10 @@ done1944:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1946:
+skip2260:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1947
+	JZ skip2261
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -48411,11 +51298,12 @@ skip1946:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip1947:
+skip2261:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1948
+	JZ skip2262
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -48452,9 +51340,9 @@ skip1947:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip1948:
+skip2262:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1949
+	JZ skip2263
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -48481,9 +51369,10 @@ skip1948:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1949:
-skip1945:
+skip2263:
+skip2259:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -48508,11 +51397,22 @@ skip1945:
 	VMOVUPS Z10, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2250
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2249
+last2250:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2264:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -48522,14 +51422,15 @@ TEXT ·tileInt8AVX512VNNI_12x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1950
+	JZ side2266
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1950:
+side2266:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1951
+	JZ fresh2267
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -48566,9 +51467,10 @@ side1950:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started1952
-fresh1951:
+	JMP started2268
+fresh2267:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -48607,12 +51509,13 @@ fresh1951:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1953
+	JZ none2269
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1954
+	JNZ each2270
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -48685,8 +51588,9 @@ fresh1951:
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z22, Z22
 	VPADDD Z30, Z23, Z23
-	JMP terms1955
-each1954:
+	JMP terms2271
+each2270:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -48783,10 +51687,11 @@ each1954:
 	VPADDD Z31, Z22, Z22
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z23, Z23
-terms1955:
+terms2271:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1956
+	JZ skip2272
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -48813,9 +51718,9 @@ terms1955:
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
-skip1956:
-	JMP started1952
-none1953:
+skip2272:
+	JMP started2268
+none2269:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -48840,12 +51745,13 @@ none1953:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started1952:
+started2268:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1958
+	JZ done2274
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -48859,7 +51765,7 @@ started1952:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1957:
+loop2273:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -48910,20 +51816,21 @@ loop1957:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1957
-done1958:
+	JNZ loop2273
+done2274:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1959
+	JZ side2275
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1959:
+side2275:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1960
+	JZ skip2276
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -49034,7 +51941,8 @@ side1959:
 	VMULPS Z31, Z23, Z23
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1961
+	JZ skip2277
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -49061,10 +51969,10 @@ side1959:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip1961:
+skip2277:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1962
+	JZ skip2278
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -49101,11 +52009,12 @@ skip1961:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip1962:
+skip2278:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1963
+	JZ skip2279
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -49166,9 +52075,9 @@ skip1962:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip1963:
+skip2279:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1964
+	JZ skip2280
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -49219,9 +52128,10 @@ skip1963:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip1964:
-skip1960:
+skip2280:
+skip2276:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -49258,11 +52168,22 @@ skip1960:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2265
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2264
+last2265:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2281:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -49270,8 +52191,9 @@ TEXT ·tileInt8AVX512VNNI_13x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1965
+	JZ fresh2283
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -49298,9 +52220,10 @@ TEXT ·tileInt8AVX512VNNI_13x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started1966
-fresh1965:
+	JMP started2284
+fresh2283:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -49329,12 +52252,13 @@ fresh1965:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1967
+	JZ none2285
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1968
+	JNZ each2286
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -49387,8 +52311,9 @@ fresh1965:
 	VPMULLD 0(AX), Z30, Z12
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z12, Z12
-	JMP terms1969
-each1968:
+	JMP terms2287
+each2286:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -49454,10 +52379,11 @@ each1968:
 	VPBROADCASTD 48(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z12, Z12
-terms1969:
+terms2287:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1970
+	JZ skip2288
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -49472,9 +52398,9 @@ terms1969:
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
-skip1970:
-	JMP started1966
-none1967:
+skip2288:
+	JMP started2284
+none2285:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -49488,12 +52414,13 @@ none1967:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started1966:
+started2284:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1972
+	JZ done2290
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -49507,7 +52434,7 @@ started1966:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1971:
+loop2289:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -49547,12 +52474,13 @@ loop1971:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1971
-done1972:
+	JNZ loop2289
+done2290:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1973
+	JZ skip2291
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -49620,7 +52548,8 @@ done1972:
 	VMULPS Z31, Z12, Z12
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1974
+	JZ skip2292
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -49635,10 +52564,10 @@ done1972:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip1974:
+skip2292:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1975
+	JZ skip2293
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -49665,11 +52594,12 @@ skip1974:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip1975:
+skip2293:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1976
+	JZ skip2294
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -49709,9 +52639,9 @@ skip1975:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip1976:
+skip2294:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1977
+	JZ skip2295
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -49740,9 +52670,10 @@ skip1976:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip1977:
-skip1973:
+skip2295:
+skip2291:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -49769,11 +52700,22 @@ skip1973:
 	VMOVUPS Z11, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2282
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2281
+last2282:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2296:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -49783,14 +52725,15 @@ TEXT ·tileInt8AVX512VNNI_13x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1978
+	JZ side2298
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1978:
+side2298:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1979
+	JZ fresh2299
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -49830,9 +52773,10 @@ side1978:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started1980
-fresh1979:
+	JMP started2300
+fresh2299:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -49874,12 +52818,13 @@ fresh1979:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1981
+	JZ none2301
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1982
+	JNZ each2302
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -49958,8 +52903,9 @@ fresh1979:
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z24, Z24
 	VPADDD Z30, Z25, Z25
-	JMP terms1983
-each1982:
+	JMP terms2303
+each2302:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -50064,10 +53010,11 @@ each1982:
 	VPADDD Z31, Z24, Z24
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z25, Z25
-terms1983:
+terms2303:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1984
+	JZ skip2304
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -50096,9 +53043,9 @@ terms1983:
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
-skip1984:
-	JMP started1980
-none1981:
+skip2304:
+	JMP started2300
+none2301:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -50125,12 +53072,13 @@ none1981:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started1980:
+started2300:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1986
+	JZ done2306
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -50146,7 +53094,7 @@ started1980:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1985:
+loop2305:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -50201,20 +53149,21 @@ loop1985:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1985
-done1986:
+	JNZ loop2305
+done2306:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1987
+	JZ side2307
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1987:
+side2307:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1988
+	JZ skip2308
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -50334,7 +53283,8 @@ side1987:
 	VMULPS Z31, Z25, Z25
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1989
+	JZ skip2309
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -50363,10 +53313,10 @@ side1987:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip1989:
+skip2309:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1990
+	JZ skip2310
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -50406,11 +53356,12 @@ skip1989:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip1990:
+skip2310:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1991
+	JZ skip2311
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -50476,9 +53427,9 @@ skip1990:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip1991:
+skip2311:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1992
+	JZ skip2312
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -50533,9 +53484,10 @@ skip1991:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip1992:
-skip1988:
+skip2312:
+skip2308:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -50575,11 +53527,22 @@ skip1988:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2297
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2296
+last2297:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2313:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -50587,8 +53550,9 @@ TEXT ·tileInt8AVX512VNNI_14x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1993
+	JZ fresh2315
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -50617,9 +53581,10 @@ TEXT ·tileInt8AVX512VNNI_14x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started1994
-fresh1993:
+	JMP started2316
+fresh2315:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -50650,12 +53615,13 @@ fresh1993:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1995
+	JZ none2317
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1996
+	JNZ each2318
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -50712,8 +53678,9 @@ fresh1993:
 	VPMULLD 0(AX), Z30, Z13
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z13, Z13
-	JMP terms1997
-each1996:
+	JMP terms2319
+each2318:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -50784,10 +53751,11 @@ each1996:
 	VPBROADCASTD 52(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1997:
+terms2319:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1998
+	JZ skip2320
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
@@ -50803,9 +53771,9 @@ terms1997:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-skip1998:
-	JMP started1994
-none1995:
+skip2320:
+	JMP started2316
+none2317:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -50820,12 +53788,13 @@ none1995:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1994:
+started2316:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2000
+	JZ done2322
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -50839,7 +53808,7 @@ started1994:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1999:
+loop2321:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -50881,12 +53850,13 @@ loop1999:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1999
-done2000:
+	JNZ loop2321
+done2322:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2001
+	JZ skip2323
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K1, Z31
 	VMULPS Z31, Z30, Z31
@@ -50959,7 +53929,8 @@ done2000:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2002
+	JZ skip2324
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -50975,10 +53946,10 @@ done2000:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2002:
+skip2324:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2003
+	JZ skip2325
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -51007,11 +53978,12 @@ skip2002:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip2003:
+skip2325:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2004
+	JZ skip2326
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -51054,9 +54026,9 @@ skip2003:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip2004:
+skip2326:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2005
+	JZ skip2327
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -51087,9 +54059,10 @@ skip2004:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2005:
-skip2001:
+skip2327:
+skip2323:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -51118,11 +54091,22 @@ skip2001:
 	VMOVUPS Z12, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2314
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2313
+last2314:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileInt8AVX512VNNI_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2328:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -51132,14 +54116,15 @@ TEXT ·tileInt8AVX512VNNI_14x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2006
+	JZ side2330
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2006:
+side2330:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2007
+	JZ fresh2331
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -51182,9 +54167,10 @@ side2006:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started2008
-fresh2007:
+	JMP started2332
+fresh2331:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	PREFETCHT0 0(SI)(R9*1)
@@ -51229,12 +54215,13 @@ fresh2007:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2009
+	JZ none2333
+	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2010
+	JNZ each2334
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -51319,8 +54306,9 @@ fresh2007:
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z26, Z26
 	VPADDD Z30, Z27, Z27
-	JMP terms2011
-each2010:
+	JMP terms2335
+each2334:
+	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -51433,10 +54421,11 @@ each2010:
 	VPADDD Z31, Z26, Z26
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z27, Z27
-terms2011:
+terms2335:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2012
+	JZ skip2336
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z2, Z2
@@ -51467,9 +54456,9 @@ terms2011:
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
 	VPADDD Z30, Z27, Z27
-skip2012:
-	JMP started2008
-none2009:
+skip2336:
+	JMP started2332
+none2333:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -51498,12 +54487,13 @@ none2009:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started2008:
+started2332:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2014
+	JZ done2338
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -51519,7 +54509,7 @@ started2008:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2013:
+loop2337:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -51577,20 +54567,21 @@ loop2013:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2013
-done2014:
+	JNZ loop2337
+done2338:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2015
+	JZ side2339
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2015:
+side2339:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2016
+	JZ skip2340
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
+	ADDQ tile_passed(DI), SI
 	VBROADCASTSS 0(AX), Z30
 	VMOVUPS.Z 0(SI), K2, Z31
 	VMULPS Z31, Z30, Z31
@@ -51719,7 +54710,8 @@ side2015:
 	VMULPS Z31, Z27, Z27
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2017
+	JZ skip2341
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -51750,10 +54742,10 @@ side2015:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip2017:
+skip2341:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2018
+	JZ skip2342
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -51796,11 +54788,12 @@ skip2017:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip2018:
+skip2342:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2019
+	JZ skip2343
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -51871,9 +54864,9 @@ skip2018:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip2019:
+skip2343:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2020
+	JZ skip2344
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -51932,9 +54925,10 @@ skip2019:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip2020:
-skip2016:
+skip2344:
+skip2340:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -51977,11 +54971,22 @@ skip2016:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2329
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2328
+last2329:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_1x128(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2345:
 	MOVQ tile_cols(DI), CX
 	SUBQ $112, CX
 	MOVL $1, AX
@@ -51989,8 +54994,9 @@ TEXT ·tileBF16AVX512BF16_1x128(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2021
+	JZ fresh2347
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -52000,8 +55006,8 @@ TEXT ·tileBF16AVX512BF16_1x128(SB), NOSPLIT, $0-8
 	VMOVUPS 320(SI), Z5
 	VMOVUPS 384(SI), Z6
 	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started2022
-fresh2021:
+	JMP started2348
+fresh2347:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -52010,12 +55016,13 @@ fresh2021:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2022:
+started2348:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2024
+	JZ done2350
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -52024,7 +55031,7 @@ started2022:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2023:
+loop2349:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	LEAQ 0(R15)(R14*4), AX
@@ -52059,12 +55066,12 @@ loop2023:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2023
-done2024:
+	JNZ loop2349
+done2350:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2025
+	JZ skip2351
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2026
+	JZ skip2352
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -52074,10 +55081,11 @@ done2024:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2026:
+skip2352:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2027
+	JZ skip2353
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -52094,10 +55102,10 @@ skip2026:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(AX), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2027:
+skip2353:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2028
+	JZ skip2354
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -52107,11 +55115,12 @@ skip2027:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip2028:
+skip2354:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2029
+	JZ skip2355
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -52129,9 +55138,9 @@ skip2028:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 448(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2029:
+skip2355:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2030
+	JZ skip2356
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52150,9 +55159,10 @@ skip2029:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2030:
-skip2025:
+skip2356:
+skip2351:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -52162,11 +55172,22 @@ skip2025:
 	VMOVUPS Z5, 320(SI)
 	VMOVUPS Z6, 384(SI)
 	VMOVUPS Z7, K1, 448(SI)
+	DECQ tile_times(DI)
+	JLE last2346
+	ADDQ $512, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $32, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2345
+last2346:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2357:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -52174,25 +55195,27 @@ TEXT ·tileBF16AVX512BF16_1x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2031
+	JZ fresh2359
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started2032
-fresh2031:
+	JMP started2360
+fresh2359:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2032:
+started2360:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2034
+	JZ done2362
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -52201,7 +55224,7 @@ started2032:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2033:
+loop2361:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -52222,21 +55245,22 @@ loop2033:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2033
-done2034:
+	JNZ loop2361
+done2362:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2035
+	JZ skip2363
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2036
+	JZ skip2364
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2036:
+skip2364:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2037
+	JZ skip2365
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS 64(AX), Z31
@@ -52245,20 +55269,21 @@ skip2036:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2037:
+skip2365:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2038
+	JZ skip2366
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip2038:
+skip2366:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2039
+	JZ skip2367
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -52268,9 +55293,9 @@ skip2038:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2039:
+skip2367:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2040
+	JZ skip2368
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52281,19 +55306,31 @@ skip2039:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2040:
-skip2035:
+skip2368:
+skip2363:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last2358
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2357
+last2358:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2369:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -52301,8 +55338,9 @@ TEXT ·tileBF16AVX512BF16_2x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2041
+	JZ fresh2371
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -52313,8 +55351,8 @@ TEXT ·tileBF16AVX512BF16_2x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started2042
-fresh2041:
+	JMP started2372
+fresh2371:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -52323,12 +55361,13 @@ fresh2041:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2042:
+started2372:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2044
+	JZ done2374
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -52337,7 +55376,7 @@ started2042:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2043:
+loop2373:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -52363,12 +55402,12 @@ loop2043:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2043
-done2044:
+	JNZ loop2373
+done2374:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2045
+	JZ skip2375
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2046
+	JZ skip2376
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -52378,10 +55417,11 @@ done2044:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2046:
+skip2376:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2047
+	JZ skip2377
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -52394,10 +55434,10 @@ skip2046:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip2047:
+skip2377:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2048
+	JZ skip2378
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -52408,11 +55448,12 @@ skip2047:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip2048:
+skip2378:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2049
+	JZ skip2379
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -52431,9 +55472,9 @@ skip2048:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2049:
+skip2379:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2050
+	JZ skip2380
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52452,9 +55493,10 @@ skip2049:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2050:
-skip2045:
+skip2380:
+skip2375:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -52465,11 +55507,22 @@ skip2045:
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last2370
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2369
+last2370:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2381:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -52477,8 +55530,9 @@ TEXT ·tileBF16AVX512BF16_3x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2051
+	JZ fresh2383
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -52494,8 +55548,8 @@ TEXT ·tileBF16AVX512BF16_3x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started2052
-fresh2051:
+	JMP started2384
+fresh2383:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -52508,12 +55562,13 @@ fresh2051:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2052:
+started2384:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2054
+	JZ done2386
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -52522,7 +55577,7 @@ started2052:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2053:
+loop2385:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -52553,12 +55608,12 @@ loop2053:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2053
-done2054:
+	JNZ loop2385
+done2386:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2055
+	JZ skip2387
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2056
+	JZ skip2388
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -52572,10 +55627,11 @@ done2054:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2056:
+skip2388:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2057
+	JZ skip2389
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -52592,10 +55648,10 @@ skip2056:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip2057:
+skip2389:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2058
+	JZ skip2390
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -52611,11 +55667,12 @@ skip2057:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip2058:
+skip2390:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2059
+	JZ skip2391
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -52643,9 +55700,9 @@ skip2058:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip2059:
+skip2391:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2060
+	JZ skip2392
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52672,9 +55729,10 @@ skip2059:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2060:
-skip2055:
+skip2392:
+skip2387:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -52690,11 +55748,22 @@ skip2055:
 	VMOVUPS Z9, 64(SI)
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last2382
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2381
+last2382:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2393:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -52702,8 +55771,9 @@ TEXT ·tileBF16AVX512BF16_4x64(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2061
+	JZ fresh2395
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -52724,8 +55794,8 @@ TEXT ·tileBF16AVX512BF16_4x64(SB), NOSPLIT, $0-8
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started2062
-fresh2061:
+	JMP started2396
+fresh2395:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -52742,12 +55812,13 @@ fresh2061:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started2062:
+started2396:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2064
+	JZ done2398
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -52758,7 +55829,7 @@ started2062:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2063:
+loop2397:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -52795,12 +55866,12 @@ loop2063:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2063
-done2064:
+	JNZ loop2397
+done2398:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2065
+	JZ skip2399
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2066
+	JZ skip2400
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -52818,10 +55889,11 @@ done2064:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip2066:
+skip2400:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2067
+	JZ skip2401
+	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z4, Z4
@@ -52842,10 +55914,10 @@ skip2066:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip2067:
+skip2401:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2068
+	JZ skip2402
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -52866,11 +55938,12 @@ skip2067:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip2068:
+skip2402:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2069
+	JZ skip2403
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS 0(SI), Z30
 	VADDPS Z30, Z0, Z0
@@ -52907,9 +55980,9 @@ skip2068:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip2069:
+skip2403:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2070
+	JZ skip2404
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52944,9 +56017,10 @@ skip2069:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip2070:
-skip2065:
+skip2404:
+skip2399:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
@@ -52967,11 +56041,22 @@ skip2065:
 	VMOVUPS Z13, 64(SI)
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
+	DECQ tile_times(DI)
+	JLE last2394
+	ADDQ $256, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $16, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2393
+last2394:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2405:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -52979,25 +56064,27 @@ TEXT ·tileBF16AVX512BF16_1x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2071
+	JZ fresh2407
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started2072
-fresh2071:
+	JMP started2408
+fresh2407:
 	VPXORD Z0, Z0, Z0
-started2072:
+started2408:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2074
+	JZ done2410
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2073:
+loop2409:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53009,51 +56096,65 @@ loop2073:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2073
-done2074:
+	JNZ loop2409
+done2410:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2075
+	JZ skip2411
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2076
+	JZ skip2412
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip2076:
+skip2412:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2077
+	JZ skip2413
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip2077:
+skip2413:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2078
+	JZ skip2414
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip2078:
+skip2414:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2079
+	JZ skip2415
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip2079:
+skip2415:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2080
+	JZ skip2416
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip2080:
-skip2075:
+skip2416:
+skip2411:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2406
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2405
+last2406:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2417:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -53063,27 +56164,29 @@ TEXT ·tileBF16AVX512BF16_1x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2081
+	JZ side2419
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2081:
+side2419:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2082
+	JZ fresh2420
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started2083
-fresh2082:
+	JMP started2421
+fresh2420:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started2083:
+started2421:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2085
+	JZ done2423
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -53091,7 +56194,7 @@ started2083:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2084:
+loop2422:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53106,68 +56209,82 @@ loop2084:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2084
-done2085:
+	JNZ loop2422
+done2423:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2086
+	JZ side2424
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2086:
+side2424:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2087
+	JZ skip2425
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2088
+	JZ skip2426
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip2088:
+skip2426:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2089
+	JZ skip2427
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip2089:
+skip2427:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2090
+	JZ skip2428
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip2090:
+skip2428:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2091
+	JZ skip2429
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip2091:
+skip2429:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2092
+	JZ skip2430
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip2092:
-skip2087:
+skip2430:
+skip2425:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2418
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2417
+last2418:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2431:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -53175,28 +56292,30 @@ TEXT ·tileBF16AVX512BF16_2x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2093
+	JZ fresh2433
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started2094
-fresh2093:
+	JMP started2434
+fresh2433:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started2094:
+started2434:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2096
+	JZ done2436
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2095:
+loop2435:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53210,62 +56329,76 @@ loop2095:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2095
-done2096:
+	JNZ loop2435
+done2436:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2097
+	JZ skip2437
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2098
+	JZ skip2438
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip2098:
+skip2438:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2099
+	JZ skip2439
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip2099:
+skip2439:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2100
+	JZ skip2440
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip2100:
+skip2440:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2101
+	JZ skip2441
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip2101:
+skip2441:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2102
+	JZ skip2442
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip2102:
-skip2097:
+skip2442:
+skip2437:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2432
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2431
+last2432:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2443:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -53275,32 +56408,34 @@ TEXT ·tileBF16AVX512BF16_2x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2103
+	JZ side2445
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2103:
+side2445:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2104
+	JZ fresh2446
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started2105
-fresh2104:
+	JMP started2447
+fresh2446:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2105:
+started2447:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2107
+	JZ done2449
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -53308,7 +56443,7 @@ started2105:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2106:
+loop2448:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53326,50 +56461,52 @@ loop2106:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2106
-done2107:
+	JNZ loop2448
+done2449:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2108
+	JZ side2450
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2108:
+side2450:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2109
+	JZ skip2451
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2110
+	JZ skip2452
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2110:
+skip2452:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2111
+	JZ skip2453
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip2111:
+skip2453:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2112
+	JZ skip2454
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip2112:
+skip2454:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2113
+	JZ skip2455
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -53380,9 +56517,9 @@ skip2112:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2113:
+skip2455:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2114
+	JZ skip2456
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -53393,20 +56530,32 @@ skip2113:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2114:
-skip2109:
+skip2456:
+skip2451:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2444
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2443
+last2444:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2457:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -53414,31 +56563,33 @@ TEXT ·tileBF16AVX512BF16_3x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2115
+	JZ fresh2459
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started2116
-fresh2115:
+	JMP started2460
+fresh2459:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started2116:
+started2460:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2118
+	JZ done2462
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2117:
+loop2461:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53454,39 +56605,41 @@ loop2117:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2117
-done2118:
+	JNZ loop2461
+done2462:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2119
+	JZ skip2463
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2120
+	JZ skip2464
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip2120:
+skip2464:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2121
+	JZ skip2465
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip2121:
+skip2465:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2122
+	JZ skip2466
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip2122:
+skip2466:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2123
+	JZ skip2467
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -53496,9 +56649,9 @@ skip2122:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip2123:
+skip2467:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2124
+	JZ skip2468
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -53507,20 +56660,32 @@ skip2123:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip2124:
-skip2119:
+skip2468:
+skip2463:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2458
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2457
+last2458:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2469:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -53530,14 +56695,15 @@ TEXT ·tileBF16AVX512BF16_3x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2125
+	JZ side2471
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2125:
+side2471:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2126
+	JZ fresh2472
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -53547,20 +56713,21 @@ side2125:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started2127
-fresh2126:
+	JMP started2473
+fresh2472:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started2127:
+started2473:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2129
+	JZ done2475
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -53568,7 +56735,7 @@ started2127:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2128:
+loop2474:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53589,20 +56756,20 @@ loop2128:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2128
-done2129:
+	JNZ loop2474
+done2475:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2130
+	JZ side2476
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2130:
+side2476:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2131
+	JZ skip2477
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2132
+	JZ skip2478
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -53610,10 +56777,11 @@ side2130:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip2132:
+skip2478:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2133
+	JZ skip2479
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -53622,10 +56790,10 @@ skip2132:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip2133:
+skip2479:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2134
+	JZ skip2480
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -53635,11 +56803,12 @@ skip2133:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip2134:
+skip2480:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2135
+	JZ skip2481
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -53655,9 +56824,9 @@ skip2134:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip2135:
+skip2481:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2136
+	JZ skip2482
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -53672,9 +56841,10 @@ skip2135:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip2136:
-skip2131:
+skip2482:
+skip2477:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -53684,11 +56854,22 @@ skip2131:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2470
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2469
+last2470:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2483:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -53696,8 +56877,9 @@ TEXT ·tileBF16AVX512BF16_4x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2137
+	JZ fresh2485
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -53706,18 +56888,19 @@ TEXT ·tileBF16AVX512BF16_4x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started2138
-fresh2137:
+	JMP started2486
+fresh2485:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2138:
+started2486:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2140
+	JZ done2488
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -53725,7 +56908,7 @@ started2138:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2139:
+loop2487:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53744,30 +56927,31 @@ loop2139:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2139
-done2140:
+	JNZ loop2487
+done2488:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2141
+	JZ skip2489
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2142
+	JZ skip2490
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2142:
+skip2490:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2143
+	JZ skip2491
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip2143:
+skip2491:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2144
+	JZ skip2492
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -53776,11 +56960,12 @@ skip2143:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip2144:
+skip2492:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2145
+	JZ skip2493
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -53793,9 +56978,9 @@ skip2144:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip2145:
+skip2493:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2146
+	JZ skip2494
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -53806,9 +56991,10 @@ skip2145:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2146:
-skip2141:
+skip2494:
+skip2489:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -53817,11 +57003,22 @@ skip2141:
 	VMOVUPS Z2, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2484
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2483
+last2484:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2495:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -53831,14 +57028,15 @@ TEXT ·tileBF16AVX512BF16_4x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2147
+	JZ side2497
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2147:
+side2497:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2148
+	JZ fresh2498
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -53851,8 +57049,8 @@ side2147:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started2149
-fresh2148:
+	JMP started2499
+fresh2498:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -53861,12 +57059,13 @@ fresh2148:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2149:
+started2499:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2151
+	JZ done2501
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -53876,7 +57075,7 @@ started2149:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2150:
+loop2500:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53901,20 +57100,20 @@ loop2150:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2150
-done2151:
+	JNZ loop2500
+done2501:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2152
+	JZ side2502
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2152:
+side2502:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2153
+	JZ skip2503
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2154
+	JZ skip2504
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -53924,10 +57123,11 @@ side2152:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2154:
+skip2504:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2155
+	JZ skip2505
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -53938,10 +57138,10 @@ skip2154:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip2155:
+skip2505:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2156
+	JZ skip2506
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -53954,11 +57154,12 @@ skip2155:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip2156:
+skip2506:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2157
+	JZ skip2507
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -53979,9 +57180,9 @@ skip2156:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2157:
+skip2507:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2158
+	JZ skip2508
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54000,9 +57201,10 @@ skip2157:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2158:
-skip2153:
+skip2508:
+skip2503:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -54015,11 +57217,22 @@ skip2153:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2496
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2495
+last2496:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2509:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -54027,8 +57240,9 @@ TEXT ·tileBF16AVX512BF16_5x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2159
+	JZ fresh2511
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -54039,19 +57253,20 @@ TEXT ·tileBF16AVX512BF16_5x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started2160
-fresh2159:
+	JMP started2512
+fresh2511:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started2160:
+started2512:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2162
+	JZ done2514
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -54059,7 +57274,7 @@ started2160:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2161:
+loop2513:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54080,32 +57295,33 @@ loop2161:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2161
-done2162:
+	JNZ loop2513
+done2514:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2163
+	JZ skip2515
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2164
+	JZ skip2516
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip2164:
+skip2516:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2165
+	JZ skip2517
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip2165:
+skip2517:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2166
+	JZ skip2518
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -54116,11 +57332,12 @@ skip2165:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip2166:
+skip2518:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2167
+	JZ skip2519
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -54136,9 +57353,9 @@ skip2166:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip2167:
+skip2519:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2168
+	JZ skip2520
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54151,9 +57368,10 @@ skip2167:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip2168:
-skip2163:
+skip2520:
+skip2515:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -54164,11 +57382,22 @@ skip2163:
 	VMOVUPS Z3, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2510
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2509
+last2510:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2521:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -54178,14 +57407,15 @@ TEXT ·tileBF16AVX512BF16_5x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2169
+	JZ side2523
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2169:
+side2523:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2170
+	JZ fresh2524
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -54201,8 +57431,8 @@ side2169:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started2171
-fresh2170:
+	JMP started2525
+fresh2524:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -54213,12 +57443,13 @@ fresh2170:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2171:
+started2525:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2173
+	JZ done2527
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -54228,7 +57459,7 @@ started2171:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2172:
+loop2526:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54256,20 +57487,20 @@ loop2172:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2172
-done2173:
+	JNZ loop2526
+done2527:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2174
+	JZ side2528
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2174:
+side2528:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2175
+	JZ skip2529
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2176
+	JZ skip2530
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -54281,10 +57512,11 @@ side2174:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip2176:
+skip2530:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2177
+	JZ skip2531
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -54297,10 +57529,10 @@ skip2176:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip2177:
+skip2531:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2178
+	JZ skip2532
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -54316,11 +57548,12 @@ skip2177:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2178:
+skip2532:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2179
+	JZ skip2533
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -54346,9 +57579,9 @@ skip2178:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip2179:
+skip2533:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2180
+	JZ skip2534
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54371,9 +57604,10 @@ skip2179:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2180:
-skip2175:
+skip2534:
+skip2529:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -54389,11 +57623,22 @@ skip2175:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2522
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2521
+last2522:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2535:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -54401,8 +57646,9 @@ TEXT ·tileBF16AVX512BF16_6x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2181
+	JZ fresh2537
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -54415,20 +57661,21 @@ TEXT ·tileBF16AVX512BF16_6x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started2182
-fresh2181:
+	JMP started2538
+fresh2537:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started2182:
+started2538:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2184
+	JZ done2540
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -54436,7 +57683,7 @@ started2182:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2183:
+loop2539:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54459,12 +57706,12 @@ loop2183:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2183
-done2184:
+	JNZ loop2539
+done2540:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2185
+	JZ skip2541
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2186
+	JZ skip2542
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -54472,10 +57719,11 @@ done2184:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip2186:
+skip2542:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2187
+	JZ skip2543
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -54483,10 +57731,10 @@ skip2186:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip2187:
+skip2543:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2188
+	JZ skip2544
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -54499,11 +57747,12 @@ skip2187:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip2188:
+skip2544:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2189
+	JZ skip2545
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -54522,9 +57771,9 @@ skip2188:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip2189:
+skip2545:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2190
+	JZ skip2546
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54539,9 +57788,10 @@ skip2189:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip2190:
-skip2185:
+skip2546:
+skip2541:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -54554,11 +57804,22 @@ skip2185:
 	VMOVUPS Z4, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2536
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2535
+last2536:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2547:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -54568,14 +57829,15 @@ TEXT ·tileBF16AVX512BF16_6x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2191
+	JZ side2549
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2191:
+side2549:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2192
+	JZ fresh2550
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -54594,8 +57856,8 @@ side2191:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started2193
-fresh2192:
+	JMP started2551
+fresh2550:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -54608,12 +57870,13 @@ fresh2192:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2193:
+started2551:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2195
+	JZ done2553
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -54623,7 +57886,7 @@ started2193:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2194:
+loop2552:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54654,20 +57917,20 @@ loop2194:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2194
-done2195:
+	JNZ loop2552
+done2553:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2196
+	JZ side2554
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2196:
+side2554:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2197
+	JZ skip2555
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2198
+	JZ skip2556
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -54681,10 +57944,11 @@ side2196:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2198:
+skip2556:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2199
+	JZ skip2557
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -54699,10 +57963,10 @@ skip2198:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip2199:
+skip2557:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2200
+	JZ skip2558
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -54721,11 +57985,12 @@ skip2199:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip2200:
+skip2558:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2201
+	JZ skip2559
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -54756,9 +58021,9 @@ skip2200:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip2201:
+skip2559:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2202
+	JZ skip2560
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54785,9 +58050,10 @@ skip2201:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2202:
-skip2197:
+skip2560:
+skip2555:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -54806,11 +58072,22 @@ skip2197:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2548
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2547
+last2548:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2561:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -54818,8 +58095,9 @@ TEXT ·tileBF16AVX512BF16_7x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2203
+	JZ fresh2563
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -54834,8 +58112,8 @@ TEXT ·tileBF16AVX512BF16_7x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started2204
-fresh2203:
+	JMP started2564
+fresh2563:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -54843,12 +58121,13 @@ fresh2203:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started2204:
+started2564:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2206
+	JZ done2566
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -54858,7 +58137,7 @@ started2204:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2205:
+loop2565:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54884,12 +58163,12 @@ loop2205:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2205
-done2206:
+	JNZ loop2565
+done2566:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2207
+	JZ skip2567
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2208
+	JZ skip2568
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -54898,10 +58177,11 @@ done2206:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip2208:
+skip2568:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2209
+	JZ skip2569
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -54910,10 +58190,10 @@ skip2208:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip2209:
+skip2569:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2210
+	JZ skip2570
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -54928,11 +58208,12 @@ skip2209:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip2210:
+skip2570:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2211
+	JZ skip2571
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -54954,9 +58235,9 @@ skip2210:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip2211:
+skip2571:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2212
+	JZ skip2572
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54973,9 +58254,10 @@ skip2211:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip2212:
-skip2207:
+skip2572:
+skip2567:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -54990,11 +58272,22 @@ skip2207:
 	VMOVUPS Z5, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2562
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2561
+last2562:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2573:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -55004,14 +58297,15 @@ TEXT ·tileBF16AVX512BF16_7x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2213
+	JZ side2575
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2213:
+side2575:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2214
+	JZ fresh2576
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -55033,8 +58327,8 @@ side2213:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started2215
-fresh2214:
+	JMP started2577
+fresh2576:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55049,12 +58343,13 @@ fresh2214:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2215:
+started2577:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2217
+	JZ done2579
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -55066,7 +58361,7 @@ started2215:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2216:
+loop2578:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55101,20 +58396,20 @@ loop2216:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2216
-done2217:
+	JNZ loop2578
+done2579:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2218
+	JZ side2580
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2218:
+side2580:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2219
+	JZ skip2581
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2220
+	JZ skip2582
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55130,10 +58425,11 @@ side2218:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip2220:
+skip2582:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2221
+	JZ skip2583
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -55150,10 +58446,10 @@ skip2220:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip2221:
+skip2583:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2222
+	JZ skip2584
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55175,11 +58471,12 @@ skip2221:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2222:
+skip2584:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2223
+	JZ skip2585
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -55215,9 +58512,9 @@ skip2222:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip2223:
+skip2585:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2224
+	JZ skip2586
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55248,9 +58545,10 @@ skip2223:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2224:
-skip2219:
+skip2586:
+skip2581:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -55272,11 +58570,22 @@ skip2219:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2574
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2573
+last2574:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2587:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -55284,8 +58593,9 @@ TEXT ·tileBF16AVX512BF16_8x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2225
+	JZ fresh2589
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -55302,8 +58612,8 @@ TEXT ·tileBF16AVX512BF16_8x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started2226
-fresh2225:
+	JMP started2590
+fresh2589:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55312,12 +58622,13 @@ fresh2225:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2226:
+started2590:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2228
+	JZ done2592
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -55327,7 +58638,7 @@ started2226:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2227:
+loop2591:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55355,12 +58666,12 @@ loop2227:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2227
-done2228:
+	JNZ loop2591
+done2592:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2229
+	JZ skip2593
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2230
+	JZ skip2594
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55370,10 +58681,11 @@ done2228:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2230:
+skip2594:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2231
+	JZ skip2595
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55383,10 +58695,10 @@ skip2230:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip2231:
+skip2595:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2232
+	JZ skip2596
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -55403,11 +58715,12 @@ skip2231:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip2232:
+skip2596:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2233
+	JZ skip2597
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -55432,9 +58745,9 @@ skip2232:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip2233:
+skip2597:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2234
+	JZ skip2598
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55453,9 +58766,10 @@ skip2233:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2234:
-skip2229:
+skip2598:
+skip2593:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -55472,11 +58786,22 @@ skip2229:
 	VMOVUPS Z6, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2588
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2587
+last2588:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2599:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -55486,14 +58811,15 @@ TEXT ·tileBF16AVX512BF16_8x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2235
+	JZ side2601
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2235:
+side2601:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2236
+	JZ fresh2602
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -55518,8 +58844,8 @@ side2235:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started2237
-fresh2236:
+	JMP started2603
+fresh2602:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55536,12 +58862,13 @@ fresh2236:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started2237:
+started2603:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2239
+	JZ done2605
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -55553,7 +58880,7 @@ started2237:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2238:
+loop2604:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55591,20 +58918,20 @@ loop2238:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2238
-done2239:
+	JNZ loop2604
+done2605:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2240
+	JZ side2606
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2240:
+side2606:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2241
+	JZ skip2607
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2242
+	JZ skip2608
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55622,10 +58949,11 @@ side2240:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip2242:
+skip2608:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2243
+	JZ skip2609
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -55644,10 +58972,10 @@ skip2242:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip2243:
+skip2609:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2244
+	JZ skip2610
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55672,11 +59000,12 @@ skip2243:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip2244:
+skip2610:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2245
+	JZ skip2611
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -55717,9 +59046,9 @@ skip2244:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip2245:
+skip2611:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2246
+	JZ skip2612
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55754,9 +59083,10 @@ skip2245:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip2246:
-skip2241:
+skip2612:
+skip2607:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -55781,11 +59111,22 @@ skip2241:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2600
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2599
+last2600:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2613:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -55793,8 +59134,9 @@ TEXT ·tileBF16AVX512BF16_9x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2247
+	JZ fresh2615
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -55813,8 +59155,8 @@ TEXT ·tileBF16AVX512BF16_9x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started2248
-fresh2247:
+	JMP started2616
+fresh2615:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55824,12 +59166,13 @@ fresh2247:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started2248:
+started2616:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2250
+	JZ done2618
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -55839,7 +59182,7 @@ started2248:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2249:
+loop2617:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55869,12 +59212,12 @@ loop2249:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2249
-done2250:
+	JNZ loop2617
+done2618:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2251
+	JZ skip2619
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2252
+	JZ skip2620
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55885,10 +59228,11 @@ done2250:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip2252:
+skip2620:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2253
+	JZ skip2621
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55899,10 +59243,10 @@ skip2252:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip2253:
+skip2621:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2254
+	JZ skip2622
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -55921,11 +59265,12 @@ skip2253:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip2254:
+skip2622:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2255
+	JZ skip2623
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -55953,9 +59298,9 @@ skip2254:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip2255:
+skip2623:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2256
+	JZ skip2624
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55976,9 +59321,10 @@ skip2255:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip2256:
-skip2251:
+skip2624:
+skip2619:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -55997,11 +59343,22 @@ skip2251:
 	VMOVUPS Z7, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2614
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2613
+last2614:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2625:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -56011,14 +59368,15 @@ TEXT ·tileBF16AVX512BF16_9x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2257
+	JZ side2627
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2257:
+side2627:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2258
+	JZ fresh2628
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -56046,8 +59404,8 @@ side2257:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started2259
-fresh2258:
+	JMP started2629
+fresh2628:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -56066,12 +59424,13 @@ fresh2258:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started2259:
+started2629:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2261
+	JZ done2631
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -56083,7 +59442,7 @@ started2259:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2260:
+loop2630:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56124,20 +59483,20 @@ loop2260:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2260
-done2261:
+	JNZ loop2630
+done2631:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2262
+	JZ side2632
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2262:
+side2632:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2263
+	JZ skip2633
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2264
+	JZ skip2634
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -56157,10 +59516,11 @@ side2262:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip2264:
+skip2634:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2265
+	JZ skip2635
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -56181,10 +59541,10 @@ skip2264:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip2265:
+skip2635:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2266
+	JZ skip2636
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -56212,11 +59572,12 @@ skip2265:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip2266:
+skip2636:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2267
+	JZ skip2637
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -56262,9 +59623,9 @@ skip2266:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip2267:
+skip2637:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2268
+	JZ skip2638
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56303,9 +59664,10 @@ skip2267:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip2268:
-skip2263:
+skip2638:
+skip2633:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -56333,11 +59695,22 @@ skip2263:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2626
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2625
+last2626:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2639:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56345,8 +59718,9 @@ TEXT ·tileBF16AVX512BF16_10x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2269
+	JZ fresh2641
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -56367,8 +59741,8 @@ TEXT ·tileBF16AVX512BF16_10x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started2270
-fresh2269:
+	JMP started2642
+fresh2641:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -56379,12 +59753,13 @@ fresh2269:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2270:
+started2642:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2272
+	JZ done2644
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -56396,7 +59771,7 @@ started2270:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2271:
+loop2643:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56429,12 +59804,12 @@ loop2271:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2271
-done2272:
+	JNZ loop2643
+done2644:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2273
+	JZ skip2645
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2274
+	JZ skip2646
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -56446,10 +59821,11 @@ done2272:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip2274:
+skip2646:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2275
+	JZ skip2647
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -56461,10 +59837,10 @@ skip2274:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2275:
+skip2647:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2276
+	JZ skip2648
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -56485,11 +59861,12 @@ skip2275:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip2276:
+skip2648:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2277
+	JZ skip2649
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -56520,9 +59897,9 @@ skip2276:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip2277:
+skip2649:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2278
+	JZ skip2650
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56545,9 +59922,10 @@ skip2277:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2278:
-skip2273:
+skip2650:
+skip2645:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -56568,11 +59946,22 @@ skip2273:
 	VMOVUPS Z8, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2640
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2639
+last2640:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2651:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -56582,14 +59971,15 @@ TEXT ·tileBF16AVX512BF16_10x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2279
+	JZ side2653
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2279:
+side2653:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2280
+	JZ fresh2654
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -56620,8 +60010,8 @@ side2279:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started2281
-fresh2280:
+	JMP started2655
+fresh2654:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -56642,12 +60032,13 @@ fresh2280:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started2281:
+started2655:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2283
+	JZ done2657
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -56661,7 +60052,7 @@ started2281:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2282:
+loop2656:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56706,20 +60097,20 @@ loop2282:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2282
-done2283:
+	JNZ loop2656
+done2657:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2284
+	JZ side2658
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2284:
+side2658:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2285
+	JZ skip2659
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2286
+	JZ skip2660
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -56741,10 +60132,11 @@ side2284:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip2286:
+skip2660:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2287
+	JZ skip2661
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -56767,10 +60159,10 @@ skip2286:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip2287:
+skip2661:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2288
+	JZ skip2662
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -56801,11 +60193,12 @@ skip2287:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip2288:
+skip2662:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2289
+	JZ skip2663
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -56856,9 +60249,9 @@ skip2288:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip2289:
+skip2663:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2290
+	JZ skip2664
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56901,9 +60294,10 @@ skip2289:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip2290:
-skip2285:
+skip2664:
+skip2659:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -56934,11 +60328,22 @@ skip2285:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2652
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2651
+last2652:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2665:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56946,8 +60351,9 @@ TEXT ·tileBF16AVX512BF16_11x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2291
+	JZ fresh2667
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -56970,8 +60376,8 @@ TEXT ·tileBF16AVX512BF16_11x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started2292
-fresh2291:
+	JMP started2668
+fresh2667:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -56983,12 +60389,13 @@ fresh2291:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started2292:
+started2668:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2294
+	JZ done2670
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -57000,7 +60407,7 @@ started2292:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2293:
+loop2669:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57035,12 +60442,12 @@ loop2293:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2293
-done2294:
+	JNZ loop2669
+done2670:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2295
+	JZ skip2671
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2296
+	JZ skip2672
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57053,10 +60460,11 @@ done2294:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip2296:
+skip2672:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2297
+	JZ skip2673
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57069,10 +60477,10 @@ skip2296:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip2297:
+skip2673:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2298
+	JZ skip2674
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -57095,11 +60503,12 @@ skip2297:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip2298:
+skip2674:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2299
+	JZ skip2675
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -57133,9 +60542,9 @@ skip2298:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip2299:
+skip2675:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2300
+	JZ skip2676
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57160,9 +60569,10 @@ skip2299:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip2300:
-skip2295:
+skip2676:
+skip2671:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -57185,11 +60595,22 @@ skip2295:
 	VMOVUPS Z9, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2666
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2665
+last2666:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2677:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -57199,14 +60620,15 @@ TEXT ·tileBF16AVX512BF16_11x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2301
+	JZ side2679
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2301:
+side2679:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2302
+	JZ fresh2680
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -57240,8 +60662,8 @@ side2301:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started2303
-fresh2302:
+	JMP started2681
+fresh2680:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57264,12 +60686,13 @@ fresh2302:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started2303:
+started2681:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2305
+	JZ done2683
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -57283,7 +60706,7 @@ started2303:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2304:
+loop2682:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57331,20 +60754,20 @@ loop2304:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2304
-done2305:
+	JNZ loop2682
+done2683:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2306
+	JZ side2684
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2306:
+side2684:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2307
+	JZ skip2685
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2308
+	JZ skip2686
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57368,10 +60791,11 @@ side2306:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip2308:
+skip2686:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2309
+	JZ skip2687
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -57396,10 +60820,10 @@ skip2308:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip2309:
+skip2687:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2310
+	JZ skip2688
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57433,11 +60857,12 @@ skip2309:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip2310:
+skip2688:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2311
+	JZ skip2689
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -57493,9 +60918,9 @@ skip2310:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip2311:
+skip2689:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2312
+	JZ skip2690
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57542,9 +60967,10 @@ skip2311:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip2312:
-skip2307:
+skip2690:
+skip2685:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -57578,11 +61004,22 @@ skip2307:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2678
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2677
+last2678:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2691:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -57590,8 +61027,9 @@ TEXT ·tileBF16AVX512BF16_12x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2313
+	JZ fresh2693
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -57616,8 +61054,8 @@ TEXT ·tileBF16AVX512BF16_12x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started2314
-fresh2313:
+	JMP started2694
+fresh2693:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57630,12 +61068,13 @@ fresh2313:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2314:
+started2694:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2316
+	JZ done2696
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -57647,7 +61086,7 @@ started2314:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2315:
+loop2695:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57684,12 +61123,12 @@ loop2315:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2315
-done2316:
+	JNZ loop2695
+done2696:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2317
+	JZ skip2697
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2318
+	JZ skip2698
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57703,10 +61142,11 @@ done2316:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2318:
+skip2698:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2319
+	JZ skip2699
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57720,10 +61160,10 @@ skip2318:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip2319:
+skip2699:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2320
+	JZ skip2700
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -57748,11 +61188,12 @@ skip2319:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip2320:
+skip2700:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2321
+	JZ skip2701
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -57789,9 +61230,9 @@ skip2320:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip2321:
+skip2701:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2322
+	JZ skip2702
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57818,9 +61259,10 @@ skip2321:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2322:
-skip2317:
+skip2702:
+skip2697:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -57845,11 +61287,22 @@ skip2317:
 	VMOVUPS Z10, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2692
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2691
+last2692:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2703:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -57859,14 +61312,15 @@ TEXT ·tileBF16AVX512BF16_12x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2323
+	JZ side2705
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2323:
+side2705:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2324
+	JZ fresh2706
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -57903,8 +61357,8 @@ side2323:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started2325
-fresh2324:
+	JMP started2707
+fresh2706:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57929,12 +61383,13 @@ fresh2324:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started2325:
+started2707:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2327
+	JZ done2709
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -57948,7 +61403,7 @@ started2325:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2326:
+loop2708:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57999,20 +61454,20 @@ loop2326:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2326
-done2327:
+	JNZ loop2708
+done2709:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2328
+	JZ side2710
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2328:
+side2710:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2329
+	JZ skip2711
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2330
+	JZ skip2712
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58038,10 +61493,11 @@ side2328:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip2330:
+skip2712:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2331
+	JZ skip2713
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -58068,10 +61524,10 @@ skip2330:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip2331:
+skip2713:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2332
+	JZ skip2714
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -58108,11 +61564,12 @@ skip2331:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip2332:
+skip2714:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2333
+	JZ skip2715
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -58173,9 +61630,9 @@ skip2332:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip2333:
+skip2715:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2334
+	JZ skip2716
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58226,9 +61683,10 @@ skip2333:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip2334:
-skip2329:
+skip2716:
+skip2711:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -58265,11 +61723,22 @@ skip2329:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2704
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2703
+last2704:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2717:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -58277,8 +61746,9 @@ TEXT ·tileBF16AVX512BF16_13x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2335
+	JZ fresh2719
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -58305,8 +61775,8 @@ TEXT ·tileBF16AVX512BF16_13x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started2336
-fresh2335:
+	JMP started2720
+fresh2719:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58320,12 +61790,13 @@ fresh2335:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started2336:
+started2720:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2338
+	JZ done2722
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -58339,7 +61810,7 @@ started2336:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2337:
+loop2721:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58379,12 +61850,12 @@ loop2337:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2337
-done2338:
+	JNZ loop2721
+done2722:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2339
+	JZ skip2723
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2340
+	JZ skip2724
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58399,10 +61870,11 @@ done2338:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip2340:
+skip2724:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2341
+	JZ skip2725
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -58417,10 +61889,10 @@ skip2340:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip2341:
+skip2725:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2342
+	JZ skip2726
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -58447,11 +61919,12 @@ skip2341:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip2342:
+skip2726:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2343
+	JZ skip2727
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -58491,9 +61964,9 @@ skip2342:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip2343:
+skip2727:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2344
+	JZ skip2728
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58522,9 +61995,10 @@ skip2343:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip2344:
-skip2339:
+skip2728:
+skip2723:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -58551,11 +62025,22 @@ skip2339:
 	VMOVUPS Z11, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2718
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2717
+last2718:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2729:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -58565,14 +62050,15 @@ TEXT ·tileBF16AVX512BF16_13x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2345
+	JZ side2731
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2345:
+side2731:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2346
+	JZ fresh2732
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -58612,8 +62098,8 @@ side2345:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started2347
-fresh2346:
+	JMP started2733
+fresh2732:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58640,12 +62126,13 @@ fresh2346:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started2347:
+started2733:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2349
+	JZ done2735
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -58661,7 +62148,7 @@ started2347:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2348:
+loop2734:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58716,20 +62203,20 @@ loop2348:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2348
-done2349:
+	JNZ loop2734
+done2735:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2350
+	JZ side2736
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2350:
+side2736:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2351
+	JZ skip2737
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2352
+	JZ skip2738
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58757,10 +62244,11 @@ side2350:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip2352:
+skip2738:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2353
+	JZ skip2739
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -58789,10 +62277,10 @@ skip2352:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip2353:
+skip2739:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2354
+	JZ skip2740
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -58832,11 +62320,12 @@ skip2353:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip2354:
+skip2740:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2355
+	JZ skip2741
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -58902,9 +62391,9 @@ skip2354:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip2355:
+skip2741:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2356
+	JZ skip2742
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58959,9 +62448,10 @@ skip2355:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip2356:
-skip2351:
+skip2742:
+skip2737:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -59001,11 +62491,22 @@ skip2351:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2730
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2729
+last2730:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2743:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -59013,8 +62514,9 @@ TEXT ·tileBF16AVX512BF16_14x16(SB), NOSPLIT, $0-8
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2357
+	JZ fresh2745
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
@@ -59043,8 +62545,8 @@ TEXT ·tileBF16AVX512BF16_14x16(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started2358
-fresh2357:
+	JMP started2746
+fresh2745:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -59059,12 +62561,13 @@ fresh2357:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2358:
+started2746:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2360
+	JZ done2748
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -59078,7 +62581,7 @@ started2358:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2359:
+loop2747:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -59120,12 +62623,12 @@ loop2359:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2359
-done2360:
+	JNZ loop2747
+done2748:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2361
+	JZ skip2749
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2362
+	JZ skip2750
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -59141,10 +62644,11 @@ done2360:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip2362:
+skip2750:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2363
+	JZ skip2751
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -59160,10 +62664,10 @@ skip2362:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2363:
+skip2751:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2364
+	JZ skip2752
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -59192,11 +62696,12 @@ skip2363:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip2364:
+skip2752:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2365
+	JZ skip2753
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -59239,9 +62744,9 @@ skip2364:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip2365:
+skip2753:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2366
+	JZ skip2754
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59272,9 +62777,10 @@ skip2365:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2366:
-skip2361:
+skip2754:
+skip2749:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
@@ -59303,11 +62809,22 @@ skip2361:
 	VMOVUPS Z12, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last2744
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2743
+last2744:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileBF16AVX512BF16_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next2755:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -59317,14 +62834,15 @@ TEXT ·tileBF16AVX512BF16_14x32(SB), NOSPLIT, $0-8
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2367
+	JZ side2757
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2367:
+side2757:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2368
+	JZ fresh2758
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
@@ -59367,8 +62885,8 @@ side2367:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started2369
-fresh2368:
+	JMP started2759
+fresh2758:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -59397,12 +62915,13 @@ fresh2368:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started2369:
+started2759:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2371
+	JZ done2761
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
 	MOVQ tile_aRow(DI), R12
 	SHLQ $2, R12
 	MOVQ tile_aStep(DI), R13
@@ -59418,7 +62937,7 @@ started2369:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2370:
+loop2760:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -59476,20 +62995,20 @@ loop2370:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2370
-done2371:
+	JNZ loop2760
+done2761:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2372
+	JZ side2762
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2372:
+side2762:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2373
+	JZ skip2763
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2374
+	JZ skip2764
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -59519,10 +63038,11 @@ side2372:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip2374:
+skip2764:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2375
+	JZ skip2765
+	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z2, Z2
@@ -59553,10 +63073,10 @@ skip2374:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip2375:
+skip2765:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2376
+	JZ skip2766
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -59599,11 +63119,12 @@ skip2375:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip2376:
+skip2766:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2377
+	JZ skip2767
 	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -59674,9 +63195,9 @@ skip2376:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip2377:
+skip2767:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2378
+	JZ skip2768
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59735,9 +63256,10 @@ skip2377:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip2378:
-skip2373:
+skip2768:
+skip2763:
 	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
@@ -59780,6 +63302,14 @@ skip2373:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last2756
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next2755
+last2756:
 	VZEROUPPER 
 	RET 
 

@@ -6,6 +6,7 @@ import "fmt"
 // groups of 16: the values past the last group are done in Go.
 func byteKernels(f *file) {
 	sumBytes(vector{f, avx2})
+	moveBytes(vector{f, avx2})
 	interleave4(vector{f, avx2})
 	splitBytes(vector{f, avx2})
 	for _, i := range []isa{avx2, avx512} {
@@ -163,6 +164,35 @@ func sumBytes(v vector) {
 	v.op("VPSRLDQ", 8, "X0", "X1")
 	v.op("VPADDQ", "X1", "X0", "X0")
 	v.op("VMOVQ", "X0", "(DI)")
+	v.ret()
+}
+
+// moveBytes copies a row and adds it up.
+func moveBytes(v vector) {
+	v.function("moveBytes", "sets dst[i] = src[i]^flip and *total to the sum of dst[i]^0x80, unsigned.",
+		"total *int", "dst *byte", "src *byte", "n int", "flip int")
+	v.op("MOVQ", "total+0(FP)", "BX")
+	v.op("MOVQ", "dst+8(FP)", "DI")
+	v.op("MOVQ", "src+16(FP)", "SI")
+	v.op("MOVQ", "n+24(FP)", "CX")
+	v.flips("flip+32(FP)")
+	v.op("VMOVDQU", v.bits(0x80808080), "X9")
+	v.op("VPXOR", "X0", "X0", "X0")
+	v.op("VPXOR", "X2", "X2", "X2")
+	loop := v.label("loop")
+	v.place(loop)
+	v.op("VPXOR", "(SI)", "X8", "X1")
+	v.op("VMOVDQU", "X1", "(DI)")
+	v.op("VPXOR", "X9", "X1", "X1")
+	v.op("VPSADBW", "X2", "X1", "X1")
+	v.op("VPADDQ", "X1", "X0", "X0")
+	v.op("ADDQ", 16, "SI")
+	v.op("ADDQ", 16, "DI")
+	v.op("SUBQ", 16, "CX")
+	v.op("JG", loop)
+	v.op("VPSRLDQ", 8, "X0", "X1")
+	v.op("VPADDQ", "X1", "X0", "X0")
+	v.op("VMOVQ", "X0", "(BX)")
 	v.ret()
 }
 
@@ -337,6 +367,7 @@ func (k tileKernel) startTerms(started string) {
 	k.op("MOVQ", at("tile_terms", regTile), "AX")
 	k.op("TESTQ", "AX", "AX")
 	k.op("JZ", none)
+	k.pass("AX")
 	k.op("MOVQ", at("tile_factors", regTile), "BX")
 	k.op("MOVQ", at("tile_rowTerms", regTile), "DX")
 	k.op("MOVQ", at("tile_zeros", regTile), "CX")
@@ -349,6 +380,7 @@ func (k tileKernel) startTerms(started string) {
 	}
 	k.op("JMP", done)
 	k.place(each)
+	k.pass("CX")
 	for row := range k.rows {
 		k.startRow(row)
 		k.op("VPBROADCASTD", at(4*row, "DX"), k.temp(0))
@@ -359,6 +391,7 @@ func (k tileKernel) startTerms(started string) {
 	}
 	k.place(done)
 	k.ifGiven("tile_sumBias", func() {
+		k.pass("AX")
 		k.eachVector(func(v int) {
 			k.read(k.inPanels("AX", v), v, k.temp(0))
 			for row := range k.rows {
@@ -380,6 +413,7 @@ func (k tileKernel) startRow(row int) {
 func (k tileKernel) scaleSums() {
 	k.op("MOVQ", at("tile_rowScales", regTile), "AX")
 	k.op("MOVQ", at("tile_scales", regTile), regRow)
+	k.pass(regRow)
 	for row := range k.rows {
 		k.op("VBROADCASTSS", at(4*row, "AX"), k.temp(0))
 		k.eachVector(func(v int) {

@@ -125,14 +125,29 @@ func (k tileKernel) free(n int) string { return k.isa.reg(k.rows*k.vectors() + n
 
 func (k tileKernel) write() {
 	k.function(k.name(), fmt.Sprintf("computes a tile of %d rows and %d panels.", k.rows, k.panels), "t *tile")
+	next, last := k.label("next"), k.label("last")
 	k.op("MOVQ", "t+0(FP)", regTile)
+	k.op("MOVQ", 0, at("tile_passed", regTile))
+	k.op("MOVQ", 0, at("tile_passedB", regTile))
+	k.place(next)
 	k.loadMasks()
 	k.start()
 	k.multiply()
 	k.finish()
 	k.store()
+	k.op("DECQ", at("tile_times", regTile))
+	k.op("JLE", last)
+	k.op("ADDQ", 64*k.panels, at("tile_passed", regTile))
+	k.op("MOVQ", at("tile_panel", regTile), "AX")
+	k.op("IMULQ", 4*k.panels, "AX")
+	k.op("ADDQ", "AX", at("tile_passedB", regTile))
+	k.op("JMP", next)
+	k.place(last)
 	k.ret()
 }
+
+// pass moves the start of something that has a value per column to the tile that is computed.
+func (k tileKernel) pass(reg string) { k.op("ADDQ", at("tile_passed", regTile), reg) }
 
 // loadMasks prepares the mask of the last panel, the only one that may be short.
 func (k tileKernel) loadMasks() {
@@ -207,6 +222,7 @@ func (k tileKernel) inPanels(base string, v int) string { return at(v*k.isa.widt
 // walk does something for each row of a matrix.
 func (k tileKernel) walk(data, stride string, do func(row int)) {
 	k.op("MOVQ", at(data, regTile), regRow)
+	k.pass(regRow)
 	k.op("MOVQ", at(stride, regTile), regStride)
 	for row := range k.rows {
 		do(row)
@@ -258,6 +274,7 @@ func (k tileKernel) multiply() {
 	k.op("JZ", done)
 	k.op("MOVQ", at("tile_offsets", regTile), regOffset)
 	k.op("MOVQ", at("tile_b", regTile), regB)
+	k.op("ADDQ", at("tile_passedB", regTile), regB)
 	k.op("MOVQ", at("tile_aRow", regTile), regARow)
 	k.op("SHLQ", 2, regARow)
 	k.op("MOVQ", at("tile_aStep", regTile), regAStep)
@@ -399,6 +416,7 @@ func (k tileKernel) finish() {
 			})
 		}
 		k.ifGiven("tile_bias", func() {
+			k.pass("AX")
 			k.eachVector(func(v int) {
 				k.read(k.inPanels("AX", v), v, k.temp(v%2))
 				for row := range k.rows {
