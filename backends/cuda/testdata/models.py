@@ -1,0 +1,114 @@
+"""Writes the models that the tests of this package run: python models.py FOLDER. It needs onnx and numpy."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto as T
+from onnx import helper as h
+from onnx import numpy_helper
+
+
+class Graph:
+    def __init__(self):
+        self.nodes, self.weights, self.rng = [], [], np.random.default_rng(1)
+
+    def const(self, array):
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def random(self, *shape):
+        return self.const((self.rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) < 3 else np.prod(shape[1:]))).astype(np.float32))
+
+    def op(self, op, *inputs, **attrs):
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(h.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attrs))
+        return name
+
+    def save(self, folder, inputs, outputs):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, old in outputs.items():
+            self.nodes.append(h.make_node("Identity", [old[0]], [name]))
+        g = h.make_graph(
+            self.nodes, folder.name,
+            [h.make_tensor_value_info(n, t, s) for n, (t, s) in inputs.items()],
+            [h.make_tensor_value_info(n, T.FLOAT, s) for n, (_, s) in outputs.items()], self.weights,
+        )
+        m = h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(m)
+        onnx.save(m, folder / "model.onnx")
+
+
+def encoder(folder, layers=2, width=64, heads=2, words=50):
+    """A BERT of two layers as PyTorch exports it: every function spelled out."""
+    g = Graph()
+    f = lambda v: g.const(np.float32(v))
+
+    def norm(x):
+        d = g.op("Sub", x, g.op("ReduceMean", x, axes=[-1]))
+        v = g.op("ReduceMean", g.op("Pow", d, f(2)), axes=[-1])
+        y = g.op("Div", d, g.op("Sqrt", g.op("Add", v, f(1e-12))))
+        return g.op("Add", g.op("Mul", y, g.const(1 + 0.1 * g.rng.standard_normal(width).astype(np.float32))), g.random(width))
+
+    def layer(x, a, b):
+        return g.op("Add", g.random(b), g.op("MatMul", x, g.random(a, b)))
+
+    mask = g.op("Cast", g.op("Unsqueeze", "mask", g.const(np.array([1, 2]))), to=T.FLOAT)
+    mask = g.op("Mul", g.op("Sub", f(1), mask), f(-10000))
+    shape = g.op("Shape", "ids")
+    length = g.op("Gather", shape, g.const(np.int64(1)), axis=0)
+    positions = g.op("Slice", g.const(g.rng.standard_normal((1, 32, width)).astype(np.float32)), g.const(np.array([0])), g.op("Unsqueeze", length, g.const(np.array([0]))), g.const(np.array([1])))
+    x = norm(g.op("Add", g.op("Gather", g.random(words, width), "ids"), positions))
+    for _ in range(layers):
+        q, k, v = (g.op("Reshape", layer(x, width, width), g.const(np.array([0, 0, heads, width // heads]))) for _ in range(3))
+        q, v = (g.op("Transpose", t, perm=[0, 2, 1, 3]) for t in (q, v))
+        k = g.op("Transpose", k, perm=[0, 2, 3, 1])
+        scores = g.op("Add", g.op("Div", g.op("MatMul", q, k), f(np.sqrt(width // heads))), mask)
+        y = g.op("Transpose", g.op("MatMul", g.op("Softmax", scores, axis=-1), v), perm=[0, 2, 1, 3])
+        y = layer(g.op("Reshape", y, g.const(np.array([0, 0, width]))), width, width)
+        x = norm(g.op("Add", y, x))
+        y = layer(x, width, 2 * width)
+        y = g.op("Mul", g.op("Mul", y, g.op("Add", g.op("Erf", g.op("Div", y, f(np.sqrt(2)))), f(1))), f(0.5))
+        x = norm(g.op("Add", layer(y, 2 * width, width), x))
+    ids = (T.INT64, ["batch", "words"])
+    g.save(folder, {"ids": ids, "mask": ids}, {"hidden": (x, ["batch", "words", width]), "first": (g.op("Gather", x, g.const(np.int64(0)), axis=1), ["batch", width])})
+
+
+def network(folder):
+    """A residual network with a depthwise layer, squeezing and pooling."""
+    g = Graph()
+
+    def conv(x, a, b, size, groups=1, **attrs):
+        x = g.op("Conv", x, g.random(b, a // groups, size, size), pads=[size // 2] * 4, group=groups, **attrs)
+        stats = [g.const(s.astype(np.float32)) for s in (1 + 0.1 * g.rng.standard_normal(b), g.rng.standard_normal(b), g.rng.standard_normal(b), 1 + g.rng.random(b))]
+        return g.op("BatchNormalization", x, *stats)
+
+    x = g.op("Relu", conv("image", 3, 16, 3, strides=[2, 2]))
+    x = g.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for a, b in ((16, 16), (16, 32)):
+        y = g.op("Relu", conv(x, a, b, 3))
+        y = conv(y, b, b, 3)
+        x = g.op("Relu", g.op("Add", y, x if a == b else conv(x, a, b, 1)))
+    y = conv(x, 32, 32, 3, groups=32)
+    y = g.op("Mul", y, g.op("HardSigmoid", y, alpha=1 / 6))
+    squeezed = g.op("Relu", g.op("Conv", g.op("GlobalAveragePool", y), g.random(8, 32, 1, 1), g.random(8)))
+    y = g.op("Mul", y, g.op("Sigmoid", g.op("Conv", squeezed, g.random(32, 8, 1, 1), g.random(32))))
+    x = g.op("Concat", x, y, axis=1)
+    x = g.op("Flatten", g.op("GlobalAveragePool", x))
+    g.save(folder, {"image": (T.FLOAT, ["batch", 3, 20, 20])}, {"scores": (g.op("Softmax", g.op("Gemm", x, g.random(10, 64), g.random(10), transB=1)), ["batch", 10])})
+
+
+def layers(folder):
+    """Two layers: the least that a server can be asked for."""
+    g = Graph()
+    x = g.op("Relu", g.op("Gemm", "x", g.random(8, 16), g.random(16)))
+    g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (g.op("Gemm", x, g.random(16, 4), g.random(4)), ["batch", 4])})
+
+
+if __name__ == "__main__":
+    to = Path(sys.argv[1])
+    encoder(to / "encoder")
+    network(to / "network")
+    layers(to / "layers")
