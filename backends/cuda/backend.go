@@ -2,9 +2,13 @@ package cuda
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/thrumserve/thrum/backends"
@@ -12,27 +16,22 @@ import (
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
-// Machine is the devices of this machine, reached through a driver.
-type Machine interface {
-	// Version is the newest CUDA that the driver speaks.
-	Version() driver.Version
-	// Devices describes the devices, of which there is at least one.
-	Devices() []Device
-	// Memory returns how many bytes of a device are free. It makes a context there.
-	Memory(device int) (free uint64, err error)
-	Close() error
-}
-
 // Backend is a backends.Backend of a machine with devices, or says why there are none.
 type Backend struct {
 	machine Machine
 	refusal error       // why there is no machine
 	end     func(error) // ends the process
+	image   func(major, minor int) ([]byte, error)
+
+	mu     sync.Mutex
+	models map[*model]bool // those loaded; guarded by mu
+	closed bool            // guarded by mu
 }
 
-// New returns the backend of what open returns. If open fails, Info and Load fail with its error.
-func New(open func() (Machine, error)) *Backend {
-	b := &Backend{end: end}
+// New returns the backend of what open returns. If open fails, Info and Load fail with its error. image
+// returns the kernels for devices of a compute capability, as kernels.Image does.
+func New(open func() (Machine, error), image func(major, minor int) ([]byte, error)) *Backend {
+	b := &Backend{end: end, image: image, models: map[*model]bool{}}
 	b.machine, b.refusal = open()
 	return b
 }
@@ -50,21 +49,23 @@ func (b *Backend) Info(context.Context) (backends.Info, error) {
 		return backends.Info{}, b.refusal
 	}
 	return backends.Info{
-		Name:    "cuda",
-		Version: "0",
-		Device:  fmt.Sprintf("%s; driver for CUDA %v", describe(b.machine.Devices()), b.machine.Version()),
+		Name:        "cuda",
+		Version:     "1",
+		Device:      fmt.Sprintf("%s; driver for CUDA %v", describe(b.machine.Devices()), b.machine.Version()),
+		Concurrency: lanes,
 	}, nil
 }
 
-// Load refuses every model: one whose constants do not fit the memory that the device has free
-// with an ErrUnavailable, and any other with an ErrUnsupported, since no model is run yet.
+// Load reads a model and brings its weights to a device. A model that does not fit the memory that the
+// device has free is an ErrUnavailable with the figures.
 //
-// Its option is "device", the number of a device, 0 if it is not given.
-func (b *Backend) Load(_ context.Context, spec backends.Spec) (backends.Model, error) {
+// Its options are "device", the number of a device, 0 if it is not given, and "precision": fp32, tf32,
+// fp16 or bf16.
+func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
 	if b.refusal != nil {
 		return nil, b.refusal
 	}
-	device, err := b.device(spec.Options)
+	o, err := b.options(spec.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -72,32 +73,97 @@ func (b *Backend) Load(_ context.Context, spec backends.Spec) (backends.Model, e
 	if err != nil {
 		return nil, err
 	}
-	account, err := b.account(device)
+	account, err := b.account(o.device)
 	if err != nil {
 		return nil, err
 	}
-	release, err := account.Reserve(fmt.Sprintf("model %s, version %s,", spec.Model, spec.Version), constants(g))
+	purpose := fmt.Sprintf("model %s, version %s,", spec.Model, spec.Version)
+	release, err := account.Reserve(purpose, constants(g)/o.precision.shrinks)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	return nil, backends.Errorf(backends.ErrUnsupported, "backend cuda runs no models yet, it only finds devices: say `backend: cpu` in model.yaml")
+	release() // piece by piece it is reserved again
+	d := b.machine.Devices()[o.device]
+	image, err := b.image(d.Major, d.Minor)
+	if err != nil {
+		return nil, backends.Errorf(backends.ErrUnsupported, "%v: %w", d, err)
+	}
+	e, err := newEngine(b.machine.Context(o.device), image, account, purpose, b.end)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newModel(ctx, g, e, o.precision, spec.MaxRows)
+	if err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return m, b.add(m)
 }
 
-// device reads the options.
-func (b *Backend) device(options map[string]string) (int, error) {
-	device := 0
-	for name, value := range options {
-		if name != "device" {
-			return 0, backends.Errorf(backends.ErrInvalid, "unknown option %q: backend cuda has device", name)
-		}
-		n, err := strconv.Atoi(value)
-		if last := len(b.machine.Devices()) - 1; err != nil || n < 0 || n > last {
-			return 0, backends.Errorf(backends.ErrInvalid, "device %q: this machine has 0 to %d, see `nvidia-smi -L`", value, last)
-		}
-		device = n
+// add keeps a model until it is closed.
+func (b *Backend) add(m *model) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return errors.Join(backends.Errorf(backends.ErrUnavailable, "the backend is closed"), m.Close())
 	}
-	return device, nil
+	b.models[m] = true
+	m.gone = func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.models, m)
+	}
+	return nil
+}
+
+// precision is what products are computed in.
+type precision struct {
+	name    string
+	float   backends.Datatype // of what lies between inputs and outputs
+	tf32    bool
+	shrinks uint64 // FP32 constants, by that factor
+}
+
+// precisions are those that a model may ask for, the default first.
+var precisions = []precision{
+	{"fp32", backends.FP32, false, 1}, {"tf32", backends.FP32, true, 1}, {"fp16", backends.FP16, false, 2}, {"bf16", backends.BF16, false, 2},
+}
+
+// options are a model's.
+type options struct {
+	device    int
+	precision precision
+}
+
+func (b *Backend) options(settings map[string]string) (options, error) {
+	o := options{precision: precisions[0]}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		var err error
+		switch value := settings[name]; name {
+		case "device":
+			o.device, err = b.device(value)
+		case "precision":
+			i := slices.IndexFunc(precisions, func(p precision) bool { return p.name == value })
+			if i < 0 {
+				return o, backends.Errorf(backends.ErrInvalid, "precision %q: use fp32, tf32, fp16 or bf16", value)
+			}
+			o.precision = precisions[i]
+		default:
+			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q: backend cuda has device and precision", name)
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// device reads the number of a device.
+func (b *Backend) device(value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if last := len(b.machine.Devices()) - 1; err != nil || n < 0 || n > last {
+		return 0, backends.Errorf(backends.ErrInvalid, "device %q: this machine has 0 to %d, see `nvidia-smi -L`", value, last)
+	}
+	return n, nil
 }
 
 func (b *Backend) account(device int) (*Account, error) {
@@ -122,10 +188,19 @@ func constants(g *onnx.Graph) uint64 {
 	return n
 }
 
-// Close ends the use of the devices.
+// Close closes all models and ends the use of the devices.
 func (b *Backend) Close() error {
-	if b.machine == nil {
-		return nil
+	b.mu.Lock()
+	first := !b.closed
+	b.closed = true
+	all := slices.Collect(maps.Keys(b.models))
+	b.mu.Unlock()
+	var err error
+	for _, m := range all {
+		err = errors.Join(err, m.Close())
 	}
-	return b.machine.Close()
+	if b.machine != nil && first {
+		err = errors.Join(err, b.machine.Close())
+	}
+	return err
 }

@@ -22,14 +22,30 @@ type machine struct {
 func (m *machine) Version() driver.Version    { return 13000 }
 func (m *machine) Devices() []Device          { return m.devices }
 func (m *machine) Memory(int) (uint64, error) { return m.free, m.err }
+func (m *machine) Context(int) Context        { return noContext{} }
 func (m *machine) Close() error               { m.closed = true; return nil }
+
+// noContext is the context of a device on which nothing works.
+type noContext struct{ Context }
+
+func (noContext) In(func() error) error {
+	return backends.Errorf(backends.ErrUnavailable, "no context here")
+}
 
 var (
 	big   = Device{Name: "Big", Major: 9, Memory: 80 << 30}
 	small = Device{Name: "Small", Major: 8, Minor: 6, Memory: 12 << 30}
+	old   = Device{Name: "Old", Major: 7, Minor: 5, Memory: 16 << 30}
 )
 
-func backendOf(m *machine) *Backend { return New(func() (Machine, error) { return m, nil }) }
+func backendOf(m *machine) *Backend {
+	return New(func() (Machine, error) { return m, nil }, func(major, _ int) ([]byte, error) {
+		if major < 8 {
+			return nil, errors.New("8.0 is the least")
+		}
+		return []byte("an image"), nil
+	})
+}
 
 // bundled is a model's folder.
 func bundled(t *testing.T) string {
@@ -58,7 +74,7 @@ func TestInfoDescribesTheDevices(t *testing.T) {
 
 func TestABackendWithoutAMachineSaysWhy(t *testing.T) {
 	refusal := backends.Errorf(backends.ErrUnavailable, "no NVIDIA driver")
-	b := New(func() (Machine, error) { return nil, refusal })
+	b := New(func() (Machine, error) { return nil, refusal }, nil)
 	if _, err := b.Info(t.Context()); err != refusal {
 		t.Errorf("Info = %v, want %v", err, refusal)
 	}
@@ -83,16 +99,18 @@ func TestLoadRefuses(t *testing.T) {
 		kind      error
 		want      string
 	}{
-		{"any model", machine{free: 1 << 30}, backends.Spec{Dir: dir}, backends.ErrUnsupported, "runs no models yet"},
-		{"the last device", machine{free: 1 << 30}, backends.Spec{Dir: dir, Options: map[string]string{"device": "1"}}, backends.ErrUnsupported, "runs no models yet"},
-		{"a device that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "2"}}, backends.ErrInvalid, "this machine has 0 to 1"},
-		{"a device that is no number", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "gpu"}}, backends.ErrInvalid, "this machine has 0 to 1"},
+		{"any model", machine{free: 1 << 30}, backends.Spec{Dir: dir}, backends.ErrUnavailable, "no context here"},
+		{"the last device", machine{free: 1 << 30}, backends.Spec{Dir: dir, Options: map[string]string{"device": "1"}}, backends.ErrUnavailable, "no context here"},
+		{"a device from before", machine{free: 1 << 30}, backends.Spec{Dir: dir, Options: map[string]string{"device": "2"}}, backends.ErrUnsupported, "8.0 is the least"},
+		{"another precision", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"precision": "fp8"}}, backends.ErrInvalid, "use fp32, tf32, fp16 or bf16"},
+		{"a device that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "3"}}, backends.ErrInvalid, "this machine has 0 to 2"},
+		{"a device that is no number", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "gpu"}}, backends.ErrInvalid, "this machine has 0 to 2"},
 		{"an unknown option", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"threads": "1"}}, backends.ErrInvalid, `unknown option "threads"`},
 		{"a damaged file", machine{free: 1 << 30}, backends.Spec{Dir: damaged}, backends.ErrInvalid, ""},
 		{"a full device", machine{free: 10}, backends.Spec{Dir: dir, Model: "m", Version: "3"}, backends.ErrUnavailable, "model m, version 3, needs "},
 		{"memory that cannot be asked for", machine{err: backends.Errorf(backends.ErrUnavailable, "gone")}, backends.Spec{Dir: dir}, backends.ErrUnavailable, "device 0: gone"},
 	} {
-		c.machine.devices = []Device{big, small}
+		c.machine.devices = []Device{big, small, old}
 		_, err := backendOf(&c.machine).Load(t.Context(), c.spec)
 		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Load = %v, want %v with %q", c.situation, err, c.kind, c.want)

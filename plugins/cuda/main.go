@@ -6,7 +6,8 @@ package main
 import (
 	"github.com/thrumserve/thrum/backends/cuda"
 	"github.com/thrumserve/thrum/backends/cuda/gpu"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
 	"github.com/thrumserve/thrum/plugins"
 )
 
-func main() { plugins.Serve(cuda.New(gpu.Open)) }
+func main() { plugins.Serve(cuda.New(gpu.Open, kernels.Image)) }

@@ -5,6 +5,7 @@ import "unsafe"
 // Handles of the driver.
 type (
 	Stream   uintptr
+	Event    uintptr
 	Function uintptr
 	Graph    uintptr // what a capture has recorded
 	Exec     uintptr // a Graph that can be launched

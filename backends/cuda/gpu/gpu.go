@@ -137,3 +137,8 @@ func (m *Machine) failed(call string, err error) error {
 	}
 	return m.driver.Error(call, driver.Result(v.Int()))
 }
+
+// Context returns a device as an engine uses it.
+func (m *Machine) Context(device int) cuda.Context {
+	return &context{Driver: m.driver, machine: m, device: device}
+}

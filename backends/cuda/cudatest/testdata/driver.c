@@ -3,6 +3,12 @@
 // Memory of a device is memory of the process, counted against a bound. What is put on a stream
 // waits until somebody waits for it, so that a test sees whether anybody does. FAKE_CUDA in the
 // environment, or fake_configure, holds settings such as "devices=2 memory=1048576 version=12040".
+//
+// Where FAKE_CUDA_KERNELS names the library of backends/cuda/kernels/emulated, launches compute what
+// the device would: the same kernels, on the processor. Memory is guarded on both sides, and a kernel
+// that writes outside leaves a sticky error, as on a device.
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,19 +18,22 @@
 typedef int result;
 typedef uint64_t address;
 
-enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
-enum { DEVICES = 8, BLOCKS = 4096, CELLS = 16 };
+enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
+enum { DEVICES = 8, BLOCKS = 65536, CELLS = 40, GUARD = 256 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
 static long used[DEVICES];
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
 static int contexts[DEVICES];
 static __thread int *current;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;                 // of lists
+static pthread_mutex_t device = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; // held by who performs operations
+static const char *(*emulate)(const char *, const unsigned *, const unsigned *, unsigned, const uint64_t *);
+static const char *(*emulated_kernel)(int);
 
 typedef struct event { int done; } event;
-typedef struct function { int cells; int fills; } function;
+typedef struct function { int cells; int fills; const char *kernel; } function;
 typedef struct op {
   enum { COPY, RECORD, WAIT, LAUNCH, FREE } kind;
   char *to, *from;
@@ -32,6 +41,7 @@ typedef struct op {
   event *event;
   struct stream *of;
   function *function;
+  unsigned grid[3], block[3], shared;
   uint64_t cells[CELLS];
   struct op *next;
 } op;
@@ -42,14 +52,22 @@ static long launches;
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
   }
 }
 
-__attribute__((constructor)) static void from_environment(void) { fake_configure(getenv("FAKE_CUDA")); }
+__attribute__((constructor)) static void from_environment(void) {
+  fake_configure(getenv("FAKE_CUDA"));
+  const char *kernels = getenv("FAKE_CUDA_KERNELS");
+  void *library = kernels ? dlopen(kernels, RTLD_NOW) : NULL;
+  if (kernels && !library) fprintf(stderr, "%s\n", dlerror());
+  if (!library) return;
+  *(void **)&emulate = dlsym(library, "emulate");
+  *(void **)&emulated_kernel = dlsym(library, "emulated_kernel");
+}
 
 long fake_launches(void) { return launches; }
 uint64_t fake_cell(int i) { return last_cells[i]; }
@@ -99,11 +117,14 @@ result cuCtxGetCurrent(int **ctx) { ENTER; *ctx = current; return 0; }
 // ---- memory ----
 
 static result keep(address at, size_t n, char pinned) {
+  pthread_mutex_lock(&lock);
   for (int i = 0; i < BLOCKS; i++)
     if (!blocks[i].at) {
       blocks[i].at = at, blocks[i].size = n, blocks[i].pinned = pinned, blocks[i].device = current ? *current : 0;
+      pthread_mutex_unlock(&lock);
       return 0;
     }
+  pthread_mutex_unlock(&lock);
   return NO_MEMORY;
 }
 static long drop(address at, char pinned) {
@@ -130,12 +151,26 @@ result cuMemAlloc_v2(address *at, size_t n) {
   if (n == 0) return INVALID;
   if (used[*current] + (long)n > set.memory) return NO_MEMORY;
   used[*current] += n;
-  return keep(*at = (address)malloc(n), n, 0);
+  char *p;
+  if (posix_memalign((void **)&p, 256, n + 2 * GUARD)) return NO_MEMORY;
+  memset(p, 0xa5, n + 2 * GUARD);
+  return keep(*at = (address)p + GUARD, n, 0);
+}
+// Says whether nobody has written beside a block.
+static int intact(const unsigned char *p, size_t n) {
+  for (int i = 1; i <= GUARD; i++)
+    if (p[-i] != 0xa5 || p[n + i - 1] != 0xa5) return 0;
+  return 1;
 }
 result cuMemFree_v2(address at) {
   IN_CONTEXT;
-  if (drop(at, 0) < 0) return INVALID;
-  free((void *)at);
+  long n = drop(at, 0);
+  if (n < 0) return INVALID;
+  if (!intact((unsigned char *)at, n)) {
+    fprintf(stderr, "a kernel has written beside %ld bytes of memory\n", n);
+    return fails(ILLEGAL_ADDRESS);
+  }
+  free((char *)at - GUARD);
   return 0;
 }
 result cuMemHostAlloc(void **p, size_t n, unsigned flags) {
@@ -165,26 +200,35 @@ static void perform(op *o) {
   case COPY: memcpy(o->to, o->from, o->n); break;
   case RECORD: o->event->done = 1; break;
   case WAIT: if (!o->event->done) for (stream *s = streams; s && !o->event->done; s = s->next) run(s, o->event); break;
-  case FREE: if (drop((address)o->to, 0) >= 0) free(o->to); break;
+  case FREE: if (drop((address)o->to, 0) >= 0) free(o->to - GUARD); break;
   case LAUNCH:
     launches++;
     memcpy(last_cells, o->cells, sizeof last_cells);
     if (o->function->fills) memset((void *)o->cells[0], (int)o->cells[1], o->cells[2]);
+    if (set.failing && launches >= set.failing) fails(ILLEGAL_ADDRESS);
+    const char *fault = o->function->kernel && !sticky ? emulate(o->function->kernel, o->grid, o->block, o->shared, o->cells) : NULL;
+    if (fault) fprintf(stderr, "kernel %s: %s\n", o->function->kernel, fault), fails(LAUNCH_FAILED);
   }
 }
 static int awaits(stream *s, event *e) {
-  for (op *o = s->first; o; o = o->next)
-    if (o->kind == RECORD && o->event == e) return 1;
-  return 0;
+  pthread_mutex_lock(&lock);
+  op *o = s->first;
+  while (o && !(o->kind == RECORD && o->event == e)) o = o->next;
+  pthread_mutex_unlock(&lock);
+  return o != NULL;
+}
+static op *next(stream *s) {
+  pthread_mutex_lock(&lock);
+  op *o = s->first;
+  if (o) s->first = o->next;
+  pthread_mutex_unlock(&lock);
+  return o;
 }
 static void run(stream *s, event *until) {
   if (until && !awaits(s, until)) return;
-  while (s->first && !(until && until->done)) {
-    op *o = s->first;
-    s->first = o->next;
-    perform(o);
-    free(o);
-  }
+  pthread_mutex_lock(&device);
+  for (op *o; !(until && until->done) && (o = next(s)); free(o)) perform(o);
+  pthread_mutex_unlock(&device);
 }
 static void append(op **list, const op *o) {
   while (*list) list = &(*list)->next;
@@ -203,22 +247,26 @@ result cuStreamCreate(stream **s, unsigned flags) {
   IN_CONTEXT;
   (void)flags;
   *s = calloc(1, sizeof **s);
+  pthread_mutex_lock(&lock);
   (*s)->next = streams;
   streams = *s;
+  pthread_mutex_unlock(&lock);
   return 0;
 }
 result cuStreamDestroy_v2(stream *s) {
   IN_CONTEXT;
+  pthread_mutex_lock(&device);
+  result r = INVALID;
   for (stream **p = &streams; *p; p = &(*p)->next)
-    if (*p == s) { *p = s->next; run(s, NULL); free(s); return 0; }
-  return INVALID;
+    if (*p == s) { *p = s->next; run(s, NULL); free(s); r = 0; break; }
+  pthread_mutex_unlock(&device);
+  return r;
 }
 result cuStreamSynchronize(stream *s) { IN_CONTEXT; run(at(s), NULL); return sticky; }
 result cuStreamQuery(stream *s) {
   IN_CONTEXT;
-  if (!at(s)->first) return 0;
-  op *o = s->first;
-  s->first = o->next;
+  op *o = next(at(s));
+  if (!o) return 0;
   perform(o);
   free(o);
   return NOT_READY;
@@ -229,7 +277,13 @@ result cuEventCreate(event **e, unsigned flags) { IN_CONTEXT; (void)flags; *e = 
 result cuEventDestroy_v2(event *e) { IN_CONTEXT; free(e); return 0; }
 result cuEventRecord(event *e, stream *s) { IN_CONTEXT; e->done = 0; return put(s, (op){.kind = RECORD, .event = e}); }
 result cuEventQuery(event *e) { IN_CONTEXT; return e->done ? 0 : NOT_READY; }
-result cuEventSynchronize(event *e) { IN_CONTEXT; perform(&(op){.kind = WAIT, .event = e}); return sticky; }
+result cuEventSynchronize(event *e) {
+  IN_CONTEXT;
+  pthread_mutex_lock(&device);
+  perform(&(op){.kind = WAIT, .event = e});
+  pthread_mutex_unlock(&device);
+  return sticky;
+}
 
 static result copy(void *to, const void *from, size_t n, address device, stream *s) {
   if (!inside(device, n)) return fails(ILLEGAL_ADDRESS);
@@ -252,16 +306,19 @@ result cuMemFreeAsync(address at, stream *s) { IN_CONTEXT; return put(s, (op){.k
 
 // ---- launches and graphs ----
 
-result cuModuleLoadData(char **module, const void *image) { IN_CONTEXT; *module = strdup(image); return 0; }
+result cuModuleLoadData(char **module, const void *image) { IN_CONTEXT; (void)image; *module = calloc(1, 1); return 0; }
 result cuModuleUnload(char *module) { IN_CONTEXT; free(module); return 0; }
 // Functions are "fill", of an address, a byte and a length, and "args<n>", which do nothing.
 result cuModuleGetFunction(function **f, char *module, const char *name) {
   IN_CONTEXT;
   (void)module;
   int cells = strcmp(name, "fill") == 0 ? 3 : strncmp(name, "args", 4) == 0 ? atoi(name + 4) : -1;
+  const char *kernel = NULL;
+  for (int i = 0; emulate && (kernel = emulated_kernel(i)) && strcmp(kernel, name); i++) {}
+  if (kernel) cells = CELLS; // the tests' launches have so many
   if (cells < 0 || cells > CELLS) return NOT_FOUND;
   *f = calloc(1, sizeof **f);
-  (*f)->cells = cells, (*f)->fills = name[0] == 'f';
+  (*f)->cells = cells, (*f)->fills = strcmp(name, "fill") == 0, (*f)->kernel = kernel;
   return 0;
 }
 static int shared_limit = 48 << 10;
@@ -275,7 +332,7 @@ result cuFuncSetAttribute(function *f, int attribute, int value) {
 result cuLaunchKernel(function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, stream *s, void **params, void **extra) {
   IN_CONTEXT;
   if (!gx || !gy || !gz || !bx || bx * by * bz > 1024 || (int)shared > shared_limit || extra) return INVALID;
-  op o = {.kind = LAUNCH, .function = f};
+  op o = {.kind = LAUNCH, .function = f, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared};
   for (int i = 0; i < f->cells; i++) memcpy(&o.cells[i], params[i], 8);
   return put(s, o);
 }

@@ -1,0 +1,339 @@
+package cuda
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/driver"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
+	"github.com/thrumserve/thrum/backends/cuda/lower"
+)
+
+// lanes is how many batches are under way at once: while one is computed, the next is copied in and
+// the one before it out.
+const lanes = 2
+
+// engine is what the programs of one version share on a device: weights, kernels, streams and the
+// scratch memory that one run after another uses.
+type engine struct {
+	context  Context
+	module   Module
+	account  *Account
+	purpose  string // of its memory, for errors
+	end      func(error)
+	tf32     bool
+	streams  struct{ in, compute, out, capture driver.Stream }
+	lanes    chan *lane
+	finished chan *batch // in the order in which they were put on the streams
+
+	submit sync.Mutex // held while a batch is put on the streams
+
+	mu        sync.Mutex
+	weights   map[string]uint64
+	functions map[string]driver.Function
+	scratch   []block
+	held      map[uint64]func() // memory to free, and what tells the account
+}
+
+// block is memory of the device.
+type block struct {
+	at    uint64
+	bytes int64
+}
+
+// lane is the memory of one batch under way, and the graphs that compute in it.
+type lane struct {
+	memory block
+	zeros  []byte // pinned: as many as a fault takes
+	fault  []byte // pinned
+	staged []byte // pinned; for inputs that lie in memory which is not
+	graphs map[*executable]driver.Exec
+
+	copied, computed, done driver.Event
+}
+
+// faultBytes is what the device says of a run, at the beginning of a lane's memory.
+const faultBytes = alignment
+
+// newEngine makes streams and lanes.
+func newEngine(c Context, image []byte, account *Account, purpose string, end func(error)) (*engine, error) {
+	e := &engine{
+		context: c, account: account, purpose: purpose, end: end, lanes: make(chan *lane, lanes), finished: make(chan *batch, lanes),
+		weights: map[string]uint64{}, functions: map[string]driver.Function{}, held: map[uint64]func(){},
+	}
+	err := c.In(func() (err error) {
+		if e.module, err = c.Load(image); err != nil {
+			return err
+		}
+		for _, s := range []*driver.Stream{&e.streams.in, &e.streams.compute, &e.streams.out, &e.streams.capture} {
+			if *s, err = c.NewStream(); err != nil {
+				return err
+			}
+		}
+		for range lanes {
+			l, err := newLane(c)
+			if err != nil {
+				return err
+			}
+			e.lanes <- l
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(e.failed(err), e.close())
+	}
+	go e.complete()
+	return e, nil
+}
+
+func newLane(c Context) (*lane, error) {
+	l := &lane{graphs: map[*executable]driver.Exec{}}
+	var err [5]error
+	l.zeros, err[0] = c.HostAlloc(faultBytes)
+	l.fault, err[1] = c.HostAlloc(faultBytes)
+	l.copied, err[2] = c.NewEvent()
+	l.computed, err[3] = c.NewEvent()
+	l.done, err[4] = c.NewEvent()
+	clear(l.zeros)
+	return l, errors.Join(err[:]...)
+}
+
+// failed ends the process where an error stays.
+func (e *engine) failed(err error) error {
+	if driver.Sticky(err) {
+		e.end(err)
+	}
+	return err
+}
+
+// alloc returns n bytes of the device, which the account grants and close frees.
+func (e *engine) alloc(n int64) (uint64, error) {
+	release, err := e.account.Reserve(e.purpose, uint64(n))
+	if err != nil {
+		return 0, err
+	}
+	at, err := e.context.Alloc(n)
+	if err != nil {
+		release()
+		return 0, e.failed(err)
+	}
+	e.held[at] = release
+	return at, nil
+}
+
+// free gives memory from alloc back.
+func (e *engine) free(at uint64) error {
+	release := e.held[at]
+	delete(e.held, at)
+	release()
+	return e.failed(e.context.Free(at))
+}
+
+// weight returns where a weight is, and brings it there the first time.
+func (e *engine) weight(b *lower.Buffer) (uint64, error) {
+	if at, ok := e.weights[b.Weight.Key]; ok {
+		return at, nil
+	}
+	at, err := e.alloc(max(aligned(b.Bytes), alignment))
+	if err != nil {
+		return 0, err
+	}
+	if b.Bytes > 0 {
+		if err := e.context.Fill(at, b.Weight.Data()[:b.Bytes]); err != nil {
+			return 0, e.failed(err)
+		}
+	}
+	e.weights[b.Weight.Key] = at
+	return at, nil
+}
+
+// scratchOf returns scratch memory of at least n bytes. Runs follow each other on one stream, so that
+// all may use the same.
+func (e *engine) scratchOf(n int64) (uint64, error) {
+	for _, b := range e.scratch {
+		if b.bytes >= n {
+			return b.at, nil
+		}
+	}
+	n = max(aligned(n), alignment)
+	at, err := e.alloc(n)
+	if err == nil {
+		e.scratch = append(e.scratch, block{at, n})
+	}
+	return at, err
+}
+
+// executable is a program with its places, ready to be captured.
+type executable struct {
+	program *lower.Program
+	layout  layout
+	scratch uint64
+	weights map[*lower.Buffer]uint64
+	retired atomic.Bool // it has made room for others: lanes drop their graphs of it
+}
+
+// prepare makes a program ready: its weights are on the device then, and its memory is there.
+func (e *engine) prepare(p *lower.Program) (*executable, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x := &executable{program: p, layout: newLayout(p), weights: map[*lower.Buffer]uint64{}}
+	if _, err := x.binding(0, e.tf32).launches(p); err != nil { // before memory is taken
+		return nil, err
+	}
+	err := e.context.In(func() (err error) {
+		for _, o := range p.Ops {
+			for _, t := range o.In {
+				if !t.Given() || t.Buffer.Weight == nil {
+					continue
+				}
+				if x.weights[t.Buffer], err = e.weight(t.Buffer); err != nil {
+					return err
+				}
+			}
+		}
+		x.scratch, err = e.scratchOf(x.layout.bytes)
+		return err
+	})
+	return x, err
+}
+
+// binding says where everything lies for a batch whose memory begins at an address.
+func (x *executable) binding(memory uint64, tf32 bool) binding {
+	crossing := map[*lower.Buffer]uint64{}
+	for i, t := range x.program.Inputs {
+		crossing[t.Buffer] = memory + faultBytes + uint64(x.layout.inputs[i])
+	}
+	for i, t := range x.program.Outputs {
+		crossing[t.Buffer] = memory + faultBytes + uint64(x.layout.outputs[i])
+	}
+	return binding{tf32: tf32, fault: memory, address: func(b *lower.Buffer) uint64 {
+		if b.Weight != nil {
+			return x.weights[b]
+		}
+		if at, ok := crossing[b]; ok {
+			return at
+		}
+		return x.scratch + uint64(x.layout.scratch[b])
+	}}
+}
+
+// ready makes a lane ready for a program: it has room for its batch and a graph of it. The context
+// is current.
+func (e *engine) ready(l *lane, x *executable) error {
+	if _, ok := l.graphs[x]; ok {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for old, g := range l.graphs {
+		if !old.retired.Load() {
+			continue
+		}
+		if err := e.context.DestroyExec(g); err != nil {
+			return e.failed(err)
+		}
+		delete(l.graphs, old)
+	}
+	if need := faultBytes + x.layout.batch; l.memory.bytes < need {
+		if err := e.enlarge(l, need); err != nil {
+			return err
+		}
+	}
+	launches, err := x.binding(l.memory.at, e.tf32).launches(x.program)
+	if err != nil {
+		return err
+	}
+	g, err := e.capture(launches)
+	if err == nil {
+		l.graphs[x] = g
+	}
+	return err
+}
+
+// enlarge gives a lane more memory. Graphs that compute in what it had are made anew when they are
+// needed.
+func (e *engine) enlarge(l *lane, n int64) error {
+	for x, g := range l.graphs {
+		if err := e.context.DestroyExec(g); err != nil {
+			return e.failed(err)
+		}
+		delete(l.graphs, x)
+	}
+	if l.memory.bytes > 0 {
+		if err := e.free(l.memory.at); err != nil {
+			return err
+		}
+		l.memory = block{}
+	}
+	at, err := e.alloc(aligned(n))
+	if err != nil {
+		return err
+	}
+	l.memory = block{at, aligned(n)}
+	// What pads a batch are rows of earlier ones, and zeros at first.
+	return e.failed(e.context.Fill(at, make([]byte, l.memory.bytes)))
+}
+
+// capture makes a graph of launches.
+func (e *engine) capture(launches []kernels.Launch) (driver.Exec, error) {
+	functions := make([]driver.Function, len(launches))
+	for i, l := range launches {
+		f, ok := e.functions[l.Name]
+		if !ok {
+			var err error
+			if f, err = e.module.Function(l.Name); err != nil {
+				return 0, e.failed(backends.Errorf(backends.ErrUnsupported, "kernel %s: %w", l.Name, err))
+			}
+			e.functions[l.Name] = f
+		}
+		functions[i] = f
+	}
+	s := e.streams.capture
+	if err := e.context.BeginCapture(s); err != nil {
+		return 0, e.failed(err)
+	}
+	var failed error
+	for i, l := range launches {
+		if failed = e.context.Call(functions[i], l, s); failed != nil {
+			break
+		}
+	}
+	g, err := e.context.EndCapture(s)
+	if err := errors.Join(failed, err); err != nil {
+		return 0, e.failed(err)
+	}
+	exec, err := e.context.Instantiate(g)
+	return exec, e.failed(errors.Join(err, e.context.DestroyGraph(g)))
+}
+
+// close frees everything. No batch may be under way.
+func (e *engine) close() error {
+	var all []error
+	err := e.context.In(func() error {
+		for range len(e.lanes) {
+			l := <-e.lanes
+			for _, g := range l.graphs {
+				all = append(all, e.context.DestroyExec(g))
+			}
+			for _, mem := range [][]byte{l.zeros, l.fault, l.staged} {
+				if mem != nil {
+					all = append(all, e.context.FreeHost(mem))
+				}
+			}
+			all = append(all, e.context.CloseEvent(l.done), e.context.CloseEvent(l.copied), e.context.CloseEvent(l.computed))
+		}
+		for at := range e.held {
+			all = append(all, e.free(at))
+		}
+		for _, s := range []driver.Stream{e.streams.in, e.streams.compute, e.streams.out, e.streams.capture} {
+			if s != 0 {
+				all = append(all, e.context.CloseStream(s))
+			}
+		}
+		return nil
+	})
+	close(e.finished)
+	return e.failed(errors.Join(append(all, err)...))
+}

@@ -1,0 +1,121 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/thrumserve/thrum/backends/cuda"
+	"github.com/thrumserve/thrum/backends/cuda/driver"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
+)
+
+// context is a device as an engine uses it. Handles of package cu are those of the driver, in a
+// struct of their own.
+type context struct {
+	*driver.Driver
+	machine *Machine
+	device  int
+}
+
+func (c *context) In(f func() error) error { return c.machine.In(c.device, f) }
+
+func (c *context) Alloc(n int64) (uint64, error) {
+	at, err := cu.MemAlloc(n)
+	return uint64(at), c.machine.failed("cuMemAlloc", err)
+}
+
+func (c *context) Free(at uint64) error {
+	return c.machine.failed("cuMemFree", cu.MemFree(cu.DevicePtr(at)))
+}
+
+// Fill waits for the null stream: the driver may return from a copy of memory that is not pinned
+// before it has reached the device.
+func (c *context) Fill(at uint64, mem []byte) error {
+	if err := cu.MemcpyHtoD(cu.DevicePtr(at), unsafe.Pointer(unsafe.SliceData(mem)), int64(len(mem))); err != nil {
+		return c.machine.failed("cuMemcpyHtoD", err)
+	}
+	return c.machine.failed("cuStreamSynchronize", cu.Stream{}.Synchronize())
+}
+
+// module is an image that is loaded.
+type module struct {
+	machine *Machine
+	module  cu.Module
+}
+
+func (c *context) Load(image []byte) (cuda.Module, error) {
+	m, err := cu.LoadData(string(image))
+	if err != nil {
+		return nil, c.machine.failed("cuModuleLoadData", err)
+	}
+	return module{c.machine, m}, nil
+}
+
+func (m module) Function(name string) (driver.Function, error) {
+	f, err := m.module.Function(name)
+	return *(*driver.Function)(unsafe.Pointer(&f)), m.machine.failed("cuModuleGetFunction", err)
+}
+
+// Call always hands over as many cells as any kernel has: the driver reads those that the kernel
+// declares.
+func (c *context) Call(f driver.Function, l kernels.Launch, s driver.Stream) error {
+	var cells [kernels.MaxArgs]uint64
+	copy(cells[:], l.Args)
+	params := make([]unsafe.Pointer, len(cells))
+	for i := range cells {
+		params[i] = unsafe.Pointer(&cells[i])
+	}
+	g, b := l.Grid, l.Block
+	err := (*(*cu.Function)(unsafe.Pointer(&f))).Launch(int(g[0]), int(g[1]), int(g[2]), int(b[0]), int(b[1]), int(b[2]), int(l.Shared), stream(s), params)
+	return c.machine.failed("cuLaunchKernel of "+l.Name, err)
+}
+
+func stream(s driver.Stream) cu.Stream { return *(*cu.Stream)(unsafe.Pointer(&s)) }
+
+func event(e driver.Event) cu.Event { return *(*cu.Event)(unsafe.Pointer(&e)) }
+
+func (c *context) NewStream() (driver.Stream, error) {
+	s, err := cu.MakeStream(cu.NonBlocking)
+	return *(*driver.Stream)(unsafe.Pointer(&s)), c.machine.failed("cuStreamCreate", err)
+}
+
+func (c *context) CloseStream(s driver.Stream) error {
+	of := stream(s)
+	return c.machine.failed("cuStreamDestroy", of.Destroy())
+}
+
+// NewEvent makes an event that takes no time and puts a thread that waits for it to sleep.
+func (c *context) NewEvent() (driver.Event, error) {
+	e, err := cu.MakeEvent(cu.BlockingSyncEvent | cu.DisableTiming)
+	return *(*driver.Event)(unsafe.Pointer(&e)), c.machine.failed("cuEventCreate", err)
+}
+
+func (c *context) CloseEvent(e driver.Event) error {
+	of := event(e)
+	return c.machine.failed("cuEventDestroy", cu.DestroyEvent(&of))
+}
+
+func (c *context) Record(e driver.Event, s driver.Stream) error {
+	return c.machine.failed("cuEventRecord", event(e).Record(stream(s)))
+}
+
+func (c *context) Wait(s driver.Stream, e driver.Event) error {
+	return c.machine.failed("cuStreamWaitEvent", stream(s).Wait(event(e), 0))
+}
+
+func (c *context) Synchronize(e driver.Event) error {
+	return c.machine.failed("cuEventSynchronize", event(e).Synchronize())
+}
+
+func (c *context) CopyIn(at uint64, mem []byte, s driver.Stream) error {
+	err := cu.MemcpyHtoDAsync(cu.DevicePtr(at), unsafe.Pointer(unsafe.SliceData(mem)), int64(len(mem)), stream(s))
+	return c.machine.failed("cuMemcpyHtoDAsync", err)
+}
+
+func (c *context) CopyOut(mem []byte, at uint64, s driver.Stream) error {
+	err := cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(mem)), cu.DevicePtr(at), int64(len(mem)), stream(s))
+	return c.machine.failed("cuMemcpyDtoHAsync", err)
+}

@@ -1,0 +1,343 @@
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu"
+	"github.com/thrumserve/thrum/backends/cuda/lower"
+	"github.com/thrumserve/thrum/backends/onnx"
+)
+
+// maxPrograms bounds the shapes of inputs that a model is prepared for besides those it has been
+// loaded with. The one that was prepared first makes room.
+const maxPrograms = 64
+
+// model is a version on a device.
+type model struct {
+	signature backends.Signature
+	graph     *onnx.Graph
+	float     backends.Datatype
+	engine    *engine
+	buckets   []int
+	answers   *answers
+	gone      func() // called by the first Close, when nothing runs any more
+
+	preparing sync.Mutex
+	programs  programs
+
+	life   sync.RWMutex // held for reading by every call under way, for writing by Close
+	closed bool         // guarded by life
+}
+
+// newModel prepares the programs of a graph: one for each bucket where all other dimensions are known.
+func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, maxRows int) (*model, error) {
+	if err := fold(g); err != nil {
+		return nil, err
+	}
+	m := &model{signature: g.Signature(), graph: g, float: p.float, engine: e, buckets: Buckets(maxRows), answers: newAnswers(e), gone: func() {}}
+	m.signature.Precision = p.name
+	e.tf32 = p.tf32
+	lower.Rewrite(g)
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	if !m.static() {
+		return m, nil
+	}
+	for _, rows := range slices.Backward(m.buckets) { // the largest first: its memory does for all
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		x, err := m.program(m.shapes(int64(rows), 1))
+		if err != nil {
+			return nil, err
+		}
+		if err := m.warm(x); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func fold(g *onnx.Graph) error { return cpu.Fold(g, func(*onnx.Node) bool { return false }) }
+
+// static says that nothing but the number of rows varies.
+func (m *model) static() bool {
+	return !slices.ContainsFunc(m.signature.Inputs, func(s backends.TensorSpec) bool {
+		from := 0
+		if m.signature.Batched {
+			from = 1
+		}
+		return slices.Contains(s.Shape[min(from, len(s.Shape)):], -1)
+	})
+}
+
+// shapes returns the shapes of the inputs for so many rows, with instead for what varies besides.
+func (m *model) shapes(rows, instead int64) [][]int64 {
+	all := make([][]int64, len(m.signature.Inputs))
+	for i, s := range m.signature.Inputs {
+		all[i] = slices.Clone(s.Shape)
+		for k, n := range all[i] {
+			if n < 0 {
+				all[i][k] = instead
+			}
+		}
+		if m.signature.Batched {
+			all[i][0] = rows
+		}
+	}
+	return all
+}
+
+// check lowers the model for some shapes, so that what the device does not have is refused now.
+// Shapes that the model does not take, since it has more to say of them, say nothing of that.
+func (m *model) check() error {
+	p, err := m.lower(m.shapes(1, 8))
+	if err == nil {
+		x := &executable{program: p, layout: newLayout(p)}
+		_, err = x.binding(0, m.engine.tf32).launches(p)
+	}
+	if errors.Is(err, backends.ErrInvalid) && !m.static() {
+		return nil
+	}
+	return err
+}
+
+func (m *model) lower(shapes [][]int64) (*lower.Program, error) {
+	g, err := m.graph.Specialise(shapes)
+	if err != nil {
+		return nil, err
+	}
+	if err := fold(g); err != nil {
+		return nil, err
+	}
+	return lower.Lower(g, m.float)
+}
+
+// programs are those prepared, by the shapes of their inputs.
+type programs struct {
+	mu    sync.RWMutex
+	of    map[string]*executable
+	order []string // of those that may make room
+}
+
+func (p *programs) find(key string) *executable {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.of[key]
+}
+
+// add keeps x, and returns what makes room for it.
+func (p *programs) add(key string, x *executable, stays bool) (gone *executable) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil {
+		p.of = map[string]*executable{}
+	}
+	p.of[key] = x
+	if stays {
+		return nil
+	}
+	if p.order = append(p.order, key); len(p.order) > maxPrograms {
+		gone = p.of[p.order[0]]
+		delete(p.of, p.order[0])
+		p.order = p.order[1:]
+	}
+	return gone
+}
+
+// program returns the program for inputs of those shapes.
+func (m *model) program(shapes [][]int64) (*executable, error) {
+	key := fmt.Sprint(shapes)
+	if x := m.programs.find(key); x != nil {
+		return x, nil
+	}
+	m.preparing.Lock()
+	defer m.preparing.Unlock()
+	if x := m.programs.find(key); x != nil {
+		return x, nil
+	}
+	p, err := m.lower(shapes)
+	if err != nil {
+		return nil, err
+	}
+	x, err := m.engine.prepare(p)
+	if err != nil {
+		return nil, err
+	}
+	if gone := m.programs.add(key, x, m.static() && m.signature.Batched); gone != nil {
+		gone.retired.Store(true)
+	}
+	return x, nil
+}
+
+// warm captures x for every lane.
+func (m *model) warm(x *executable) error {
+	var all []*lane
+	defer func() {
+		for _, l := range all {
+			m.engine.lanes <- l
+		}
+	}()
+	for range lanes {
+		l := <-m.engine.lanes
+		all = append(all, l)
+		if err := m.engine.context.In(func() error { return m.engine.ready(l, x) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Signature says what the model takes and gives.
+func (m *model) Signature() backends.Signature { return m.signature }
+
+// Predict runs the model. The answer lies in pinned memory, which is used again when its lease is
+// released. Batches of more rows than the largest bucket are computed in parts.
+func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch, error) {
+	m.life.RLock()
+	defer m.life.RUnlock()
+	if m.closed {
+		return backends.Batch{}, backends.Errorf(backends.ErrUnavailable, "the model is closed")
+	}
+	if err := m.signature.Check(in); err != nil {
+		return backends.Batch{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return backends.Batch{}, err
+	}
+	inputs := make([]backends.Tensor, len(m.signature.Inputs))
+	for i, s := range m.signature.Inputs {
+		inputs[i], _ = in.Tensor(s.Name)
+	}
+	wanted := in.Outputs
+	if wanted == nil {
+		for _, s := range m.signature.Outputs {
+			wanted = append(wanted, s.Name)
+		}
+	}
+	if !m.signature.Batched {
+		return m.whole(ctx, inputs, wanted)
+	}
+	return m.parts(ctx, inputs, wanted, in.Rows())
+}
+
+// whole computes a batch as it is.
+func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []string) (backends.Batch, error) {
+	shapes, data := make([][]int64, len(inputs)), make([][]byte, len(inputs))
+	for i, t := range inputs {
+		shapes[i], data[i] = t.Shape, t.Data
+	}
+	x, err := m.program(shapes)
+	if err != nil {
+		return backends.Batch{}, err
+	}
+	a, places, err := m.answer(x, wanted, -1)
+	if err != nil {
+		return backends.Batch{}, err
+	}
+	if err := m.engine.run(ctx, x, data, places); err != nil {
+		a.Release()
+		return backends.Batch{}, err
+	}
+	return a, nil
+}
+
+// parts computes rows, as many at a time as the largest bucket holds.
+func (m *model) parts(ctx context.Context, inputs []backends.Tensor, wanted []string, rows int) (backends.Batch, error) {
+	var a backends.Batch
+	largest := m.buckets[len(m.buckets)-1]
+	for from := 0; from == 0 || from < rows; from += largest {
+		n := min(rows-from, largest)
+		bucket, _ := Bucket(m.buckets, n)
+		x, err := m.program(bucketShapes(inputs, bucket))
+		if err != nil {
+			a.Release()
+			return backends.Batch{}, err
+		}
+		if from == 0 {
+			if a, _, err = m.answer(x, wanted, rows); err != nil {
+				return backends.Batch{}, err
+			}
+		}
+		if rows == 0 {
+			return a, nil
+		}
+		data := make([][]byte, len(inputs))
+		for i, t := range inputs {
+			row := len(t.Data) / rows
+			data[i] = t.Data[from*row : (from+n)*row]
+		}
+		places := make([]place, len(m.signature.Outputs))
+		for _, t := range a.Tensors {
+			row := len(t.Data) / rows
+			places[m.output(t.Name)] = t.Data[from*row : (from+n)*row]
+		}
+		if err := m.engine.run(ctx, x, data, places); err != nil {
+			a.Release()
+			return backends.Batch{}, err
+		}
+	}
+	return a, nil
+}
+
+// bucketShapes returns the shapes of inputs with another number of rows.
+func bucketShapes(inputs []backends.Tensor, rows int) [][]int64 {
+	shapes := make([][]int64, len(inputs))
+	for i, t := range inputs {
+		shapes[i] = slices.Clone(t.Shape)
+		shapes[i][0] = int64(rows)
+	}
+	return shapes
+}
+
+func (m *model) output(name string) int {
+	return slices.IndexFunc(m.signature.Outputs, func(s backends.TensorSpec) bool { return s.Name == name })
+}
+
+// answer makes room for the outputs that x gives, for another number of rows if that is not negative.
+func (m *model) answer(x *executable, wanted []string, rows int) (backends.Batch, []place, error) {
+	out := backends.Batch{Tensors: make([]backends.Tensor, len(wanted))}
+	total := int64(0)
+	for i, name := range wanted {
+		t := x.program.Outputs[m.output(name)]
+		shape := slices.Clone(t.Shape)
+		if rows >= 0 {
+			shape[0] = int64(rows)
+		}
+		out.Tensors[i] = backends.Tensor{Name: name, Datatype: t.Type, Shape: shape}
+		total += aligned(backends.Elements(shape) * int64(t.Type.Size()))
+	}
+	mem, lease, err := m.answers.get(int(total))
+	if err != nil {
+		return backends.Batch{}, nil, err
+	}
+	places, at := make([]place, len(m.signature.Outputs)), 0
+	for i := range out.Tensors {
+		t := &out.Tensors[i]
+		n := int(t.Elements()) * t.Datatype.Size()
+		t.Data = mem[at : at+n : at+n]
+		places[m.output(t.Name)] = t.Data
+		at += int(aligned(int64(n)))
+	}
+	out.Lease = lease
+	return out, places, nil
+}
+
+// Close waits for the calls under way and frees what the model has on the device.
+func (m *model) Close() error {
+	m.life.Lock()
+	defer m.life.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	err := errors.Join(m.answers.close(), m.engine.close())
+	m.gone()
+	return err
+}
