@@ -25,9 +25,11 @@ var allowed = map[string][]string{
 	"backends/cpu/ml":      {"backends", "backends/cpu/kernels"},
 	"backends/cuda":        {"backends", "backends/cpu", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/onnx"},
 	"backends/cuda/driver": {"backends"},
-	"backends/cuda/gpu":    {"backends/cuda", "backends/cuda/driver", "backends/cuda/kernels"},
-	"backends/cuda/lower":  {"backends", "backends/cuda/kernels", "backends/onnx"},
-	"backends/null":        {"backends"},
+	// It is of tests.
+	"backends/cuda/kernels/emulated": {"backends/cuda/kernels"},
+	"backends/cuda/gpu":              {"backends/cuda", "backends/cuda/driver", "backends/cuda/kernels"},
+	"backends/cuda/lower":            {"backends", "backends/cuda/kernels", "backends/onnx"},
+	"backends/null":                  {"backends"},
 
 	"plugins":          {"backends", "plugins/proto", "plugins/shm"},
 	"plugins/cpu":      {"backends/cpu", "plugins"},
@@ -125,7 +127,7 @@ var owners = map[string][]string{
 	"github.com/HdrHistogram/hdrhistogram-go": {"loadtest/result"},
 	"github.com/spf13/cobra":                  {""},
 	"gorgonia.org/cu":                         {"backends/cuda/gpu"},
-	"github.com/ebitengine/purego":            {"backends/cuda/driver"},
+	"github.com/ebitengine/purego":            {"backends/cuda/driver", "backends/cuda/kernels/emulated"},
 }
 
 func checkOwner(t *testing.T, from string, imports []string) {

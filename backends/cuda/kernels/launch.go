@@ -17,7 +17,7 @@ type Launch struct {
 }
 
 // MaxArgs is the most cells that a Launch has.
-const MaxArgs = 40
+const MaxArgs = 41
 
 // maxGrid bounds the second and the third dimension of a grid.
 const maxGrid = 65535

@@ -1,0 +1,141 @@
+package kernels_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
+)
+
+func window(size, stride, pad, dilation int64) kernels.Window {
+	return kernels.Window{Size: [2]int64{size, size}, Stride: [2]int64{stride, stride}, Pad: [2]int64{pad, pad}, Dilation: [2]int64{dilation, dilation}}
+}
+
+func outSize(in, size, stride, pad, dilation int64) int64 {
+	return (in+2*pad-(size-1)*dilation-1)/stride + 1
+}
+
+func TestConv(t *testing.T) {
+	cases := []struct {
+		name                   string
+		n, h, w, c, k, g       int64
+		size, stride, pad, dil int64
+	}{
+		{"pointwise", 2, 5, 7, 16, 24, 1, 1, 1, 0, 1},
+		{"three by three", 1, 9, 8, 16, 17, 1, 3, 1, 1, 1},
+		{"of three channels, strided", 2, 11, 13, 3, 8, 1, 3, 2, 1, 1},
+		{"dilated", 1, 12, 10, 8, 8, 1, 3, 1, 2, 2},
+		{"in groups", 1, 7, 7, 32, 48, 4, 3, 1, 1, 1},
+		{"in groups of odd widths", 2, 5, 6, 6, 9, 3, 2, 1, 1, 1},
+		{"seven by seven", 1, 20, 20, 3, 64, 1, 7, 2, 3, 1},
+		{"large tiles", 4, 32, 33, 8, 500, 1, 3, 1, 1, 1},
+		{"depthwise", 2, 9, 8, 16, 16, 16, 3, 1, 1, 1},
+		{"depthwise, odd and strided", 1, 10, 11, 7, 7, 7, 5, 2, 2, 1},
+	}
+	for _, c := range cases {
+		for _, kind := range []string{"f32", "tf32", "f16", "bf16"} {
+			t.Run(c.name+" "+kind, func(t *testing.T) {
+				b := newBench(t)
+				typ := map[string]kernels.Type{"f16": kernels.F16, "bf16": kernels.BF16}[kind]
+				v := kernels.Conv{Type: typ, TF32: kind == "tf32", Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g,
+					OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil),
+					Window: window(c.size, c.stride, c.pad, c.dil)}
+				in, out := c.c/c.g, c.n*v.OutHeight*v.OutWidth*c.k
+				deviation := math.Pow(float64(c.size*c.size*in), -0.25)
+				x, w, y := b.normal(typ, c.n*c.h*c.w*c.c, deviation), b.normal(typ, c.k*c.size*c.size*in, deviation), b.empty(typ, out)
+				e, bias, residual := b.epilogue(typ, c.k, out)
+				v.X, v.Weights, v.Y, v.Epilogue = x.at(), w.at(), y.at(), e
+				b.run(v)
+				within := precision(typ)
+				if v.TF32 {
+					within = 4e-3
+				}
+				b.checkConv(v, x, w, y, bias, residual, within)
+			})
+		}
+	}
+}
+
+func (b *bench) checkConv(v kernels.Conv, x, w, y, bias, residual *array, within float64) {
+	b.Helper()
+	in := v.Channels / v.Groups
+	pick := max(1, y.len()/5000)
+	for i := range y.len() {
+		if y.poisoned(i) {
+			b.Fatalf("%+v: element %d is not written", v, i)
+		}
+		if pick > 1 && b.rand.IntN(pick) > 0 {
+			continue
+		}
+		k := int64(i) % v.OutChannels
+		q := int64(i) / v.OutChannels % v.OutWidth
+		p := int64(i) / v.OutChannels / v.OutWidth % v.OutHeight
+		n := int64(i) / v.OutChannels / v.OutWidth / v.OutHeight
+		group, sum := k/(v.OutChannels/v.Groups), 0.0
+		for r := range v.Window.Size[0] {
+			for s := range v.Window.Size[1] {
+				yy, xx := p*v.Window.Stride[0]-v.Window.Pad[0]+r*v.Window.Dilation[0], q*v.Window.Stride[1]-v.Window.Pad[1]+s*v.Window.Dilation[1]
+				if yy < 0 || yy >= v.Height || xx < 0 || xx >= v.Width {
+					continue
+				}
+				for c := range in {
+					weight := ((k*v.Window.Size[0]+r)*v.Window.Size[1]+s)*in + c
+					if v.Depthwise() {
+						weight = (r*v.Window.Size[1]+s)*v.Channels + k
+					}
+					sum += x.get(int(((n*v.Height+yy)*v.Width+xx)*v.Channels+group*in+c)) * w.get(int(weight))
+				}
+			}
+		}
+		want := finish(v.Epilogue, sum, bias, residual, int(k), i)
+		if got := y.get(i); !(math.Abs(got-want) <= within*max(1, math.Abs(want))) {
+			b.Fatalf("%+v: image %d row %d column %d channel %d is %v, want %v", v, n, p, q, k, got, want)
+		}
+	}
+}
+
+func TestPool(t *testing.T) {
+	for _, typ := range floats {
+		for kind := range 3 {
+			for _, c := range [][6]int64{{1, 7, 3, 2, 1, 1}, {2, 8, 5, 3, 2, 0}, {1, 9, 4, 3, 1, 1}} {
+				t.Run(fmt.Sprint(typ, kind, c), func(t *testing.T) {
+					b := newBench(t)
+					n, h, channels, size, stride, pad := c[0], c[1], c[2], c[3], c[4], c[5]
+					w := h + 2
+					p := kernels.Pool{Type: typ, Average: kind > 0, CountPadding: kind == 2, Images: n, Height: h, Width: w, Channels: channels,
+						OutHeight: outSize(h, size, stride, pad, 1) + 1, OutWidth: outSize(w, size, stride, pad, 1), Window: window(size, stride, pad, 1), PadEnd: [2]int64{pad, pad}}
+					if (p.OutHeight-1)*stride-pad >= h {
+						p.OutHeight-- // a window that sees nothing
+					}
+					x, y := b.normal(typ, n*h*w*channels, 1), b.empty(typ, n*p.OutHeight*p.OutWidth*channels)
+					p.X, p.Y = x.at(), y.at()
+					b.run(p)
+					b.check(p, y, precision(typ), func(i int) float64 { return poolOf(p, x, int64(i)) })
+				})
+			}
+		}
+	}
+}
+
+func poolOf(p kernels.Pool, x *array, i int64) float64 {
+	c, i := i%p.Channels, i/p.Channels
+	col, i := i%p.OutWidth, i/p.OutWidth
+	row, n := i%p.OutHeight, i/p.OutHeight
+	most, sum, seen := math.Inf(-1), 0.0, 0.0
+	for r := range p.Window.Size[0] {
+		for s := range p.Window.Size[1] {
+			yy, xx := row*p.Window.Stride[0]-p.Window.Pad[0]+r, col*p.Window.Stride[1]-p.Window.Pad[1]+s
+			if yy >= 0 && yy < p.Height && xx >= 0 && xx < p.Width {
+				v := x.get(int(((n*p.Height+yy)*p.Width+xx)*p.Channels + c))
+				most, sum, seen = max(most, v), sum+v, seen+1
+			} else if p.CountPadding && yy < p.Height+p.PadEnd[0] && xx < p.Width+p.PadEnd[1] {
+				seen++
+			}
+		}
+	}
+	if p.Average {
+		return sum / seen
+	}
+	return most
+}

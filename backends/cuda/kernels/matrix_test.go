@@ -1,0 +1,270 @@
+package kernels_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
+)
+
+// function computes what Map and epilogues do, exactly.
+func function(name string, alpha, beta, x, y float64) float64 {
+	truth := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	switch name {
+	case "Relu":
+		if x < 0 {
+			return 0
+		}
+		return x
+	case "Gelu":
+		return x / 2 * (1 + math.Erf(x/math.Sqrt2))
+	case "GeluTanh":
+		return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+	case "Swish":
+		return x / (1 + math.Exp(-x))
+	case "HardSwish":
+		return x * min(max(x/6+0.5, 0), 1)
+	case "HardSigmoid":
+		return min(max(alpha*x+beta, 0), 1)
+	case "Sigmoid":
+		return 1 / (1 + math.Exp(-x))
+	case "Tanh":
+		return math.Tanh(x)
+	case "Clip":
+		return min(max(x, alpha), beta)
+	case "Elu":
+		if x < 0 {
+			return alpha * math.Expm1(x)
+		}
+		return x
+	case "LeakyRelu":
+		if x < 0 {
+			return alpha * x
+		}
+		return x
+	case "Softplus":
+		return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x)))
+	case "Sign":
+		return truth(x > 0) - truth(x < 0)
+	case "IsNaN":
+		return truth(x != x)
+	case "Not":
+		return truth(x == 0)
+	case "Neg":
+		return -x
+	case "Reciprocal":
+		return 1 / x
+	case "Add":
+		return x + y
+	case "Sub":
+		return x - y
+	case "Mul":
+		return x * y
+	case "Div":
+		return x / y
+	case "Max":
+		return max(x, y)
+	case "Min":
+		return min(x, y)
+	case "PRelu":
+		if x < 0 {
+			return x * y
+		}
+		return x
+	case "And":
+		return truth(x != 0 && y != 0)
+	case "Or":
+		return truth(x != 0 || y != 0)
+	case "Xor":
+		return truth((x != 0) != (y != 0))
+	case "Equal":
+		return truth(x == y)
+	case "Greater":
+		return truth(x > y)
+	case "GreaterOrEqual":
+		return truth(x >= y)
+	case "Less":
+		return truth(x < y)
+	case "LessOrEqual":
+		return truth(x <= y)
+	}
+	if f, ok := plain[name]; ok {
+		return f(x)
+	}
+	return math.Pow(x, y)
+}
+
+var plain = map[string]func(float64) float64{
+	"": func(x float64) float64 { return x }, "Abs": math.Abs, "Acos": math.Acos, "Asin": math.Asin, "Atan": math.Atan,
+	"Ceil": math.Ceil, "Cos": math.Cos, "Erf": math.Erf, "Exp": math.Exp, "Floor": math.Floor, "Log": math.Log,
+	"Round": math.RoundToEven, "Sin": math.Sin, "Sqrt": math.Sqrt,
+}
+
+// finish computes an epilogue.
+func finish(e kernels.Epilogue, sum float64, bias, residual *array, column, at int) float64 {
+	if bias != nil {
+		sum += bias.get(column)
+	}
+	if residual != nil && e.Before {
+		sum += residual.get(at)
+	}
+	sum = function(e.Activation.Function, float64(e.Activation.Alpha), float64(e.Activation.Beta), sum, 0)
+	if residual != nil && !e.Before {
+		sum += residual.get(at)
+	}
+	return sum
+}
+
+var epilogueNames = []string{"", "Relu", "Gelu", "GeluTanh", "Swish", "HardSwish", "Sigmoid", "Tanh", "Clip"}
+
+// epilogue draws one for a result of that many columns and elements.
+func (b *bench) epilogue(t kernels.Type, columns, elements int64) (e kernels.Epilogue, bias, residual *array) {
+	e.Activation = kernels.Activation{Function: epilogueNames[b.rand.IntN(len(epilogueNames))], Alpha: -0.5, Beta: 0.75}
+	if b.rand.IntN(2) == 0 {
+		bias = b.normal(t, columns, 1)
+	}
+	if b.rand.IntN(2) == 0 {
+		residual = b.normal(t, elements, 1)
+	}
+	e.Bias, e.Residual, e.Before = or(bias), or(residual), b.rand.IntN(2) == 0
+	return e, bias, residual
+}
+
+func TestGemm(t *testing.T) {
+	type size struct {
+		name    string
+		m, n, k int64
+		batch   [2]int64
+	}
+	sizes := []size{
+		{"one of everything", 1, 1, 1, [2]int64{1, 1}},
+		{"whole small tiles", 64, 64, 64, [2]int64{1, 1}},
+		{"a tile and a row", 65, 130, 40, [2]int64{1, 1}},
+		{"odd", 37, 45, 51, [2]int64{2, 3}},
+		{"deep", 5, 72, 300, [2]int64{1, 2}},
+		{"rows of eight", 80, 24, 96, [2]int64{3, 1}},
+		{"large tiles", 260, 136, 48, [2]int64{20, 1}},
+		{"large tiles, odd", 129, 131, 33, [2]int64{15, 2}},
+	}
+	for _, s := range sizes {
+		for _, kind := range []string{"f32", "tf32", "f16", "bf16"} {
+			for _, transposed := range []bool{false, true} {
+				if s.batch[0] > 10 && (kind == "f32" || testing.Short()) {
+					continue
+				}
+				t.Run(s.name+" "+kind, func(t *testing.T) {
+					b := newBench(t)
+					typ := floats[max(slices.Index([]string{"f32", "f16", "bf16"}, kind), 0)]
+					g := kernels.Gemm{Type: typ, TF32: kind == "tf32", M: s.m, N: s.n, K: s.k, Batch: s.batch, TransposedB: transposed, Alpha: 0.75}
+					gap := int64(b.rand.IntN(2) * b.rand.IntN(9))
+					brows, bcolumns := s.k, s.n
+					if transposed {
+						brows, bcolumns = s.n, s.k
+					}
+					count := s.batch[0] * s.batch[1]
+					matrix := func(rows, columns int64) kernels.Matrix {
+						row := columns + gap
+						return kernels.Matrix{Row: row, Batch: [2]int64{rows * row * s.batch[1], rows * row}}
+					}
+					g.A, g.B, g.C = matrix(s.m, s.k), matrix(brows, bcolumns), matrix(s.m, s.n)
+					if b.rand.IntN(2) == 0 {
+						g.B.Batch = [2]int64{} // one for all
+					}
+					deviation := math.Pow(float64(s.k), -0.25)
+					x, y := b.normal(typ, count*s.m*g.A.Row, deviation), b.normal(typ, count*brows*g.B.Row, deviation)
+					z := b.empty(typ, count*s.m*g.C.Row-gap)
+					e, bias, residual := b.epilogue(typ, s.n, count*s.m*g.C.Row)
+					g.A.Address, g.B.Address, g.C.Address, g.Epilogue = x.at(), y.at(), z.at(), e
+					b.run(g)
+					within := precision(typ)
+					if g.TF32 {
+						within = 4e-3
+					}
+					b.checkGemm(g, x, y, z, bias, residual, within)
+				})
+			}
+		}
+	}
+}
+
+// checkGemm checks some elements of a product, and that nobody has written between its rows.
+func (b *bench) checkGemm(g kernels.Gemm, x, y, z, bias, residual *array, within float64) {
+	b.Helper()
+	pick := max(1, z.len()/20000)
+	for i := range z.len() {
+		at := int64(i)
+		outer, at := at/g.C.Batch[0], at%g.C.Batch[0]
+		inner, at := at/g.C.Batch[1], at%g.C.Batch[1]
+		row, column := at/g.C.Row, at%g.C.Row
+		if column >= g.N {
+			if !z.poisoned(i) {
+				b.Fatalf("%+v: element %d between rows is written", g, i)
+			}
+			continue
+		}
+		if z.poisoned(i) {
+			b.Fatalf("%+v: element %d is not written", g, i)
+		}
+		if pick > 1 && b.rand.IntN(pick) > 0 {
+			continue
+		}
+		sum := 0.0
+		for k := range g.K {
+			other := k*g.B.Row + column
+			if g.TransposedB {
+				other = column*g.B.Row + k
+			}
+			sum += x.get(int(outer*g.A.Batch[0]+inner*g.A.Batch[1]+row*g.A.Row+k)) * y.get(int(outer*g.B.Batch[0]+inner*g.B.Batch[1]+other))
+		}
+		want := finish(g.Epilogue, float64(g.Alpha)*sum, bias, residual, int(column), i)
+		if got := z.get(i); !(math.Abs(got-want) <= within*max(1, math.Abs(want))) {
+			b.Fatalf("%+v: row %d column %d is %v, want %v", g, row, column, got, want)
+		}
+	}
+}
+
+func TestGemmInt8(t *testing.T) {
+	for _, a := range []kernels.Type{kernels.I8, kernels.U8} {
+		for _, out := range []kernels.Type{kernels.F32, kernels.F16, kernels.BF16, kernels.I8, kernels.U8} {
+			for _, s := range [][3]int64{{1, 1, 1}, {64, 64, 128}, {37, 70, 51}, {1300, 1290, 65}} {
+				if s[0] > 1000 && out != kernels.I8 {
+					continue
+				}
+				b := newBench(t)
+				m, n, k := s[0], s[1], s[2]
+				x, y := b.whole(a, m*k, -128, 128), b.whole(kernels.I8, n*k, -128, 128)
+				scale, bias, z := b.normal(kernels.F32, n, 1e-4), b.normal(kernels.F32, n, 1), b.empty(out, m*n)
+				g := kernels.GemmInt8{A: a, Out: out, M: m, N: n, K: k, AddressA: x.at(), AddressB: y.at(), Y: z.at(), Scale: scale.at(), Bias: bias.at(),
+					Activation: kernels.Activation{Function: "Relu"}, OutScale: 0.02, OutZero: 5}
+				b.run(g)
+				within, step := precision(out), max(1, z.len()/20000)
+				for i := 0; i < z.len(); i += step {
+					sum := 0.0
+					for j := range int(k) {
+						sum += x.get(i/int(n)*int(k)+j) * y.get(i%int(n)*int(k)+j)
+					}
+					want := max(sum*scale.get(i%int(n))+bias.get(i%int(n)), 0)
+					if precision(out) == 0 {
+						low, high := -128.0, 127.0
+						if out == kernels.U8 {
+							low, high = 0, 255
+						}
+						want, within = min(max(math.RoundToEven(want/float64(float32(0.02)))+5, low), high), 0
+						if math.Abs(z.get(i)-want) == 1 {
+							continue // a tie that single precision rounds the other way
+						}
+					}
+					if got := z.get(i); !(math.Abs(got-want) <= within*max(1, math.Abs(want))) {
+						t.Fatalf("%+v: element %d is %v, want %v", g, i, got, want)
+					}
+				}
+			}
+		}
+	}
+}

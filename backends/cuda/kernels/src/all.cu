@@ -1,0 +1,11 @@
+// Every kernel, so that an image is made of one file.
+#include "attention.cu"
+#include "conv.cu"
+#include "gemm.cu"
+#include "lookup.cu"
+#include "map.cu"
+#include "pool.cu"
+#include "quantize.cu"
+#include "reduce.cu"
+#include "rows.cu"
+#include "trees.cu"
