@@ -16,6 +16,10 @@ import (
 // driver, register memory, ask for memory, and launch, and which launch ends in an illegal address.
 const Key = "FAKE_CUDA"
 
+// KernelsKey is the environment variable that names the library of emulated kernels, with which
+// launches compute.
+const KernelsKey = "FAKE_CUDA_KERNELS"
+
 //go:embed testdata/driver.c
 var source []byte
 

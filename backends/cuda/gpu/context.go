@@ -59,10 +59,13 @@ func (m module) Function(name string) (driver.Function, error) {
 	return *(*driver.Function)(unsafe.Pointer(&f)), m.machine.failed("cuModuleGetFunction", err)
 }
 
-// Call always hands over as many cells as any kernel has: the driver reads those that the kernel
-// declares.
+// handed is how many cells a launch hands over, at least as many as any kernel has: the driver reads
+// those that the kernel declares.
+const handed = 64
+
+// Call puts a kernel on a stream.
 func (c *context) Call(f driver.Function, l kernels.Launch, s driver.Stream) error {
-	var cells [kernels.MaxArgs]uint64
+	var cells [handed]uint64
 	copy(cells[:], l.Args)
 	params := make([]unsafe.Pointer, len(cells))
 	for i := range cells {

@@ -19,7 +19,7 @@ typedef int result;
 typedef uint64_t address;
 
 enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
-enum { DEVICES = 8, BLOCKS = 65536, CELLS = 40, GUARD = 256 };
+enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256 };
 
 static struct { long devices, memory, version, init, pin, meminfo, launch, failing; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
