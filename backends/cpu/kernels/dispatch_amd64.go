@@ -21,12 +21,11 @@ func maxRows(l Level) int {
 	return 4
 }
 
-// maxPanels returns how many panels a tile of so many rows may have, a power of two. A single row
-// needs eight sums to keep the multipliers busy; many rows fill the registers with fewer panels.
+// maxPanels returns how many panels a tile of so many rows may have, a power of two. For a single row
+// four sums keep up with the cache that B comes from, and more panels are more places to read at
+// once; many rows fill the registers with fewer panels.
 func maxPanels(l Level, rows int) int {
 	switch {
-	case l >= AVX512 && rows == 1:
-		return 8
 	case l >= AVX512 && rows <= 4 || l == AVX2 && rows == 1:
 		return 4
 	case l >= AVX512 || l == AVX2 && rows <= 3:

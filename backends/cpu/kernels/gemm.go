@@ -51,7 +51,7 @@ func (g *gemm) Do(lo, hi int) {
 const (
 	fewRows     = 64       // rows of A for which a strip of B is not read again from where it is
 	streamDepth = 1024     // units along K that such rows are multiplied with at a time
-	streamAhead = 8 * 1024 // bytes of B that are fetched ahead, of all panels together
+	streamAhead = 4 * 1024 // bytes of B that are fetched ahead, of all panels together
 )
 
 // stream makes the product one of few rows, which reads B only once, and returns how many columns

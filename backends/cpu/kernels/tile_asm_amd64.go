@@ -82,11 +82,6 @@ func tileAVX2(t *tile) {
 	}
 }
 
-// tileAVX512_1x128 computes a tile of 1 rows and 8 panels.
-//
-//go:noescape
-func tileAVX512_1x128(t *tile)
-
 // tileAVX512_1x64 computes a tile of 1 rows and 4 panels.
 //
 //go:noescape
@@ -250,8 +245,6 @@ func tileAVX512_14x32(t *tile)
 // tileAVX512 computes a tile of one of the sizes that there are.
 func tileAVX512(t *tile) {
 	switch [2]int{t.rows, panels(t.cols)} {
-	case [2]int{1, 8}:
-		tileAVX512_1x128(t)
 	case [2]int{1, 4}:
 		tileAVX512_1x64(t)
 	case [2]int{2, 4}:
@@ -398,11 +391,6 @@ func tileBF16AVX2(t *tile) {
 		panic("kernels: no tile of this size")
 	}
 }
-
-// tileBF16AVX512_1x128 computes a tile of 1 rows and 8 panels.
-//
-//go:noescape
-func tileBF16AVX512_1x128(t *tile)
 
 // tileBF16AVX512_1x64 computes a tile of 1 rows and 4 panels.
 //
@@ -567,8 +555,6 @@ func tileBF16AVX512_14x32(t *tile)
 // tileBF16AVX512 computes a tile of one of the sizes that there are.
 func tileBF16AVX512(t *tile) {
 	switch [2]int{t.rows, panels(t.cols)} {
-	case [2]int{1, 8}:
-		tileBF16AVX512_1x128(t)
 	case [2]int{1, 4}:
 		tileBF16AVX512_1x64(t)
 	case [2]int{2, 4}:
@@ -715,11 +701,6 @@ func tileInt8AVX2(t *tile) {
 		panic("kernels: no tile of this size")
 	}
 }
-
-// tileInt8AVX512_1x128 computes a tile of 1 rows and 8 panels.
-//
-//go:noescape
-func tileInt8AVX512_1x128(t *tile)
 
 // tileInt8AVX512_1x64 computes a tile of 1 rows and 4 panels.
 //
@@ -884,8 +865,6 @@ func tileInt8AVX512_14x32(t *tile)
 // tileInt8AVX512 computes a tile of one of the sizes that there are.
 func tileInt8AVX512(t *tile) {
 	switch [2]int{t.rows, panels(t.cols)} {
-	case [2]int{1, 8}:
-		tileInt8AVX512_1x128(t)
 	case [2]int{1, 4}:
 		tileInt8AVX512_1x64(t)
 	case [2]int{2, 4}:
@@ -954,11 +933,6 @@ func tileInt8AVX512(t *tile) {
 		panic("kernels: no tile of this size")
 	}
 }
-
-// tileInt8AVX512VNNI_1x128 computes a tile of 1 rows and 8 panels.
-//
-//go:noescape
-func tileInt8AVX512VNNI_1x128(t *tile)
 
 // tileInt8AVX512VNNI_1x64 computes a tile of 1 rows and 4 panels.
 //
@@ -1123,8 +1097,6 @@ func tileInt8AVX512VNNI_14x32(t *tile)
 // tileInt8AVX512VNNI computes a tile of one of the sizes that there are.
 func tileInt8AVX512VNNI(t *tile) {
 	switch [2]int{t.rows, panels(t.cols)} {
-	case [2]int{1, 8}:
-		tileInt8AVX512VNNI_1x128(t)
 	case [2]int{1, 4}:
 		tileInt8AVX512VNNI_1x64(t)
 	case [2]int{2, 4}:
@@ -1193,11 +1165,6 @@ func tileInt8AVX512VNNI(t *tile) {
 		panic("kernels: no tile of this size")
 	}
 }
-
-// tileBF16AVX512BF16_1x128 computes a tile of 1 rows and 8 panels.
-//
-//go:noescape
-func tileBF16AVX512BF16_1x128(t *tile)
 
 // tileBF16AVX512BF16_1x64 computes a tile of 1 rows and 4 panels.
 //
@@ -1362,8 +1329,6 @@ func tileBF16AVX512BF16_14x32(t *tile)
 // tileBF16AVX512BF16 computes a tile of one of the sizes that there are.
 func tileBF16AVX512BF16(t *tile) {
 	switch [2]int{t.rows, panels(t.cols)} {
-	case [2]int{1, 8}:
-		tileBF16AVX512BF16_1x128(t)
 	case [2]int{1, 4}:
 		tileBF16AVX512BF16_1x64(t)
 	case [2]int{2, 4}:

@@ -2119,13 +2119,13 @@ last128:
 	VZEROUPPER 
 	RET 
 
-TEXT ·tileAVX512_1x128(SB), NOSPLIT, $0-8
+TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
 next141:
 	MOVQ tile_cols(DI), CX
-	SUBQ $112, CX
+	SUBQ $48, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
@@ -2138,21 +2138,13 @@ next141:
 	VMOVUPS 0(SI), Z0
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS 256(SI), Z4
-	VMOVUPS 320(SI), Z5
-	VMOVUPS 384(SI), Z6
-	VMOVUPS.Z 448(SI), K1, Z7
+	VMOVUPS.Z 192(SI), K1, Z3
 	JMP started144
 fresh143:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
 started144:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
@@ -2171,27 +2163,17 @@ started144:
 loop145:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
-	LEAQ 0(R15)(R14*4), AX
-	MOVQ R15, R10
-	ADDQ tile_ahead(DI), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	LEAQ 0(R10)(R14*4), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	VBROADCASTSS 0(SI), Z8
-	VFMADD231PS 0(R15), Z8, Z0
-	VFMADD231PS 0(R15)(R14*1), Z8, Z1
-	VFMADD231PS 0(R15)(R14*2), Z8, Z2
-	VFMADD231PS 0(R15)(R11*1), Z8, Z3
-	VFMADD231PS 0(AX), Z8, Z4
-	VFMADD231PS 0(AX)(R14*1), Z8, Z5
-	VFMADD231PS 0(AX)(R14*2), Z8, Z6
-	VFMADD231PS 0(AX)(R11*1), Z8, Z7
+	MOVQ R15, AX
+	ADDQ tile_ahead(DI), AX
+	PREFETCHT0 0(AX)
+	PREFETCHT0 0(AX)(R14*1)
+	PREFETCHT0 0(AX)(R14*2)
+	PREFETCHT0 0(AX)(R11*1)
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS 0(R15), Z4, Z0
+	VFMADD231PS 0(R15)(R14*1), Z4, Z1
+	VFMADD231PS 0(R15)(R14*2), Z4, Z2
+	VFMADD231PS 0(R15)(R11*1), Z4, Z3
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
@@ -2206,10 +2188,6 @@ done146:
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-	VMULPS Z30, Z4, Z4
-	VMULPS Z30, Z5, Z5
-	VMULPS Z30, Z6, Z6
-	VMULPS Z30, Z7, Z7
 skip148:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
@@ -2221,16 +2199,8 @@ skip148:
 	VADDPS Z31, Z1, Z1
 	VMOVUPS 128(AX), Z30
 	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(AX), Z31
+	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z31
-	VADDPS Z31, Z7, Z7
 skip149:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
@@ -2240,10 +2210,6 @@ skip149:
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
 skip150:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
@@ -2257,16 +2223,8 @@ skip150:
 	VADDPS Z31, Z1, Z1
 	VMOVUPS 128(SI), Z30
 	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(SI), Z31
+	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VADDPS Z31, Z7, Z7
 skip151:
 	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip152
@@ -2276,18 +2234,10 @@ skip151:
 	VMAXPS Z1, Z30, Z1
 	VMAXPS Z2, Z30, Z2
 	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
 skip152:
 skip147:
 	MOVQ tile_c(DI), SI
@@ -2296,23 +2246,19 @@ skip147:
 	VMOVUPS Z0, 0(SI)
 	VMOVUPS Z1, 64(SI)
 	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VMOVUPS Z4, 256(SI)
-	VMOVUPS Z5, 320(SI)
-	VMOVUPS Z6, 384(SI)
-	VMOVUPS Z7, K1, 448(SI)
+	VMOVUPS Z3, K1, 192(SI)
 	DECQ tile_times(DI)
 	JLE last142
-	ADDQ $512, tile_passed(DI)
+	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
-	IMULQ $32, AX
+	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
 	JMP next141
 last142:
 	VZEROUPPER 
 	RET 
 
-TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
+TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
@@ -2332,12 +2278,21 @@ next153:
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS 0(SI), Z4
+	VMOVUPS 64(SI), Z5
+	VMOVUPS 128(SI), Z6
+	VMOVUPS.Z 192(SI), K1, Z7
 	JMP started156
 fresh155:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 started156:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
@@ -2354,154 +2309,6 @@ started156:
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
 loop157:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	MOVQ R15, AX
-	ADDQ tile_ahead(DI), AX
-	PREFETCHT0 0(AX)
-	PREFETCHT0 0(AX)(R14*1)
-	PREFETCHT0 0(AX)(R14*2)
-	PREFETCHT0 0(AX)(R11*1)
-	VBROADCASTSS 0(SI), Z4
-	VFMADD231PS 0(R15), Z4, Z0
-	VFMADD231PS 0(R15)(R14*1), Z4, Z1
-	VFMADD231PS 0(R15)(R14*2), Z4, Z2
-	VFMADD231PS 0(R15)(R11*1), Z4, Z3
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop157
-done158:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip159
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip160
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-	VMULPS Z30, Z2, Z2
-	VMULPS Z30, Z3, Z3
-skip160:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip161
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS.Z 192(AX), K1, Z31
-	VADDPS Z31, Z3, Z3
-skip161:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip162
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-skip162:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip163
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS 0(SI), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS.Z 192(SI), K1, Z31
-	VADDPS Z31, Z3, Z3
-skip163:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip164
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-skip164:
-skip159:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, 0(SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, K1, 192(SI)
-	DECQ tile_times(DI)
-	JLE last154
-	ADDQ $256, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $16, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next153
-last154:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next165:
-	MOVQ tile_cols(DI), CX
-	SUBQ $48, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh167
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS.Z 192(SI), K1, Z3
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS 0(SI), Z4
-	VMOVUPS 64(SI), Z5
-	VMOVUPS 128(SI), Z6
-	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started168
-fresh167:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-started168:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done170
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-	LEAQ 0(R14)(R14*2), R11
-loop169:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2527,12 +2334,12 @@ loop169:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop169
-done170:
+	JNZ loop157
+done158:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip171
+	JZ skip159
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip172
+	JZ skip160
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2542,10 +2349,10 @@ done170:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip172:
+skip160:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip173
+	JZ skip161
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -2559,10 +2366,10 @@ skip172:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip173:
+skip161:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip174
+	JZ skip162
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2573,10 +2380,10 @@ skip173:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip174:
+skip162:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip175
+	JZ skip163
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -2597,9 +2404,9 @@ skip174:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip175:
+skip163:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip176
+	JZ skip164
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2618,8 +2425,8 @@ skip175:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip176:
-skip171:
+skip164:
+skip159:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -2633,13 +2440,13 @@ skip171:
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last166
+	JLE last154
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next165
-last166:
+	JMP next153
+last154:
 	VZEROUPPER 
 	RET 
 
@@ -2647,7 +2454,7 @@ TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next177:
+next165:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2655,7 +2462,7 @@ next177:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh179
+	JZ fresh167
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -2673,8 +2480,8 @@ next177:
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started180
-fresh179:
+	JMP started168
+fresh167:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2687,10 +2494,10 @@ fresh179:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started180:
+started168:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done182
+	JZ done170
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -2702,7 +2509,7 @@ started180:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop181:
+loop169:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2733,12 +2540,12 @@ loop181:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop181
-done182:
+	JNZ loop169
+done170:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip183
+	JZ skip171
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip184
+	JZ skip172
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -2752,10 +2559,10 @@ done182:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip184:
+skip172:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip185
+	JZ skip173
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -2773,10 +2580,10 @@ skip184:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip185:
+skip173:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip186
+	JZ skip174
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -2792,10 +2599,10 @@ skip185:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip186:
+skip174:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip187
+	JZ skip175
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -2825,9 +2632,9 @@ skip186:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip187:
+skip175:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip188
+	JZ skip176
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -2854,8 +2661,8 @@ skip187:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip188:
-skip183:
+skip176:
+skip171:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -2874,13 +2681,13 @@ skip183:
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last178
+	JLE last166
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next177
-last178:
+	JMP next165
+last166:
 	VZEROUPPER 
 	RET 
 
@@ -2888,7 +2695,7 @@ TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next189:
+next177:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -2896,7 +2703,7 @@ next189:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh191
+	JZ fresh179
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -2919,8 +2726,8 @@ next189:
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started192
-fresh191:
+	JMP started180
+fresh179:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2937,10 +2744,10 @@ fresh191:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started192:
+started180:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done194
+	JZ done182
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -2954,7 +2761,7 @@ started192:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop193:
+loop181:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2991,12 +2798,12 @@ loop193:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop193
-done194:
+	JNZ loop181
+done182:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip195
+	JZ skip183
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip196
+	JZ skip184
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -3014,10 +2821,10 @@ done194:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip196:
+skip184:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip197
+	JZ skip185
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -3039,10 +2846,10 @@ skip196:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip197:
+skip185:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip198
+	JZ skip186
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -3063,10 +2870,10 @@ skip197:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip198:
+skip186:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip199
+	JZ skip187
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3105,9 +2912,9 @@ skip198:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip199:
+skip187:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip200
+	JZ skip188
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3142,8 +2949,8 @@ skip199:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip200:
-skip195:
+skip188:
+skip183:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3167,13 +2974,13 @@ skip195:
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last190
+	JLE last178
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next189
-last190:
+	JMP next177
+last178:
 	VZEROUPPER 
 	RET 
 
@@ -3181,7 +2988,7 @@ TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next201:
+next189:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3189,18 +2996,18 @@ next201:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh203
+	JZ fresh191
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started204
-fresh203:
+	JMP started192
+fresh191:
 	VPXORD Z0, Z0, Z0
-started204:
+started192:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done206
+	JZ done194
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3209,7 +3016,7 @@ started204:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop205:
+loop193:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3220,57 +3027,57 @@ loop205:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop205
-done206:
+	JNZ loop193
+done194:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip207
+	JZ skip195
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip208
+	JZ skip196
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip208:
+skip196:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip209
+	JZ skip197
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip209:
+skip197:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip210
+	JZ skip198
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip210:
+skip198:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip211
+	JZ skip199
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip211:
+skip199:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip212
+	JZ skip200
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip212:
-skip207:
+skip200:
+skip195:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last202
+	JLE last190
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next201
-last202:
+	JMP next189
+last190:
 	VZEROUPPER 
 	RET 
 
@@ -3278,7 +3085,7 @@ TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next213:
+next201:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3288,26 +3095,26 @@ next213:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side215
+	JZ side203
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side215:
+side203:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh216
+	JZ fresh204
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started217
-fresh216:
+	JMP started205
+fresh204:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started217:
+started205:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done219
+	JZ done207
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3318,7 +3125,7 @@ started217:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop218:
+loop206:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3331,16 +3138,128 @@ loop218:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop218
-done219:
+	JNZ loop206
+done207:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side220
+	JZ side208
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side220:
+side208:
+	TESTQ $const_tileFinish, tile_flags(DI)
+	JZ skip209
+	TESTQ $const_tileScale, tile_flags(DI)
+	JZ skip210
+	VBROADCASTSS tile_alpha(DI), Z30
+	VMULPS Z30, Z0, Z0
+	VMULPS Z30, Z1, Z1
+skip210:
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JZ skip211
+	ADDQ tile_passed(DI), AX
+	VMOVUPS.Z 0(AX), K2, Z30
+	VADDPS Z30, Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z31
+	VADDPS Z31, Z1, Z1
+skip211:
+	MOVQ tile_rowBias(DI), AX
+	TESTQ AX, AX
+	JZ skip212
+	VBROADCASTSS 0(AX), Z30
+	VADDPS Z30, Z0, Z0
+	VADDPS Z30, Z1, Z1
+skip212:
+	MOVQ tile_residual(DI), AX
+	TESTQ AX, AX
+	JZ skip213
+	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_residualRow(DI), R8
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z0, Z0
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z1, Z1
+skip213:
+	TESTQ $const_tileClamp, tile_flags(DI)
+	JZ skip214
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
+	VMAXPS Z0, Z30, Z0
+	VMAXPS Z1, Z30, Z1
+	VMINPS Z0, Z31, Z0
+	VMINPS Z1, Z31, Z1
+skip214:
+skip209:
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS Z0, K2, 0(SI)
+	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last202
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next201
+last202:
+	VZEROUPPER 
+	RET 
+
+TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ $0, tile_passed(DI)
+	MOVQ $0, tile_passedB(DI)
+next215:
+	MOVQ tile_cols(DI), CX
+	SUBQ $0, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	TESTQ $const_tileAdd, tile_flags(DI)
+	JZ fresh217
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS.Z 0(SI), K1, Z0
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z1
+	JMP started218
+fresh217:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+started218:
+	MOVQ tile_offsets+8(DI), CX
+	TESTQ CX, CX
+	JZ done220
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
+	MOVQ tile_aRow(DI), R12
+	SHLQ $2, R12
+	MOVQ tile_aStep(DI), R13
+	SHLQ $2, R13
+	MOVQ tile_a(DI), SI
+loop219:
+	MOVQ 0(BX), AX
+	LEAQ 0(DX)(AX*4), R15
+	MOVQ R15, AX
+	ADDQ tile_ahead(DI), AX
+	PREFETCHT0 0(AX)
+	VMOVUPS 0(R15), Z2
+	VBROADCASTSS 0(SI), Z4
+	VFMADD231PS Z2, Z4, Z0
+	VBROADCASTSS 0(SI)(R12*1), Z5
+	VFMADD231PS Z2, Z5, Z1
+	ADDQ R13, SI
+	ADDQ $8, BX
+	DECQ CX
+	JNZ loop219
+done220:
 	TESTQ $const_tileFinish, tile_flags(DI)
 	JZ skip221
 	TESTQ $const_tileScale, tile_flags(DI)
@@ -3353,17 +3272,17 @@ skip222:
 	TESTQ AX, AX
 	JZ skip223
 	ADDQ tile_passed(DI), AX
-	VMOVUPS.Z 0(AX), K2, Z30
+	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-	VMOVUPS.Z 64(AX), K1, Z31
-	VADDPS Z31, Z1, Z1
+	VADDPS Z30, Z1, Z1
 skip223:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
 	JZ skip224
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
+	VBROADCASTSS 4(AX), Z31
+	VADDPS Z31, Z1, Z1
 skip224:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
@@ -3371,10 +3290,11 @@ skip224:
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
-	VMOVUPS.Z 0(SI), K2, Z30
+	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z1, Z1
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z1, Z1
 skip225:
 	TESTQ $const_tileClamp, tile_flags(DI)
 	JZ skip226
@@ -3389,130 +3309,17 @@ skip221:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, K2, 0(SI)
-	VMOVUPS Z1, K1, 0(SI)(R9*1)
-	DECQ tile_times(DI)
-	JLE last214
-	ADDQ $128, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $8, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next213
-last214:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next227:
-	MOVQ tile_cols(DI), CX
-	SUBQ $0, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh229
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS.Z 0(SI), K1, Z0
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started230
-fresh229:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-started230:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done232
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-loop231:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	MOVQ R15, AX
-	ADDQ tile_ahead(DI), AX
-	PREFETCHT0 0(AX)
-	VMOVUPS 0(R15), Z2
-	VBROADCASTSS 0(SI), Z4
-	VFMADD231PS Z2, Z4, Z0
-	VBROADCASTSS 0(SI)(R12*1), Z5
-	VFMADD231PS Z2, Z5, Z1
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop231
-done232:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip233
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip234
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-skip234:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip235
-	ADDQ tile_passed(DI), AX
-	VMOVUPS.Z 0(AX), K1, Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-skip235:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip236
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VBROADCASTSS 4(AX), Z31
-	VADDPS Z31, Z1, Z1
-skip236:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip237
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z0, Z0
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z1, Z1
-skip237:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip238
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-skip238:
-skip233:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last228
+	JLE last216
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next227
-last228:
+	JMP next215
+last216:
 	VZEROUPPER 
 	RET 
 
@@ -3520,7 +3327,7 @@ TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next239:
+next227:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3530,13 +3337,13 @@ next239:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side241
+	JZ side229
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side241:
+side229:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh242
+	JZ fresh230
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3545,16 +3352,16 @@ side241:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started243
-fresh242:
+	JMP started231
+fresh230:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started243:
+started231:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done245
+	JZ done233
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3565,7 +3372,7 @@ started243:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop244:
+loop232:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3583,29 +3390,29 @@ loop244:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop244
-done245:
+	JNZ loop232
+done233:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side246
+	JZ side234
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side246:
+side234:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip247
+	JZ skip235
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip248
+	JZ skip236
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip248:
+skip236:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip249
+	JZ skip237
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3613,20 +3420,20 @@ skip248:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip249:
+skip237:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip250
+	JZ skip238
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip250:
+skip238:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip251
+	JZ skip239
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3639,9 +3446,9 @@ skip250:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip251:
+skip239:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip252
+	JZ skip240
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3652,8 +3459,8 @@ skip251:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip252:
-skip247:
+skip240:
+skip235:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3663,13 +3470,13 @@ skip247:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last240
+	JLE last228
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next239
-last240:
+	JMP next227
+last228:
 	VZEROUPPER 
 	RET 
 
@@ -3677,7 +3484,7 @@ TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next253:
+next241:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3685,7 +3492,7 @@ next253:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh255
+	JZ fresh243
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3694,15 +3501,15 @@ next253:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started256
-fresh255:
+	JMP started244
+fresh243:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started256:
+started244:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done258
+	JZ done246
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3711,7 +3518,7 @@ started256:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop257:
+loop245:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3727,39 +3534,39 @@ loop257:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop257
-done258:
+	JNZ loop245
+done246:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip259
+	JZ skip247
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip260
+	JZ skip248
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip260:
+skip248:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip261
+	JZ skip249
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip261:
+skip249:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip262
+	JZ skip250
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip262:
+skip250:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip263
+	JZ skip251
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3771,9 +3578,9 @@ skip262:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip263:
+skip251:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip264
+	JZ skip252
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3782,8 +3589,8 @@ skip263:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip264:
-skip259:
+skip252:
+skip247:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3793,13 +3600,13 @@ skip259:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last254
+	JLE last242
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next253
-last254:
+	JMP next241
+last242:
 	VZEROUPPER 
 	RET 
 
@@ -3807,7 +3614,7 @@ TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next265:
+next253:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3817,13 +3624,13 @@ next265:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side267
+	JZ side255
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side267:
+side255:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh268
+	JZ fresh256
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3835,18 +3642,18 @@ side267:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started269
-fresh268:
+	JMP started257
+fresh256:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started269:
+started257:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done271
+	JZ done259
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3857,7 +3664,7 @@ started269:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop270:
+loop258:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3878,20 +3685,20 @@ loop270:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop270
-done271:
+	JNZ loop258
+done259:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side272
+	JZ side260
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side272:
+side260:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip273
+	JZ skip261
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip274
+	JZ skip262
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -3899,10 +3706,10 @@ side272:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip274:
+skip262:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip275
+	JZ skip263
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3912,10 +3719,10 @@ skip274:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip275:
+skip263:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip276
+	JZ skip264
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -3925,10 +3732,10 @@ skip275:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip276:
+skip264:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip277
+	JZ skip265
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3946,9 +3753,9 @@ skip276:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip277:
+skip265:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip278
+	JZ skip266
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3963,8 +3770,8 @@ skip277:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip278:
-skip273:
+skip266:
+skip261:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3977,13 +3784,13 @@ skip273:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last266
+	JLE last254
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next265
-last266:
+	JMP next253
+last254:
 	VZEROUPPER 
 	RET 
 
@@ -3991,7 +3798,7 @@ TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next279:
+next267:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -3999,7 +3806,7 @@ next279:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh281
+	JZ fresh269
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4010,16 +3817,16 @@ next279:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started282
-fresh281:
+	JMP started270
+fresh269:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started282:
+started270:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done284
+	JZ done272
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4030,7 +3837,7 @@ started282:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop283:
+loop271:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4049,31 +3856,31 @@ loop283:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop283
-done284:
+	JNZ loop271
+done272:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip285
+	JZ skip273
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip286
+	JZ skip274
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip286:
+skip274:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip287
+	JZ skip275
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip287:
+skip275:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip288
+	JZ skip276
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4082,10 +3889,10 @@ skip287:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip288:
+skip276:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip289
+	JZ skip277
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4100,9 +3907,9 @@ skip288:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip289:
+skip277:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip290
+	JZ skip278
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4113,8 +3920,8 @@ skip289:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip290:
-skip285:
+skip278:
+skip273:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4126,13 +3933,13 @@ skip285:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last280
+	JLE last268
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next279
-last280:
+	JMP next267
+last268:
 	VZEROUPPER 
 	RET 
 
@@ -4140,7 +3947,7 @@ TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next291:
+next279:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4150,13 +3957,13 @@ next291:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side293
+	JZ side281
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side293:
+side281:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh294
+	JZ fresh282
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4171,8 +3978,8 @@ side293:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started295
-fresh294:
+	JMP started283
+fresh282:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4181,10 +3988,10 @@ fresh294:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started295:
+started283:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done297
+	JZ done285
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4197,7 +4004,7 @@ started295:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop296:
+loop284:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4222,20 +4029,20 @@ loop296:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop296
-done297:
+	JNZ loop284
+done285:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side298
+	JZ side286
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side298:
+side286:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip299
+	JZ skip287
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip300
+	JZ skip288
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4245,10 +4052,10 @@ side298:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip300:
+skip288:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip301
+	JZ skip289
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4260,10 +4067,10 @@ skip300:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip301:
+skip289:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip302
+	JZ skip290
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4276,10 +4083,10 @@ skip301:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip302:
+skip290:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip303
+	JZ skip291
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4302,9 +4109,9 @@ skip302:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip303:
+skip291:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip304
+	JZ skip292
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4323,8 +4130,8 @@ skip303:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip304:
-skip299:
+skip292:
+skip287:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4340,13 +4147,13 @@ skip299:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last292
+	JLE last280
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next291
-last292:
+	JMP next279
+last280:
 	VZEROUPPER 
 	RET 
 
@@ -4354,7 +4161,7 @@ TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next305:
+next293:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -4362,7 +4169,7 @@ next305:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh307
+	JZ fresh295
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4375,17 +4182,17 @@ next305:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started308
-fresh307:
+	JMP started296
+fresh295:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started308:
+started296:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done310
+	JZ done298
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4396,7 +4203,7 @@ started308:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop309:
+loop297:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4417,22 +4224,22 @@ loop309:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop309
-done310:
+	JNZ loop297
+done298:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip311
+	JZ skip299
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip312
+	JZ skip300
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip312:
+skip300:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip313
+	JZ skip301
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4440,10 +4247,10 @@ skip312:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip313:
+skip301:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip314
+	JZ skip302
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4454,10 +4261,10 @@ skip313:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip314:
+skip302:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip315
+	JZ skip303
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4475,9 +4282,9 @@ skip314:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip315:
+skip303:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip316
+	JZ skip304
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4490,8 +4297,8 @@ skip315:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip316:
-skip311:
+skip304:
+skip299:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4505,13 +4312,13 @@ skip311:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last306
+	JLE last294
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next305
-last306:
+	JMP next293
+last294:
 	VZEROUPPER 
 	RET 
 
@@ -4519,7 +4326,7 @@ TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next317:
+next305:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4529,13 +4336,13 @@ next317:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side319
+	JZ side307
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side319:
+side307:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh320
+	JZ fresh308
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4553,8 +4360,8 @@ side319:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started321
-fresh320:
+	JMP started309
+fresh308:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4565,10 +4372,10 @@ fresh320:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started321:
+started309:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done323
+	JZ done311
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4581,7 +4388,7 @@ started321:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop322:
+loop310:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4609,20 +4416,20 @@ loop322:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop322
-done323:
+	JNZ loop310
+done311:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side324
+	JZ side312
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side324:
+side312:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip325
+	JZ skip313
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip326
+	JZ skip314
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4634,10 +4441,10 @@ side324:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip326:
+skip314:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip327
+	JZ skip315
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4651,10 +4458,10 @@ skip326:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip327:
+skip315:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip328
+	JZ skip316
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4670,10 +4477,10 @@ skip327:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip328:
+skip316:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip329
+	JZ skip317
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4701,9 +4508,9 @@ skip328:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip329:
+skip317:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip330
+	JZ skip318
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4726,8 +4533,8 @@ skip329:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip330:
-skip325:
+skip318:
+skip313:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4746,13 +4553,13 @@ skip325:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last318
+	JLE last306
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next317
-last318:
+	JMP next305
+last306:
 	VZEROUPPER 
 	RET 
 
@@ -4760,7 +4567,7 @@ TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next331:
+next319:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -4768,7 +4575,7 @@ next331:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh333
+	JZ fresh321
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4783,18 +4590,18 @@ next331:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started334
-fresh333:
+	JMP started322
+fresh321:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started334:
+started322:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done336
+	JZ done324
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4805,7 +4612,7 @@ started334:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop335:
+loop323:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4828,12 +4635,12 @@ loop335:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop335
-done336:
+	JNZ loop323
+done324:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip337
+	JZ skip325
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip338
+	JZ skip326
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4841,10 +4648,10 @@ done336:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip338:
+skip326:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip339
+	JZ skip327
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4853,10 +4660,10 @@ skip338:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip339:
+skip327:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip340
+	JZ skip328
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4869,10 +4676,10 @@ skip339:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip340:
+skip328:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip341
+	JZ skip329
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4893,9 +4700,9 @@ skip340:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip341:
+skip329:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip342
+	JZ skip330
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4910,8 +4717,8 @@ skip341:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip342:
-skip337:
+skip330:
+skip325:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4927,13 +4734,13 @@ skip337:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last332
+	JLE last320
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next331
-last332:
+	JMP next319
+last320:
 	VZEROUPPER 
 	RET 
 
@@ -4941,7 +4748,7 @@ TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next343:
+next331:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4951,13 +4758,13 @@ next343:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side345
+	JZ side333
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side345:
+side333:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh346
+	JZ fresh334
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4978,8 +4785,8 @@ side345:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started347
-fresh346:
+	JMP started335
+fresh334:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4992,10 +4799,10 @@ fresh346:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started347:
+started335:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done349
+	JZ done337
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5008,7 +4815,7 @@ started347:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop348:
+loop336:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5039,20 +4846,20 @@ loop348:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop348
-done349:
+	JNZ loop336
+done337:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side350
+	JZ side338
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side350:
+side338:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip351
+	JZ skip339
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip352
+	JZ skip340
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5066,10 +4873,10 @@ side350:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip352:
+skip340:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip353
+	JZ skip341
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5085,10 +4892,10 @@ skip352:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip353:
+skip341:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip354
+	JZ skip342
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5107,10 +4914,10 @@ skip353:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip354:
+skip342:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip355
+	JZ skip343
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5143,9 +4950,9 @@ skip354:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip355:
+skip343:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip356
+	JZ skip344
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5172,8 +4979,8 @@ skip355:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip356:
-skip351:
+skip344:
+skip339:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5195,13 +5002,13 @@ skip351:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last344
+	JLE last332
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next343
-last344:
+	JMP next331
+last332:
 	VZEROUPPER 
 	RET 
 
@@ -5209,7 +5016,7 @@ TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next357:
+next345:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -5217,7 +5024,7 @@ next357:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh359
+	JZ fresh347
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5234,8 +5041,8 @@ next357:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started360
-fresh359:
+	JMP started348
+fresh347:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5243,10 +5050,10 @@ fresh359:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started360:
+started348:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done362
+	JZ done350
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5259,7 +5066,7 @@ started360:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop361:
+loop349:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5285,12 +5092,12 @@ loop361:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop361
-done362:
+	JNZ loop349
+done350:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip363
+	JZ skip351
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip364
+	JZ skip352
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5299,10 +5106,10 @@ done362:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip364:
+skip352:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip365
+	JZ skip353
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5312,10 +5119,10 @@ skip364:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip365:
+skip353:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip366
+	JZ skip354
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5330,10 +5137,10 @@ skip365:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip366:
+skip354:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip367
+	JZ skip355
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5357,9 +5164,9 @@ skip366:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip367:
+skip355:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip368
+	JZ skip356
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5376,8 +5183,8 @@ skip367:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip368:
-skip363:
+skip356:
+skip351:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5395,13 +5202,13 @@ skip363:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last358
+	JLE last346
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next357
-last358:
+	JMP next345
+last346:
 	VZEROUPPER 
 	RET 
 
@@ -5409,7 +5216,7 @@ TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next369:
+next357:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5419,13 +5226,13 @@ next369:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side371
+	JZ side359
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side371:
+side359:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh372
+	JZ fresh360
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5449,8 +5256,8 @@ side371:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started373
-fresh372:
+	JMP started361
+fresh360:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5465,10 +5272,10 @@ fresh372:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started373:
+started361:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done375
+	JZ done363
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5483,7 +5290,7 @@ started373:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop374:
+loop362:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5518,20 +5325,20 @@ loop374:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop374
-done375:
+	JNZ loop362
+done363:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side376
+	JZ side364
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side376:
+side364:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip377
+	JZ skip365
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip378
+	JZ skip366
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5547,10 +5354,10 @@ side376:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip378:
+skip366:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip379
+	JZ skip367
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5568,10 +5375,10 @@ skip378:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip379:
+skip367:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip380
+	JZ skip368
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5593,10 +5400,10 @@ skip379:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip380:
+skip368:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip381
+	JZ skip369
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5634,9 +5441,9 @@ skip380:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip381:
+skip369:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip382
+	JZ skip370
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5667,8 +5474,8 @@ skip381:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip382:
-skip377:
+skip370:
+skip365:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5693,13 +5500,13 @@ skip377:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last370
+	JLE last358
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next369
-last370:
+	JMP next357
+last358:
 	VZEROUPPER 
 	RET 
 
@@ -5707,7 +5514,7 @@ TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next383:
+next371:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -5715,7 +5522,7 @@ next383:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh385
+	JZ fresh373
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5734,8 +5541,8 @@ next383:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started386
-fresh385:
+	JMP started374
+fresh373:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5744,10 +5551,10 @@ fresh385:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started386:
+started374:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done388
+	JZ done376
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5760,7 +5567,7 @@ started386:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop387:
+loop375:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5788,12 +5595,12 @@ loop387:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop387
-done388:
+	JNZ loop375
+done376:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip389
+	JZ skip377
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip390
+	JZ skip378
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5803,10 +5610,10 @@ done388:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip390:
+skip378:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip391
+	JZ skip379
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5817,10 +5624,10 @@ skip390:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip391:
+skip379:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip392
+	JZ skip380
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5837,10 +5644,10 @@ skip391:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip392:
+skip380:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip393
+	JZ skip381
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5867,9 +5674,9 @@ skip392:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip393:
+skip381:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip394
+	JZ skip382
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5888,8 +5695,8 @@ skip393:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip394:
-skip389:
+skip382:
+skip377:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5909,13 +5716,13 @@ skip389:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last384
+	JLE last372
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next383
-last384:
+	JMP next371
+last372:
 	VZEROUPPER 
 	RET 
 
@@ -5923,7 +5730,7 @@ TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next395:
+next383:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5933,13 +5740,13 @@ next395:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side397
+	JZ side385
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side397:
+side385:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh398
+	JZ fresh386
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5966,8 +5773,8 @@ side397:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started399
-fresh398:
+	JMP started387
+fresh386:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5984,10 +5791,10 @@ fresh398:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started399:
+started387:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done401
+	JZ done389
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6002,7 +5809,7 @@ started399:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop400:
+loop388:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6040,20 +5847,20 @@ loop400:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop400
-done401:
+	JNZ loop388
+done389:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side402
+	JZ side390
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side402:
+side390:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip403
+	JZ skip391
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip404
+	JZ skip392
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6071,10 +5878,10 @@ side402:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip404:
+skip392:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip405
+	JZ skip393
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -6094,10 +5901,10 @@ skip404:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip405:
+skip393:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip406
+	JZ skip394
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6122,10 +5929,10 @@ skip405:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip406:
+skip394:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip407
+	JZ skip395
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6168,9 +5975,9 @@ skip406:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip407:
+skip395:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip408
+	JZ skip396
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6205,8 +6012,8 @@ skip407:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip408:
-skip403:
+skip396:
+skip391:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6234,13 +6041,13 @@ skip403:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last396
+	JLE last384
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next395
-last396:
+	JMP next383
+last384:
 	VZEROUPPER 
 	RET 
 
@@ -6248,7 +6055,7 @@ TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next409:
+next397:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -6256,7 +6063,7 @@ next409:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh411
+	JZ fresh399
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6277,8 +6084,8 @@ next409:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started412
-fresh411:
+	JMP started400
+fresh399:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6288,10 +6095,10 @@ fresh411:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started412:
+started400:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done414
+	JZ done402
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6304,7 +6111,7 @@ started412:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop413:
+loop401:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6334,12 +6141,12 @@ loop413:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop413
-done414:
+	JNZ loop401
+done402:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip415
+	JZ skip403
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip416
+	JZ skip404
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6350,10 +6157,10 @@ done414:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip416:
+skip404:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip417
+	JZ skip405
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -6365,10 +6172,10 @@ skip416:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip417:
+skip405:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip418
+	JZ skip406
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -6387,10 +6194,10 @@ skip417:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip418:
+skip406:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip419
+	JZ skip407
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6420,9 +6227,9 @@ skip418:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip419:
+skip407:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip420
+	JZ skip408
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6443,8 +6250,8 @@ skip419:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip420:
-skip415:
+skip408:
+skip403:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6466,13 +6273,13 @@ skip415:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last410
+	JLE last398
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next409
-last410:
+	JMP next397
+last398:
 	VZEROUPPER 
 	RET 
 
@@ -6480,7 +6287,7 @@ TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next421:
+next409:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -6490,13 +6297,13 @@ next421:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side423
+	JZ side411
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side423:
+side411:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh424
+	JZ fresh412
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6526,8 +6333,8 @@ side423:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started425
-fresh424:
+	JMP started413
+fresh412:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6546,10 +6353,10 @@ fresh424:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started425:
+started413:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done427
+	JZ done415
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6564,7 +6371,7 @@ started425:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop426:
+loop414:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6605,20 +6412,20 @@ loop426:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop426
-done427:
+	JNZ loop414
+done415:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side428
+	JZ side416
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side428:
+side416:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip429
+	JZ skip417
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip430
+	JZ skip418
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6638,10 +6445,10 @@ side428:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip430:
+skip418:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip431
+	JZ skip419
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -6663,10 +6470,10 @@ skip430:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip431:
+skip419:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip432
+	JZ skip420
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6694,10 +6501,10 @@ skip431:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip432:
+skip420:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip433
+	JZ skip421
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6745,9 +6552,9 @@ skip432:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip433:
+skip421:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip434
+	JZ skip422
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6786,8 +6593,8 @@ skip433:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip434:
-skip429:
+skip422:
+skip417:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6818,13 +6625,13 @@ skip429:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last422
+	JLE last410
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next421
-last422:
+	JMP next409
+last410:
 	VZEROUPPER 
 	RET 
 
@@ -6832,7 +6639,7 @@ TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next435:
+next423:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -6840,7 +6647,7 @@ next435:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh437
+	JZ fresh425
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6863,8 +6670,8 @@ next435:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started438
-fresh437:
+	JMP started426
+fresh425:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6875,10 +6682,10 @@ fresh437:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started438:
+started426:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done440
+	JZ done428
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6893,7 +6700,7 @@ started438:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop439:
+loop427:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6926,12 +6733,12 @@ loop439:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop439
-done440:
+	JNZ loop427
+done428:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip441
+	JZ skip429
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip442
+	JZ skip430
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6943,10 +6750,10 @@ done440:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip442:
+skip430:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip443
+	JZ skip431
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -6959,10 +6766,10 @@ skip442:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip443:
+skip431:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip444
+	JZ skip432
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -6983,10 +6790,10 @@ skip443:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip444:
+skip432:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip445
+	JZ skip433
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7019,9 +6826,9 @@ skip444:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip445:
+skip433:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip446
+	JZ skip434
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7044,8 +6851,8 @@ skip445:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip446:
-skip441:
+skip434:
+skip429:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7069,13 +6876,13 @@ skip441:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last436
+	JLE last424
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next435
-last436:
+	JMP next423
+last424:
 	VZEROUPPER 
 	RET 
 
@@ -7083,7 +6890,7 @@ TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next447:
+next435:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -7093,13 +6900,13 @@ next447:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side449
+	JZ side437
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side449:
+side437:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh450
+	JZ fresh438
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7132,8 +6939,8 @@ side449:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started451
-fresh450:
+	JMP started439
+fresh438:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7154,10 +6961,10 @@ fresh450:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started451:
+started439:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done453
+	JZ done441
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7174,7 +6981,7 @@ started451:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop452:
+loop440:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7219,20 +7026,20 @@ loop452:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop452
-done453:
+	JNZ loop440
+done441:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side454
+	JZ side442
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side454:
+side442:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip455
+	JZ skip443
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip456
+	JZ skip444
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7254,10 +7061,10 @@ side454:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip456:
+skip444:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip457
+	JZ skip445
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -7281,10 +7088,10 @@ skip456:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip457:
+skip445:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip458
+	JZ skip446
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7315,10 +7122,10 @@ skip457:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip458:
+skip446:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip459
+	JZ skip447
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7371,9 +7178,9 @@ skip458:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip459:
+skip447:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip460
+	JZ skip448
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7416,8 +7223,8 @@ skip459:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip460:
-skip455:
+skip448:
+skip443:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7451,13 +7258,13 @@ skip455:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last448
+	JLE last436
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next447
-last448:
+	JMP next435
+last436:
 	VZEROUPPER 
 	RET 
 
@@ -7465,7 +7272,7 @@ TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next461:
+next449:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -7473,7 +7280,7 @@ next461:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh463
+	JZ fresh451
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7498,8 +7305,8 @@ next461:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started464
-fresh463:
+	JMP started452
+fresh451:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7511,10 +7318,10 @@ fresh463:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started464:
+started452:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done466
+	JZ done454
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7529,7 +7336,7 @@ started464:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop465:
+loop453:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7564,12 +7371,12 @@ loop465:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop465
-done466:
+	JNZ loop453
+done454:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip467
+	JZ skip455
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip468
+	JZ skip456
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7582,10 +7389,10 @@ done466:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip468:
+skip456:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip469
+	JZ skip457
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -7599,10 +7406,10 @@ skip468:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip469:
+skip457:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip470
+	JZ skip458
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -7625,10 +7432,10 @@ skip469:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip470:
+skip458:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip471
+	JZ skip459
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7664,9 +7471,9 @@ skip470:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip471:
+skip459:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip472
+	JZ skip460
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7691,8 +7498,8 @@ skip471:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip472:
-skip467:
+skip460:
+skip455:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7718,13 +7525,13 @@ skip467:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last462
+	JLE last450
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next461
-last462:
+	JMP next449
+last450:
 	VZEROUPPER 
 	RET 
 
@@ -7732,7 +7539,7 @@ TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next473:
+next461:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -7742,13 +7549,13 @@ next473:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side475
+	JZ side463
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side475:
+side463:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh476
+	JZ fresh464
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7784,8 +7591,8 @@ side475:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started477
-fresh476:
+	JMP started465
+fresh464:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7808,10 +7615,10 @@ fresh476:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started477:
+started465:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done479
+	JZ done467
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7828,7 +7635,7 @@ started477:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop478:
+loop466:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7876,20 +7683,20 @@ loop478:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop478
-done479:
+	JNZ loop466
+done467:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side480
+	JZ side468
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side480:
+side468:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip481
+	JZ skip469
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip482
+	JZ skip470
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7913,10 +7720,10 @@ side480:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip482:
+skip470:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip483
+	JZ skip471
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -7942,10 +7749,10 @@ skip482:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip483:
+skip471:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip484
+	JZ skip472
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7979,10 +7786,10 @@ skip483:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip484:
+skip472:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip485
+	JZ skip473
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8040,9 +7847,9 @@ skip484:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip485:
+skip473:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip486
+	JZ skip474
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8089,8 +7896,8 @@ skip485:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip486:
-skip481:
+skip474:
+skip469:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8127,13 +7934,13 @@ skip481:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last474
+	JLE last462
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next473
-last474:
+	JMP next461
+last462:
 	VZEROUPPER 
 	RET 
 
@@ -8141,7 +7948,7 @@ TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next487:
+next475:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -8149,7 +7956,7 @@ next487:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh489
+	JZ fresh477
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8176,8 +7983,8 @@ next487:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started490
-fresh489:
+	JMP started478
+fresh477:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8190,10 +7997,10 @@ fresh489:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started490:
+started478:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done492
+	JZ done480
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8208,7 +8015,7 @@ started490:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop491:
+loop479:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8245,12 +8052,12 @@ loop491:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop491
-done492:
+	JNZ loop479
+done480:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip493
+	JZ skip481
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip494
+	JZ skip482
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8264,10 +8071,10 @@ done492:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip494:
+skip482:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip495
+	JZ skip483
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -8282,10 +8089,10 @@ skip494:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip495:
+skip483:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip496
+	JZ skip484
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -8310,10 +8117,10 @@ skip495:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip496:
+skip484:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip497
+	JZ skip485
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8352,9 +8159,9 @@ skip496:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip497:
+skip485:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip498
+	JZ skip486
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8381,8 +8188,8 @@ skip497:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip498:
-skip493:
+skip486:
+skip481:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8410,13 +8217,13 @@ skip493:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last488
+	JLE last476
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next487
-last488:
+	JMP next475
+last476:
 	VZEROUPPER 
 	RET 
 
@@ -8424,7 +8231,7 @@ TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next499:
+next487:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -8434,13 +8241,13 @@ next499:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side501
+	JZ side489
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side501:
+side489:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh502
+	JZ fresh490
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8479,8 +8286,8 @@ side501:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started503
-fresh502:
+	JMP started491
+fresh490:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8505,10 +8312,10 @@ fresh502:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started503:
+started491:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done505
+	JZ done493
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8525,7 +8332,7 @@ started503:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop504:
+loop492:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8576,20 +8383,20 @@ loop504:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop504
-done505:
+	JNZ loop492
+done493:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side506
+	JZ side494
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side506:
+side494:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip507
+	JZ skip495
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip508
+	JZ skip496
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8615,10 +8422,10 @@ side506:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip508:
+skip496:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip509
+	JZ skip497
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -8646,10 +8453,10 @@ skip508:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip509:
+skip497:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip510
+	JZ skip498
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -8686,10 +8493,10 @@ skip509:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip510:
+skip498:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip511
+	JZ skip499
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8752,9 +8559,9 @@ skip510:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip511:
+skip499:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip512
+	JZ skip500
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8805,8 +8612,8 @@ skip511:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip512:
-skip507:
+skip500:
+skip495:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8846,13 +8653,13 @@ skip507:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last500
+	JLE last488
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next499
-last500:
+	JMP next487
+last488:
 	VZEROUPPER 
 	RET 
 
@@ -8860,7 +8667,7 @@ TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next513:
+next501:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -8868,7 +8675,7 @@ next513:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh515
+	JZ fresh503
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8897,8 +8704,8 @@ next513:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started516
-fresh515:
+	JMP started504
+fresh503:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8912,10 +8719,10 @@ fresh515:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started516:
+started504:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done518
+	JZ done506
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8932,7 +8739,7 @@ started516:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop517:
+loop505:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8972,12 +8779,12 @@ loop517:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop517
-done518:
+	JNZ loop505
+done506:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip519
+	JZ skip507
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip520
+	JZ skip508
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8992,10 +8799,10 @@ done518:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip520:
+skip508:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip521
+	JZ skip509
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -9011,10 +8818,10 @@ skip520:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip521:
+skip509:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip522
+	JZ skip510
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -9041,10 +8848,10 @@ skip521:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip522:
+skip510:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip523
+	JZ skip511
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -9086,9 +8893,9 @@ skip522:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip523:
+skip511:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip524
+	JZ skip512
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -9117,8 +8924,8 @@ skip523:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip524:
-skip519:
+skip512:
+skip507:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -9148,13 +8955,13 @@ skip519:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last514
+	JLE last502
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next513
-last514:
+	JMP next501
+last502:
 	VZEROUPPER 
 	RET 
 
@@ -9162,7 +8969,7 @@ TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next525:
+next513:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -9172,13 +8979,13 @@ next525:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side527
+	JZ side515
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side527:
+side515:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh528
+	JZ fresh516
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -9220,8 +9027,8 @@ side527:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started529
-fresh528:
+	JMP started517
+fresh516:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9248,10 +9055,10 @@ fresh528:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started529:
+started517:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done531
+	JZ done519
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -9270,7 +9077,7 @@ started529:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop530:
+loop518:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9325,20 +9132,20 @@ loop530:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop530
-done531:
+	JNZ loop518
+done519:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side532
+	JZ side520
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side532:
+side520:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip533
+	JZ skip521
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip534
+	JZ skip522
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -9366,10 +9173,10 @@ side532:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip534:
+skip522:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip535
+	JZ skip523
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -9399,10 +9206,10 @@ skip534:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip535:
+skip523:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip536
+	JZ skip524
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -9442,10 +9249,10 @@ skip535:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip536:
+skip524:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip537
+	JZ skip525
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -9513,9 +9320,9 @@ skip536:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip537:
+skip525:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip538
+	JZ skip526
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -9570,8 +9377,8 @@ skip537:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip538:
-skip533:
+skip526:
+skip521:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -9614,13 +9421,13 @@ skip533:
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last526
+	JLE last514
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next525
-last526:
+	JMP next513
+last514:
 	VZEROUPPER 
 	RET 
 
@@ -9628,7 +9435,7 @@ TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next539:
+next527:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -9636,7 +9443,7 @@ next539:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh541
+	JZ fresh529
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -9667,8 +9474,8 @@ next539:
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started542
-fresh541:
+	JMP started530
+fresh529:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9683,10 +9490,10 @@ fresh541:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started542:
+started530:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done544
+	JZ done532
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -9703,7 +9510,7 @@ started542:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop543:
+loop531:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9745,12 +9552,12 @@ loop543:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop543
-done544:
+	JNZ loop531
+done532:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip545
+	JZ skip533
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip546
+	JZ skip534
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -9766,10 +9573,10 @@ done544:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip546:
+skip534:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip547
+	JZ skip535
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -9786,10 +9593,10 @@ skip546:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip547:
+skip535:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip548
+	JZ skip536
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -9818,10 +9625,10 @@ skip547:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip548:
+skip536:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip549
+	JZ skip537
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -9866,9 +9673,9 @@ skip548:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip549:
+skip537:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip550
+	JZ skip538
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -9899,8 +9706,8 @@ skip549:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip550:
-skip545:
+skip538:
+skip533:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -9932,13 +9739,13 @@ skip545:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last540
+	JLE last528
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next539
-last540:
+	JMP next527
+last528:
 	VZEROUPPER 
 	RET 
 
@@ -9946,7 +9753,7 @@ TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next551:
+next539:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -9956,13 +9763,13 @@ next551:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side553
+	JZ side541
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side553:
+side541:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh554
+	JZ fresh542
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10007,8 +9814,8 @@ side553:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started555
-fresh554:
+	JMP started543
+fresh542:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10037,10 +9844,10 @@ fresh554:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started555:
+started543:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done557
+	JZ done545
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -10059,7 +9866,7 @@ started555:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop556:
+loop544:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10117,20 +9924,20 @@ loop556:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop556
-done557:
+	JNZ loop544
+done545:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side558
+	JZ side546
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side558:
+side546:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip559
+	JZ skip547
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip560
+	JZ skip548
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -10160,10 +9967,10 @@ side558:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip560:
+skip548:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip561
+	JZ skip549
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -10195,10 +10002,10 @@ skip560:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip561:
+skip549:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip562
+	JZ skip550
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -10241,10 +10048,10 @@ skip561:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip562:
+skip550:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip563
+	JZ skip551
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -10317,9 +10124,9 @@ skip562:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip563:
+skip551:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip564
+	JZ skip552
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -10378,8 +10185,8 @@ skip563:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip564:
-skip559:
+skip552:
+skip547:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10425,13 +10232,13 @@ skip559:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last552
+	JLE last540
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next551
-last552:
+	JMP next539
+last540:
 	VZEROUPPER 
 	RET 
 
@@ -10439,7 +10246,7 @@ TEXT ·tileBF16AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next565:
+next553:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10448,7 +10255,7 @@ next565:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh567
+	JZ fresh555
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10460,8 +10267,8 @@ next565:
 	VMOVUPS 160(SI), Y5
 	VMASKMOVPS 192(SI), Y12, Y6
 	VMASKMOVPS 224(SI), Y13, Y7
-	JMP started568
-fresh567:
+	JMP started556
+fresh555:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -10470,10 +10277,10 @@ fresh567:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started568:
+started556:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done570
+	JZ done558
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -10485,7 +10292,7 @@ started568:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop569:
+loop557:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10547,8 +10354,8 @@ loop569:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop569
-done570:
+	JNZ loop557
+done558:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10557,9 +10364,9 @@ done570:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip571
+	JZ skip559
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip572
+	JZ skip560
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -10569,10 +10376,10 @@ done570:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip572:
+skip560:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip573
+	JZ skip561
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -10590,10 +10397,10 @@ skip572:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip573:
+skip561:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip574
+	JZ skip562
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -10603,10 +10410,10 @@ skip573:
 	VADDPS Y14, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
-skip574:
+skip562:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip575
+	JZ skip563
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -10626,9 +10433,9 @@ skip574:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip575:
+skip563:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip576
+	JZ skip564
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10647,10 +10454,10 @@ skip575:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip576:
-skip571:
+skip564:
+skip559:
 	CMPQ tile_cols(DI), $64
-	JLT short577
+	JLT short565
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10662,8 +10469,8 @@ skip571:
 	VMOVUPS Y5, 160(SI)
 	VMOVUPS Y6, 192(SI)
 	VMOVUPS Y7, 224(SI)
-	JMP stored578
-short577:
+	JMP stored566
+short565:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10675,15 +10482,15 @@ short577:
 	VMOVUPS Y5, 160(SI)
 	VMASKMOVPS Y6, Y12, 192(SI)
 	VMASKMOVPS Y7, Y13, 224(SI)
-stored578:
+stored566:
 	DECQ tile_times(DI)
-	JLE last566
+	JLE last554
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next565
-last566:
+	JMP next553
+last554:
 	VZEROUPPER 
 	RET 
 
@@ -10691,7 +10498,7 @@ TEXT ·tileBF16AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next579:
+next567:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10700,7 +10507,7 @@ next579:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh581
+	JZ fresh569
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10708,16 +10515,16 @@ next579:
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
 	VMASKMOVPS 96(SI), Y13, Y3
-	JMP started582
-fresh581:
+	JMP started570
+fresh569:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started582:
+started570:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done584
+	JZ done572
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -10728,7 +10535,7 @@ started582:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop583:
+loop571:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10764,8 +10571,8 @@ loop583:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop583
-done584:
+	JNZ loop571
+done572:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10774,18 +10581,18 @@ done584:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip585
+	JZ skip573
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip586
+	JZ skip574
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-skip586:
+skip574:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip587
+	JZ skip575
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -10795,19 +10602,19 @@ skip586:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip587:
+skip575:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip588
+	JZ skip576
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
-skip588:
+skip576:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip589
+	JZ skip577
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -10819,9 +10626,9 @@ skip588:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip589:
+skip577:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip590
+	JZ skip578
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -10832,10 +10639,10 @@ skip589:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip590:
-skip585:
+skip578:
+skip573:
 	CMPQ tile_cols(DI), $32
-	JLT short591
+	JLT short579
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10843,8 +10650,8 @@ skip585:
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
-	JMP stored592
-short591:
+	JMP stored580
+short579:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10852,15 +10659,15 @@ short591:
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
 	VMASKMOVPS Y3, Y13, 96(SI)
-stored592:
+stored580:
 	DECQ tile_times(DI)
-	JLE last580
+	JLE last568
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next579
-last580:
+	JMP next567
+last568:
 	VZEROUPPER 
 	RET 
 
@@ -10868,7 +10675,7 @@ TEXT ·tileBF16AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next593:
+next581:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10877,7 +10684,7 @@ next593:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh595
+	JZ fresh583
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10890,8 +10697,8 @@ next593:
 	VMOVUPS 32(SI), Y5
 	VMASKMOVPS 64(SI), Y12, Y6
 	VMASKMOVPS 96(SI), Y13, Y7
-	JMP started596
-fresh595:
+	JMP started584
+fresh583:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -10900,10 +10707,10 @@ fresh595:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started596:
+started584:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done598
+	JZ done586
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -10914,7 +10721,7 @@ started596:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop597:
+loop585:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -10960,8 +10767,8 @@ loop597:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop597
-done598:
+	JNZ loop585
+done586:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -10970,9 +10777,9 @@ done598:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip599
+	JZ skip587
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip600
+	JZ skip588
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -10982,10 +10789,10 @@ done598:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip600:
+skip588:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip601
+	JZ skip589
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -10999,10 +10806,10 @@ skip600:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
-skip601:
+skip589:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip602
+	JZ skip590
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11013,10 +10820,10 @@ skip601:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip602:
+skip590:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip603
+	JZ skip591
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -11037,9 +10844,9 @@ skip602:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip603:
+skip591:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip604
+	JZ skip592
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11058,10 +10865,10 @@ skip603:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip604:
-skip599:
+skip592:
+skip587:
 	CMPQ tile_cols(DI), $32
-	JLT short605
+	JLT short593
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11074,8 +10881,8 @@ skip599:
 	VMOVUPS Y5, 32(SI)
 	VMOVUPS Y6, 64(SI)
 	VMOVUPS Y7, 96(SI)
-	JMP stored606
-short605:
+	JMP stored594
+short593:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11088,15 +10895,15 @@ short605:
 	VMOVUPS Y5, 32(SI)
 	VMASKMOVPS Y6, Y12, 64(SI)
 	VMASKMOVPS Y7, Y13, 96(SI)
-stored606:
+stored594:
 	DECQ tile_times(DI)
-	JLE last594
+	JLE last582
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next593
-last594:
+	JMP next581
+last582:
 	VZEROUPPER 
 	RET 
 
@@ -11104,7 +10911,7 @@ TEXT ·tileBF16AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next607:
+next595:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11113,7 +10920,7 @@ next607:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh609
+	JZ fresh597
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11131,8 +10938,8 @@ next607:
 	VMOVUPS 32(SI), Y9
 	VMASKMOVPS 64(SI), Y12, Y10
 	VMASKMOVPS 96(SI), Y13, Y11
-	JMP started610
-fresh609:
+	JMP started598
+fresh597:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11145,10 +10952,10 @@ fresh609:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started610:
+started598:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done612
+	JZ done600
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -11159,7 +10966,7 @@ started610:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop611:
+loop599:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11215,8 +11022,8 @@ loop611:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop611
-done612:
+	JNZ loop599
+done600:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11225,9 +11032,9 @@ done612:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip613
+	JZ skip601
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip614
+	JZ skip602
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -11241,10 +11048,10 @@ done612:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip614:
+skip602:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip615
+	JZ skip603
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -11262,10 +11069,10 @@ skip614:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
-skip615:
+skip603:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip616
+	JZ skip604
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11281,10 +11088,10 @@ skip615:
 	VADDPS Y14, Y9, Y9
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
-skip616:
+skip604:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip617
+	JZ skip605
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -11314,9 +11121,9 @@ skip616:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip617:
+skip605:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip618
+	JZ skip606
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11343,10 +11150,10 @@ skip617:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip618:
-skip613:
+skip606:
+skip601:
 	CMPQ tile_cols(DI), $32
-	JLT short619
+	JLT short607
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11364,8 +11171,8 @@ skip613:
 	VMOVUPS Y9, 32(SI)
 	VMOVUPS Y10, 64(SI)
 	VMOVUPS Y11, 96(SI)
-	JMP stored620
-short619:
+	JMP stored608
+short607:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11383,15 +11190,15 @@ short619:
 	VMOVUPS Y9, 32(SI)
 	VMASKMOVPS Y10, Y12, 64(SI)
 	VMASKMOVPS Y11, Y13, 96(SI)
-stored620:
+stored608:
 	DECQ tile_times(DI)
-	JLE last608
+	JLE last596
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next607
-last608:
+	JMP next595
+last596:
 	VZEROUPPER 
 	RET 
 
@@ -11399,7 +11206,7 @@ TEXT ·tileBF16AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next621:
+next609:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11408,20 +11215,20 @@ next621:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh623
+	JZ fresh611
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
-	JMP started624
-fresh623:
+	JMP started612
+fresh611:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-started624:
+started612:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done626
+	JZ done614
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -11430,7 +11237,7 @@ started624:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop625:
+loop613:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11453,8 +11260,8 @@ loop625:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop625
-done626:
+	JNZ loop613
+done614:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11463,32 +11270,32 @@ done626:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip627
+	JZ skip615
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip628
+	JZ skip616
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
-skip628:
+skip616:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip629
+	JZ skip617
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip629:
+skip617:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip630
+	JZ skip618
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
-skip630:
+skip618:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip631
+	JZ skip619
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -11496,40 +11303,40 @@ skip630:
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip631:
+skip619:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip632
+	JZ skip620
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
-skip632:
-skip627:
+skip620:
+skip615:
 	CMPQ tile_cols(DI), $16
-	JLT short633
+	JLT short621
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
-	JMP stored634
-short633:
+	JMP stored622
+short621:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
-stored634:
+stored622:
 	DECQ tile_times(DI)
-	JLE last622
+	JLE last610
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next621
-last622:
+	JMP next609
+last610:
 	VZEROUPPER 
 	RET 
 
@@ -11537,7 +11344,7 @@ TEXT ·tileBF16AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next635:
+next623:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11546,7 +11353,7 @@ next635:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh637
+	JZ fresh625
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11555,16 +11362,16 @@ next635:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y2
 	VMASKMOVPS 32(SI), Y13, Y3
-	JMP started638
-fresh637:
+	JMP started626
+fresh625:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started638:
+started626:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done640
+	JZ done628
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -11573,7 +11380,7 @@ started638:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop639:
+loop627:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11602,8 +11409,8 @@ loop639:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop639
-done640:
+	JNZ loop627
+done628:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11612,18 +11419,18 @@ done640:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip641
+	JZ skip629
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip642
+	JZ skip630
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
 	VMULPS Y14, Y2, Y2
 	VMULPS Y14, Y3, Y3
-skip642:
+skip630:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip643
+	JZ skip631
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11631,20 +11438,20 @@ skip642:
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
-skip643:
+skip631:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip644
+	JZ skip632
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VBROADCASTSS 4(AX), Y15
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
-skip644:
+skip632:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip645
+	JZ skip633
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -11657,9 +11464,9 @@ skip644:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip645:
+skip633:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip646
+	JZ skip634
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11670,10 +11477,10 @@ skip645:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip646:
-skip641:
+skip634:
+skip629:
 	CMPQ tile_cols(DI), $16
-	JLT short647
+	JLT short635
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11682,8 +11489,8 @@ skip641:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y2, 0(SI)
 	VMOVUPS Y3, 32(SI)
-	JMP stored648
-short647:
+	JMP stored636
+short635:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11692,15 +11499,15 @@ short647:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y2, Y12, 0(SI)
 	VMASKMOVPS Y3, Y13, 32(SI)
-stored648:
+stored636:
 	DECQ tile_times(DI)
-	JLE last636
+	JLE last624
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next635
-last636:
+	JMP next623
+last624:
 	VZEROUPPER 
 	RET 
 
@@ -11708,7 +11515,7 @@ TEXT ·tileBF16AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next649:
+next637:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11717,7 +11524,7 @@ next649:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh651
+	JZ fresh639
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11729,18 +11536,18 @@ next649:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y4
 	VMASKMOVPS 32(SI), Y13, Y5
-	JMP started652
-fresh651:
+	JMP started640
+fresh639:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-started652:
+started640:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done654
+	JZ done642
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -11749,7 +11556,7 @@ started652:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop653:
+loop641:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -11784,8 +11591,8 @@ loop653:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop653
-done654:
+	JNZ loop641
+done642:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11794,9 +11601,9 @@ done654:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip655
+	JZ skip643
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip656
+	JZ skip644
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -11804,10 +11611,10 @@ done654:
 	VMULPS Y14, Y3, Y3
 	VMULPS Y14, Y4, Y4
 	VMULPS Y14, Y5, Y5
-skip656:
+skip644:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip657
+	JZ skip645
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -11817,10 +11624,10 @@ skip656:
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
-skip657:
+skip645:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip658
+	JZ skip646
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -11830,10 +11637,10 @@ skip657:
 	VBROADCASTSS 8(AX), Y14
 	VADDPS Y14, Y4, Y4
 	VADDPS Y14, Y5, Y5
-skip658:
+skip646:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip659
+	JZ skip647
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -11851,9 +11658,9 @@ skip658:
 	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
-skip659:
+skip647:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip660
+	JZ skip648
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -11868,10 +11675,10 @@ skip659:
 	VMINPS Y3, Y15, Y3
 	VMINPS Y4, Y15, Y4
 	VMINPS Y5, Y15, Y5
-skip660:
-skip655:
+skip648:
+skip643:
 	CMPQ tile_cols(DI), $16
-	JLT short661
+	JLT short649
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11883,8 +11690,8 @@ skip655:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y4, 0(SI)
 	VMOVUPS Y5, 32(SI)
-	JMP stored662
-short661:
+	JMP stored650
+short649:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11896,15 +11703,15 @@ short661:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y4, Y12, 0(SI)
 	VMASKMOVPS Y5, Y13, 32(SI)
-stored662:
+stored650:
 	DECQ tile_times(DI)
-	JLE last650
+	JLE last638
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next649
-last650:
+	JMP next637
+last638:
 	VZEROUPPER 
 	RET 
 
@@ -11912,7 +11719,7 @@ TEXT ·tileBF16AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next663:
+next651:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -11921,7 +11728,7 @@ next663:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh665
+	JZ fresh653
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -11936,8 +11743,8 @@ next663:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y6
 	VMASKMOVPS 32(SI), Y13, Y7
-	JMP started666
-fresh665:
+	JMP started654
+fresh653:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -11946,10 +11753,10 @@ fresh665:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started666:
+started654:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done668
+	JZ done656
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -11960,7 +11767,7 @@ started666:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop667:
+loop655:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12002,8 +11809,8 @@ loop667:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop667
-done668:
+	JNZ loop655
+done656:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -12012,9 +11819,9 @@ done668:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip669
+	JZ skip657
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip670
+	JZ skip658
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -12024,10 +11831,10 @@ done668:
 	VMULPS Y14, Y5, Y5
 	VMULPS Y14, Y6, Y6
 	VMULPS Y14, Y7, Y7
-skip670:
+skip658:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip671
+	JZ skip659
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -12039,10 +11846,10 @@ skip670:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
-skip671:
+skip659:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip672
+	JZ skip660
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -12055,10 +11862,10 @@ skip671:
 	VBROADCASTSS 12(AX), Y15
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip672:
+skip660:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip673
+	JZ skip661
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -12081,9 +11888,9 @@ skip672:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip673:
+skip661:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip674
+	JZ skip662
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -12102,10 +11909,10 @@ skip673:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip674:
-skip669:
+skip662:
+skip657:
 	CMPQ tile_cols(DI), $16
-	JLT short675
+	JLT short663
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12120,8 +11927,8 @@ skip669:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y6, 0(SI)
 	VMOVUPS Y7, 32(SI)
-	JMP stored676
-short675:
+	JMP stored664
+short663:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12136,15 +11943,15 @@ short675:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y6, Y12, 0(SI)
 	VMASKMOVPS Y7, Y13, 32(SI)
-stored676:
+stored664:
 	DECQ tile_times(DI)
-	JLE last664
+	JLE last652
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next663
-last664:
+	JMP next651
+last652:
 	VZEROUPPER 
 	RET 
 
@@ -12152,7 +11959,7 @@ TEXT ·tileBF16AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next677:
+next665:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -12161,7 +11968,7 @@ next677:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh679
+	JZ fresh667
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12179,8 +11986,8 @@ next677:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y8
 	VMASKMOVPS 32(SI), Y13, Y9
-	JMP started680
-fresh679:
+	JMP started668
+fresh667:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -12191,10 +11998,10 @@ fresh679:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-started680:
+started668:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done682
+	JZ done670
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -12205,7 +12012,7 @@ started680:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop681:
+loop669:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12253,8 +12060,8 @@ loop681:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop681
-done682:
+	JNZ loop669
+done670:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -12263,9 +12070,9 @@ done682:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip683
+	JZ skip671
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip684
+	JZ skip672
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -12277,10 +12084,10 @@ done682:
 	VMULPS Y14, Y7, Y7
 	VMULPS Y14, Y8, Y8
 	VMULPS Y14, Y9, Y9
-skip684:
+skip672:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip685
+	JZ skip673
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -12294,10 +12101,10 @@ skip684:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
-skip685:
+skip673:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip686
+	JZ skip674
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -12313,10 +12120,10 @@ skip685:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
-skip686:
+skip674:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip687
+	JZ skip675
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -12344,9 +12151,9 @@ skip686:
 	VADDPS Y14, Y8, Y8
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
-skip687:
+skip675:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip688
+	JZ skip676
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -12369,10 +12176,10 @@ skip687:
 	VMINPS Y7, Y15, Y7
 	VMINPS Y8, Y15, Y8
 	VMINPS Y9, Y15, Y9
-skip688:
-skip683:
+skip676:
+skip671:
 	CMPQ tile_cols(DI), $16
-	JLT short689
+	JLT short677
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12390,8 +12197,8 @@ skip683:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y8, 0(SI)
 	VMOVUPS Y9, 32(SI)
-	JMP stored690
-short689:
+	JMP stored678
+short677:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12409,15 +12216,15 @@ short689:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y8, Y12, 0(SI)
 	VMASKMOVPS Y9, Y13, 32(SI)
-stored690:
+stored678:
 	DECQ tile_times(DI)
-	JLE last678
+	JLE last666
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next677
-last678:
+	JMP next665
+last666:
 	VZEROUPPER 
 	RET 
 
@@ -12425,7 +12232,7 @@ TEXT ·tileBF16AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next691:
+next679:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -12434,7 +12241,7 @@ next691:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh693
+	JZ fresh681
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12455,8 +12262,8 @@ next691:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y10
 	VMASKMOVPS 32(SI), Y13, Y11
-	JMP started694
-fresh693:
+	JMP started682
+fresh681:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -12469,10 +12276,10 @@ fresh693:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started694:
+started682:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done696
+	JZ done684
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -12483,7 +12290,7 @@ started694:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop695:
+loop683:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -12537,8 +12344,8 @@ loop695:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop695
-done696:
+	JNZ loop683
+done684:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -12547,9 +12354,9 @@ done696:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip697
+	JZ skip685
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip698
+	JZ skip686
 	VBROADCASTSS tile_alpha(DI), Y14
 	VMULPS Y14, Y0, Y0
 	VMULPS Y14, Y1, Y1
@@ -12563,10 +12370,10 @@ done696:
 	VMULPS Y14, Y9, Y9
 	VMULPS Y14, Y10, Y10
 	VMULPS Y14, Y11, Y11
-skip698:
+skip686:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip699
+	JZ skip687
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -12582,10 +12389,10 @@ skip698:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
-skip699:
+skip687:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip700
+	JZ skip688
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -12604,10 +12411,10 @@ skip699:
 	VBROADCASTSS 20(AX), Y15
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
-skip700:
+skip688:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip701
+	JZ skip689
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -12640,9 +12447,9 @@ skip700:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip701:
+skip689:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip702
+	JZ skip690
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -12669,10 +12476,10 @@ skip701:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip702:
-skip697:
+skip690:
+skip685:
 	CMPQ tile_cols(DI), $16
-	JLT short703
+	JLT short691
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12693,8 +12500,8 @@ skip697:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y10, 0(SI)
 	VMOVUPS Y11, 32(SI)
-	JMP stored704
-short703:
+	JMP stored692
+short691:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12715,241 +12522,15 @@ short703:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y10, Y12, 0(SI)
 	VMASKMOVPS Y11, Y13, 32(SI)
-stored704:
+stored692:
 	DECQ tile_times(DI)
-	JLE last692
+	JLE last680
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next691
-last692:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileBF16AVX512_1x128(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next705:
-	MOVQ tile_cols(DI), CX
-	SUBQ $112, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh707
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS 256(SI), Z4
-	VMOVUPS 320(SI), Z5
-	VMOVUPS 384(SI), Z6
-	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started708
-fresh707:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-started708:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done710
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-	LEAQ 0(R14)(R14*2), R11
-loop709:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	LEAQ 0(R15)(R14*4), AX
-	MOVQ R15, R10
-	ADDQ tile_ahead(DI), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	LEAQ 0(R10)(R14*4), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	VBROADCASTSS 0(SI), Z8
-	VPSLLD $16, 0(R15), Z9
-	VFMADD231PS Z9, Z8, Z0
-	VPSLLD $16, 0(R15)(R14*1), Z10
-	VFMADD231PS Z10, Z8, Z1
-	VPSLLD $16, 0(R15)(R14*2), Z11
-	VFMADD231PS Z11, Z8, Z2
-	VPSLLD $16, 0(R15)(R11*1), Z12
-	VFMADD231PS Z12, Z8, Z3
-	VPSLLD $16, 0(AX), Z9
-	VFMADD231PS Z9, Z8, Z4
-	VPSLLD $16, 0(AX)(R14*1), Z10
-	VFMADD231PS Z10, Z8, Z5
-	VPSLLD $16, 0(AX)(R14*2), Z11
-	VFMADD231PS Z11, Z8, Z6
-	VPSLLD $16, 0(AX)(R11*1), Z12
-	VFMADD231PS Z12, Z8, Z7
-	VBROADCASTSS 4(SI), Z8
-	VMOVUPS 0(R15), Z9
-	VANDPS.BCST constantffff0000<>(SB), Z9, Z9
-	VFMADD231PS Z9, Z8, Z0
-	VMOVUPS 0(R15)(R14*1), Z10
-	VANDPS.BCST constantffff0000<>(SB), Z10, Z10
-	VFMADD231PS Z10, Z8, Z1
-	VMOVUPS 0(R15)(R14*2), Z11
-	VANDPS.BCST constantffff0000<>(SB), Z11, Z11
-	VFMADD231PS Z11, Z8, Z2
-	VMOVUPS 0(R15)(R11*1), Z12
-	VANDPS.BCST constantffff0000<>(SB), Z12, Z12
-	VFMADD231PS Z12, Z8, Z3
-	VMOVUPS 0(AX), Z9
-	VANDPS.BCST constantffff0000<>(SB), Z9, Z9
-	VFMADD231PS Z9, Z8, Z4
-	VMOVUPS 0(AX)(R14*1), Z10
-	VANDPS.BCST constantffff0000<>(SB), Z10, Z10
-	VFMADD231PS Z10, Z8, Z5
-	VMOVUPS 0(AX)(R14*2), Z11
-	VANDPS.BCST constantffff0000<>(SB), Z11, Z11
-	VFMADD231PS Z11, Z8, Z6
-	VMOVUPS 0(AX)(R11*1), Z12
-	VANDPS.BCST constantffff0000<>(SB), Z12, Z12
-	VFMADD231PS Z12, Z8, Z7
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop709
-done710:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip711
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip712
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-	VMULPS Z30, Z2, Z2
-	VMULPS Z30, Z3, Z3
-	VMULPS Z30, Z4, Z4
-	VMULPS Z30, Z5, Z5
-	VMULPS Z30, Z6, Z6
-	VMULPS Z30, Z7, Z7
-skip712:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip713
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(AX), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip713:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip714
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
-skip714:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip715
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS 0(SI), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip715:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip716
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-skip716:
-skip711:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, 0(SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VMOVUPS Z4, 256(SI)
-	VMOVUPS Z5, 320(SI)
-	VMOVUPS Z6, 384(SI)
-	VMOVUPS Z7, K1, 448(SI)
-	DECQ tile_times(DI)
-	JLE last706
-	ADDQ $512, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $32, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next705
-last706:
+	JMP next679
+last680:
 	VZEROUPPER 
 	RET 
 
@@ -12957,7 +12538,7 @@ TEXT ·tileBF16AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next717:
+next693:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -12965,7 +12546,7 @@ next717:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh719
+	JZ fresh695
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -12973,16 +12554,16 @@ next717:
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started720
-fresh719:
+	JMP started696
+fresh695:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started720:
+started696:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done722
+	JZ done698
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -12994,7 +12575,7 @@ started720:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop721:
+loop697:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13028,21 +12609,21 @@ loop721:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop721
-done722:
+	JNZ loop697
+done698:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip723
+	JZ skip699
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip724
+	JZ skip700
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip724:
+skip700:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip725
+	JZ skip701
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -13052,19 +12633,19 @@ skip724:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip725:
+skip701:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip726
+	JZ skip702
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip726:
+skip702:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip727
+	JZ skip703
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -13076,9 +12657,9 @@ skip726:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip727:
+skip703:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip728
+	JZ skip704
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13089,8 +12670,8 @@ skip727:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip728:
-skip723:
+skip704:
+skip699:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13099,13 +12680,13 @@ skip723:
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last718
+	JLE last694
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next717
-last718:
+	JMP next693
+last694:
 	VZEROUPPER 
 	RET 
 
@@ -13113,7 +12694,7 @@ TEXT ·tileBF16AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next729:
+next705:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -13121,7 +12702,7 @@ next729:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh731
+	JZ fresh707
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13134,8 +12715,8 @@ next729:
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started732
-fresh731:
+	JMP started708
+fresh707:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13144,10 +12725,10 @@ fresh731:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started732:
+started708:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done734
+	JZ done710
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -13159,7 +12740,7 @@ started732:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop733:
+loop709:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13203,12 +12784,12 @@ loop733:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop733
-done734:
+	JNZ loop709
+done710:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip735
+	JZ skip711
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip736
+	JZ skip712
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -13218,10 +12799,10 @@ done734:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip736:
+skip712:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip737
+	JZ skip713
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -13235,10 +12816,10 @@ skip736:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip737:
+skip713:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip738
+	JZ skip714
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -13249,10 +12830,10 @@ skip737:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip738:
+skip714:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip739
+	JZ skip715
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -13273,9 +12854,9 @@ skip738:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip739:
+skip715:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip740
+	JZ skip716
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13294,8 +12875,8 @@ skip739:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip740:
-skip735:
+skip716:
+skip711:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13309,13 +12890,13 @@ skip735:
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last730
+	JLE last706
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next729
-last730:
+	JMP next705
+last706:
 	VZEROUPPER 
 	RET 
 
@@ -13323,7 +12904,7 @@ TEXT ·tileBF16AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next741:
+next717:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -13331,7 +12912,7 @@ next741:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh743
+	JZ fresh719
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13349,8 +12930,8 @@ next741:
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started744
-fresh743:
+	JMP started720
+fresh719:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13363,10 +12944,10 @@ fresh743:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started744:
+started720:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done746
+	JZ done722
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -13378,7 +12959,7 @@ started744:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop745:
+loop721:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13432,12 +13013,12 @@ loop745:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop745
-done746:
+	JNZ loop721
+done722:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip747
+	JZ skip723
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip748
+	JZ skip724
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -13451,10 +13032,10 @@ done746:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip748:
+skip724:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip749
+	JZ skip725
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -13472,10 +13053,10 @@ skip748:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip749:
+skip725:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip750
+	JZ skip726
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -13491,10 +13072,10 @@ skip749:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip750:
+skip726:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip751
+	JZ skip727
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -13524,9 +13105,9 @@ skip750:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip751:
+skip727:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip752
+	JZ skip728
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13553,8 +13134,8 @@ skip751:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip752:
-skip747:
+skip728:
+skip723:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13573,13 +13154,13 @@ skip747:
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last742
+	JLE last718
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next741
-last742:
+	JMP next717
+last718:
 	VZEROUPPER 
 	RET 
 
@@ -13587,7 +13168,7 @@ TEXT ·tileBF16AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next753:
+next729:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -13595,7 +13176,7 @@ next753:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh755
+	JZ fresh731
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13618,8 +13199,8 @@ next753:
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started756
-fresh755:
+	JMP started732
+fresh731:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13636,10 +13217,10 @@ fresh755:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started756:
+started732:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done758
+	JZ done734
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -13653,7 +13234,7 @@ started756:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop757:
+loop733:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13718,12 +13299,12 @@ loop757:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop757
-done758:
+	JNZ loop733
+done734:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip759
+	JZ skip735
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip760
+	JZ skip736
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -13741,10 +13322,10 @@ done758:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip760:
+skip736:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip761
+	JZ skip737
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -13766,10 +13347,10 @@ skip760:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip761:
+skip737:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip762
+	JZ skip738
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -13790,10 +13371,10 @@ skip761:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip762:
+skip738:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip763
+	JZ skip739
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -13832,9 +13413,9 @@ skip762:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip763:
+skip739:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip764
+	JZ skip740
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -13869,8 +13450,8 @@ skip763:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip764:
-skip759:
+skip740:
+skip735:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -13894,13 +13475,13 @@ skip759:
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last754
+	JLE last730
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next753
-last754:
+	JMP next729
+last730:
 	VZEROUPPER 
 	RET 
 
@@ -13908,7 +13489,7 @@ TEXT ·tileBF16AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next765:
+next741:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -13916,18 +13497,18 @@ next765:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh767
+	JZ fresh743
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started768
-fresh767:
+	JMP started744
+fresh743:
 	VPXORD Z0, Z0, Z0
-started768:
+started744:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done770
+	JZ done746
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -13936,7 +13517,7 @@ started768:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop769:
+loop745:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -13952,57 +13533,57 @@ loop769:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop769
-done770:
+	JNZ loop745
+done746:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip771
+	JZ skip747
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip772
+	JZ skip748
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip772:
+skip748:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip773
+	JZ skip749
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip773:
+skip749:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip774
+	JZ skip750
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip774:
+skip750:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip775
+	JZ skip751
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip775:
+skip751:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip776
+	JZ skip752
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip776:
-skip771:
+skip752:
+skip747:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last766
+	JLE last742
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next765
-last766:
+	JMP next741
+last742:
 	VZEROUPPER 
 	RET 
 
@@ -14010,7 +13591,7 @@ TEXT ·tileBF16AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next777:
+next753:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14020,26 +13601,26 @@ next777:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side779
+	JZ side755
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side779:
+side755:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh780
+	JZ fresh756
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started781
-fresh780:
+	JMP started757
+fresh756:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started781:
+started757:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done783
+	JZ done759
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14050,7 +13631,7 @@ started781:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop782:
+loop758:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14072,43 +13653,43 @@ loop782:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop782
-done783:
+	JNZ loop758
+done759:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side784
+	JZ side760
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side784:
+side760:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip785
+	JZ skip761
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip786
+	JZ skip762
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip786:
+skip762:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip787
+	JZ skip763
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip787:
+skip763:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip788
+	JZ skip764
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip788:
+skip764:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip789
+	JZ skip765
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14116,30 +13697,30 @@ skip788:
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip789:
+skip765:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip790
+	JZ skip766
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip790:
-skip785:
+skip766:
+skip761:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last778
+	JLE last754
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next777
-last778:
+	JMP next753
+last754:
 	VZEROUPPER 
 	RET 
 
@@ -14147,7 +13728,7 @@ TEXT ·tileBF16AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next791:
+next767:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14155,21 +13736,21 @@ next791:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh793
+	JZ fresh769
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started794
-fresh793:
+	JMP started770
+fresh769:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started794:
+started770:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done796
+	JZ done772
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14178,7 +13759,7 @@ started794:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop795:
+loop771:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14198,35 +13779,35 @@ loop795:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop795
-done796:
+	JNZ loop771
+done772:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip797
+	JZ skip773
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip798
+	JZ skip774
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip798:
+skip774:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip799
+	JZ skip775
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip799:
+skip775:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip800
+	JZ skip776
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip800:
+skip776:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip801
+	JZ skip777
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14235,17 +13816,17 @@ skip800:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip801:
+skip777:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip802
+	JZ skip778
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip802:
-skip797:
+skip778:
+skip773:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14253,13 +13834,13 @@ skip797:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last792
+	JLE last768
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next791
-last792:
+	JMP next767
+last768:
 	VZEROUPPER 
 	RET 
 
@@ -14267,7 +13848,7 @@ TEXT ·tileBF16AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next803:
+next779:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14277,13 +13858,13 @@ next803:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side805
+	JZ side781
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side805:
+side781:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh806
+	JZ fresh782
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14292,16 +13873,16 @@ side805:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started807
-fresh806:
+	JMP started783
+fresh782:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started807:
+started783:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done809
+	JZ done785
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14312,7 +13893,7 @@ started807:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop808:
+loop784:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14340,29 +13921,29 @@ loop808:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop808
-done809:
+	JNZ loop784
+done785:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side810
+	JZ side786
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side810:
+side786:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip811
+	JZ skip787
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip812
+	JZ skip788
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip812:
+skip788:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip813
+	JZ skip789
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -14370,20 +13951,20 @@ skip812:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip813:
+skip789:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip814
+	JZ skip790
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip814:
+skip790:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip815
+	JZ skip791
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14396,9 +13977,9 @@ skip814:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip815:
+skip791:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip816
+	JZ skip792
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14409,8 +13990,8 @@ skip815:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip816:
-skip811:
+skip792:
+skip787:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14420,13 +14001,13 @@ skip811:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last804
+	JLE last780
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next803
-last804:
+	JMP next779
+last780:
 	VZEROUPPER 
 	RET 
 
@@ -14434,7 +14015,7 @@ TEXT ·tileBF16AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next817:
+next793:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14442,7 +14023,7 @@ next817:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh819
+	JZ fresh795
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14451,15 +14032,15 @@ next817:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started820
-fresh819:
+	JMP started796
+fresh795:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started820:
+started796:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done822
+	JZ done798
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14468,7 +14049,7 @@ started820:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop821:
+loop797:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14492,39 +14073,39 @@ loop821:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop821
-done822:
+	JNZ loop797
+done798:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip823
+	JZ skip799
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip824
+	JZ skip800
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip824:
+skip800:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip825
+	JZ skip801
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip825:
+skip801:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip826
+	JZ skip802
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip826:
+skip802:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip827
+	JZ skip803
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14536,9 +14117,9 @@ skip826:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip827:
+skip803:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip828
+	JZ skip804
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14547,8 +14128,8 @@ skip827:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip828:
-skip823:
+skip804:
+skip799:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14558,13 +14139,13 @@ skip823:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last818
+	JLE last794
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next817
-last818:
+	JMP next793
+last794:
 	VZEROUPPER 
 	RET 
 
@@ -14572,7 +14153,7 @@ TEXT ·tileBF16AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next829:
+next805:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14582,13 +14163,13 @@ next829:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side831
+	JZ side807
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side831:
+side807:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh832
+	JZ fresh808
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14600,18 +14181,18 @@ side831:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started833
-fresh832:
+	JMP started809
+fresh808:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started833:
+started809:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done835
+	JZ done811
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14622,7 +14203,7 @@ started833:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop834:
+loop810:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14656,20 +14237,20 @@ loop834:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop834
-done835:
+	JNZ loop810
+done811:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side836
+	JZ side812
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side836:
+side812:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip837
+	JZ skip813
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip838
+	JZ skip814
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -14677,10 +14258,10 @@ side836:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip838:
+skip814:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip839
+	JZ skip815
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -14690,10 +14271,10 @@ skip838:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip839:
+skip815:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip840
+	JZ skip816
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -14703,10 +14284,10 @@ skip839:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip840:
+skip816:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip841
+	JZ skip817
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14724,9 +14305,9 @@ skip840:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip841:
+skip817:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip842
+	JZ skip818
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14741,8 +14322,8 @@ skip841:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip842:
-skip837:
+skip818:
+skip813:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14755,13 +14336,13 @@ skip837:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last830
+	JLE last806
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next829
-last830:
+	JMP next805
+last806:
 	VZEROUPPER 
 	RET 
 
@@ -14769,7 +14350,7 @@ TEXT ·tileBF16AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next843:
+next819:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -14777,7 +14358,7 @@ next843:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh845
+	JZ fresh821
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14788,16 +14369,16 @@ next843:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started846
-fresh845:
+	JMP started822
+fresh821:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started846:
+started822:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done848
+	JZ done824
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14808,7 +14389,7 @@ started846:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop847:
+loop823:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -14837,31 +14418,31 @@ loop847:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop847
-done848:
+	JNZ loop823
+done824:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip849
+	JZ skip825
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip850
+	JZ skip826
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip850:
+skip826:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip851
+	JZ skip827
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip851:
+skip827:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip852
+	JZ skip828
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -14870,10 +14451,10 @@ skip851:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip852:
+skip828:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip853
+	JZ skip829
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -14888,9 +14469,9 @@ skip852:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip853:
+skip829:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip854
+	JZ skip830
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -14901,8 +14482,8 @@ skip853:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip854:
-skip849:
+skip830:
+skip825:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14914,13 +14495,13 @@ skip849:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last844
+	JLE last820
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next843
-last844:
+	JMP next819
+last820:
 	VZEROUPPER 
 	RET 
 
@@ -14928,7 +14509,7 @@ TEXT ·tileBF16AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next855:
+next831:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -14938,13 +14519,13 @@ next855:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side857
+	JZ side833
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side857:
+side833:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh858
+	JZ fresh834
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -14959,8 +14540,8 @@ side857:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started859
-fresh858:
+	JMP started835
+fresh834:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14969,10 +14550,10 @@ fresh858:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started859:
+started835:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done861
+	JZ done837
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -14985,7 +14566,7 @@ started859:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop860:
+loop836:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15026,20 +14607,20 @@ loop860:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop860
-done861:
+	JNZ loop836
+done837:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side862
+	JZ side838
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side862:
+side838:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip863
+	JZ skip839
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip864
+	JZ skip840
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15049,10 +14630,10 @@ side862:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip864:
+skip840:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip865
+	JZ skip841
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -15064,10 +14645,10 @@ skip864:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip865:
+skip841:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip866
+	JZ skip842
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15080,10 +14661,10 @@ skip865:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip866:
+skip842:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip867
+	JZ skip843
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -15106,9 +14687,9 @@ skip866:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip867:
+skip843:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip868
+	JZ skip844
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15127,8 +14708,8 @@ skip867:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip868:
-skip863:
+skip844:
+skip839:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15144,13 +14725,13 @@ skip863:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last856
+	JLE last832
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next855
-last856:
+	JMP next831
+last832:
 	VZEROUPPER 
 	RET 
 
@@ -15158,7 +14739,7 @@ TEXT ·tileBF16AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next869:
+next845:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -15166,7 +14747,7 @@ next869:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh871
+	JZ fresh847
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15179,17 +14760,17 @@ next869:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started872
-fresh871:
+	JMP started848
+fresh847:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started872:
+started848:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done874
+	JZ done850
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -15200,7 +14781,7 @@ started872:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop873:
+loop849:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15233,22 +14814,22 @@ loop873:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop873
-done874:
+	JNZ loop849
+done850:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip875
+	JZ skip851
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip876
+	JZ skip852
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip876:
+skip852:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip877
+	JZ skip853
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -15256,10 +14837,10 @@ skip876:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip877:
+skip853:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip878
+	JZ skip854
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -15270,10 +14851,10 @@ skip877:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip878:
+skip854:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip879
+	JZ skip855
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -15291,9 +14872,9 @@ skip878:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip879:
+skip855:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip880
+	JZ skip856
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15306,8 +14887,8 @@ skip879:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip880:
-skip875:
+skip856:
+skip851:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15321,13 +14902,13 @@ skip875:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last870
+	JLE last846
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next869
-last870:
+	JMP next845
+last846:
 	VZEROUPPER 
 	RET 
 
@@ -15335,7 +14916,7 @@ TEXT ·tileBF16AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next881:
+next857:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -15345,13 +14926,13 @@ next881:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side883
+	JZ side859
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side883:
+side859:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh884
+	JZ fresh860
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15369,8 +14950,8 @@ side883:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started885
-fresh884:
+	JMP started861
+fresh860:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15381,10 +14962,10 @@ fresh884:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started885:
+started861:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done887
+	JZ done863
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -15397,7 +14978,7 @@ started885:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop886:
+loop862:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15444,20 +15025,20 @@ loop886:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop886
-done887:
+	JNZ loop862
+done863:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side888
+	JZ side864
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side888:
+side864:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip889
+	JZ skip865
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip890
+	JZ skip866
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15469,10 +15050,10 @@ side888:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip890:
+skip866:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip891
+	JZ skip867
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -15486,10 +15067,10 @@ skip890:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip891:
+skip867:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip892
+	JZ skip868
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15505,10 +15086,10 @@ skip891:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip892:
+skip868:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip893
+	JZ skip869
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -15536,9 +15117,9 @@ skip892:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip893:
+skip869:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip894
+	JZ skip870
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15561,8 +15142,8 @@ skip893:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip894:
-skip889:
+skip870:
+skip865:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15581,13 +15162,13 @@ skip889:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last882
+	JLE last858
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next881
-last882:
+	JMP next857
+last858:
 	VZEROUPPER 
 	RET 
 
@@ -15595,7 +15176,7 @@ TEXT ·tileBF16AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next895:
+next871:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -15603,7 +15184,7 @@ next895:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh897
+	JZ fresh873
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15618,18 +15199,18 @@ next895:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started898
-fresh897:
+	JMP started874
+fresh873:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started898:
+started874:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done900
+	JZ done876
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -15640,7 +15221,7 @@ started898:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop899:
+loop875:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15677,12 +15258,12 @@ loop899:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop899
-done900:
+	JNZ loop875
+done876:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip901
+	JZ skip877
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip902
+	JZ skip878
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15690,10 +15271,10 @@ done900:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip902:
+skip878:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip903
+	JZ skip879
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -15702,10 +15283,10 @@ skip902:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip903:
+skip879:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip904
+	JZ skip880
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -15718,10 +15299,10 @@ skip903:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip904:
+skip880:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip905
+	JZ skip881
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -15742,9 +15323,9 @@ skip904:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip905:
+skip881:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip906
+	JZ skip882
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -15759,8 +15340,8 @@ skip905:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip906:
-skip901:
+skip882:
+skip877:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15776,13 +15357,13 @@ skip901:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last896
+	JLE last872
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next895
-last896:
+	JMP next871
+last872:
 	VZEROUPPER 
 	RET 
 
@@ -15790,7 +15371,7 @@ TEXT ·tileBF16AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next907:
+next883:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -15800,13 +15381,13 @@ next907:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side909
+	JZ side885
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side909:
+side885:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh910
+	JZ fresh886
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -15827,8 +15408,8 @@ side909:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started911
-fresh910:
+	JMP started887
+fresh886:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15841,10 +15422,10 @@ fresh910:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started911:
+started887:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done913
+	JZ done889
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -15857,7 +15438,7 @@ started911:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop912:
+loop888:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -15910,20 +15491,20 @@ loop912:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop912
-done913:
+	JNZ loop888
+done889:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side914
+	JZ side890
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side914:
+side890:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip915
+	JZ skip891
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip916
+	JZ skip892
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -15937,10 +15518,10 @@ side914:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip916:
+skip892:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip917
+	JZ skip893
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -15956,10 +15537,10 @@ skip916:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip917:
+skip893:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip918
+	JZ skip894
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -15978,10 +15559,10 @@ skip917:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip918:
+skip894:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip919
+	JZ skip895
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -16014,9 +15595,9 @@ skip918:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip919:
+skip895:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip920
+	JZ skip896
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16043,8 +15624,8 @@ skip919:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip920:
-skip915:
+skip896:
+skip891:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16066,13 +15647,13 @@ skip915:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last908
+	JLE last884
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next907
-last908:
+	JMP next883
+last884:
 	VZEROUPPER 
 	RET 
 
@@ -16080,7 +15661,7 @@ TEXT ·tileBF16AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next921:
+next897:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -16088,7 +15669,7 @@ next921:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh923
+	JZ fresh899
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16105,8 +15686,8 @@ next921:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started924
-fresh923:
+	JMP started900
+fresh899:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16114,10 +15695,10 @@ fresh923:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started924:
+started900:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done926
+	JZ done902
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -16130,7 +15711,7 @@ started924:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop925:
+loop901:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16172,12 +15753,12 @@ loop925:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop925
-done926:
+	JNZ loop901
+done902:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip927
+	JZ skip903
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip928
+	JZ skip904
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16186,10 +15767,10 @@ done926:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip928:
+skip904:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip929
+	JZ skip905
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -16199,10 +15780,10 @@ skip928:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip929:
+skip905:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip930
+	JZ skip906
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -16217,10 +15798,10 @@ skip929:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip930:
+skip906:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip931
+	JZ skip907
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -16244,9 +15825,9 @@ skip930:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip931:
+skip907:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip932
+	JZ skip908
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16263,8 +15844,8 @@ skip931:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip932:
-skip927:
+skip908:
+skip903:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16282,13 +15863,13 @@ skip927:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last922
+	JLE last898
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next921
-last922:
+	JMP next897
+last898:
 	VZEROUPPER 
 	RET 
 
@@ -16296,7 +15877,7 @@ TEXT ·tileBF16AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next933:
+next909:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -16306,13 +15887,13 @@ next933:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side935
+	JZ side911
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side935:
+side911:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh936
+	JZ fresh912
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16336,8 +15917,8 @@ side935:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started937
-fresh936:
+	JMP started913
+fresh912:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16352,10 +15933,10 @@ fresh936:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started937:
+started913:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done939
+	JZ done915
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -16370,7 +15951,7 @@ started937:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop938:
+loop914:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16430,20 +16011,20 @@ loop938:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop938
-done939:
+	JNZ loop914
+done915:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side940
+	JZ side916
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side940:
+side916:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip941
+	JZ skip917
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip942
+	JZ skip918
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16459,10 +16040,10 @@ side940:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip942:
+skip918:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip943
+	JZ skip919
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -16480,10 +16061,10 @@ skip942:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip943:
+skip919:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip944
+	JZ skip920
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -16505,10 +16086,10 @@ skip943:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip944:
+skip920:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip945
+	JZ skip921
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -16546,9 +16127,9 @@ skip944:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip945:
+skip921:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip946
+	JZ skip922
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16579,8 +16160,8 @@ skip945:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip946:
-skip941:
+skip922:
+skip917:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16605,13 +16186,13 @@ skip941:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last934
+	JLE last910
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next933
-last934:
+	JMP next909
+last910:
 	VZEROUPPER 
 	RET 
 
@@ -16619,7 +16200,7 @@ TEXT ·tileBF16AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next947:
+next923:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -16627,7 +16208,7 @@ next947:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh949
+	JZ fresh925
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16646,8 +16227,8 @@ next947:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started950
-fresh949:
+	JMP started926
+fresh925:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16656,10 +16237,10 @@ fresh949:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started950:
+started926:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done952
+	JZ done928
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -16672,7 +16253,7 @@ started950:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop951:
+loop927:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16718,12 +16299,12 @@ loop951:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop951
-done952:
+	JNZ loop927
+done928:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip953
+	JZ skip929
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip954
+	JZ skip930
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -16733,10 +16314,10 @@ done952:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip954:
+skip930:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip955
+	JZ skip931
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -16747,10 +16328,10 @@ skip954:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip955:
+skip931:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip956
+	JZ skip932
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -16767,10 +16348,10 @@ skip955:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip956:
+skip932:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip957
+	JZ skip933
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -16797,9 +16378,9 @@ skip956:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip957:
+skip933:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip958
+	JZ skip934
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -16818,8 +16399,8 @@ skip957:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip958:
-skip953:
+skip934:
+skip929:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16839,13 +16420,13 @@ skip953:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last948
+	JLE last924
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next947
-last948:
+	JMP next923
+last924:
 	VZEROUPPER 
 	RET 
 
@@ -16853,7 +16434,7 @@ TEXT ·tileBF16AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next959:
+next935:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -16863,13 +16444,13 @@ next959:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side961
+	JZ side937
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side961:
+side937:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh962
+	JZ fresh938
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -16896,8 +16477,8 @@ side961:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started963
-fresh962:
+	JMP started939
+fresh938:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16914,10 +16495,10 @@ fresh962:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started963:
+started939:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done965
+	JZ done941
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -16932,7 +16513,7 @@ started963:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop964:
+loop940:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -16998,20 +16579,20 @@ loop964:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop964
-done965:
+	JNZ loop940
+done941:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side966
+	JZ side942
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side966:
+side942:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip967
+	JZ skip943
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip968
+	JZ skip944
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17029,10 +16610,10 @@ side966:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip968:
+skip944:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip969
+	JZ skip945
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -17052,10 +16633,10 @@ skip968:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip969:
+skip945:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip970
+	JZ skip946
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -17080,10 +16661,10 @@ skip969:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip970:
+skip946:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip971
+	JZ skip947
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -17126,9 +16707,9 @@ skip970:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip971:
+skip947:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip972
+	JZ skip948
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17163,8 +16744,8 @@ skip971:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip972:
-skip967:
+skip948:
+skip943:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17192,13 +16773,13 @@ skip967:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last960
+	JLE last936
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next959
-last960:
+	JMP next935
+last936:
 	VZEROUPPER 
 	RET 
 
@@ -17206,7 +16787,7 @@ TEXT ·tileBF16AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next973:
+next949:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -17214,7 +16795,7 @@ next973:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh975
+	JZ fresh951
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17235,8 +16816,8 @@ next973:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started976
-fresh975:
+	JMP started952
+fresh951:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17246,10 +16827,10 @@ fresh975:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started976:
+started952:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done978
+	JZ done954
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -17262,7 +16843,7 @@ started976:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop977:
+loop953:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17312,12 +16893,12 @@ loop977:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop977
-done978:
+	JNZ loop953
+done954:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip979
+	JZ skip955
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip980
+	JZ skip956
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17328,10 +16909,10 @@ done978:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip980:
+skip956:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip981
+	JZ skip957
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -17343,10 +16924,10 @@ skip980:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip981:
+skip957:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip982
+	JZ skip958
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -17365,10 +16946,10 @@ skip981:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip982:
+skip958:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip983
+	JZ skip959
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -17398,9 +16979,9 @@ skip982:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip983:
+skip959:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip984
+	JZ skip960
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17421,8 +17002,8 @@ skip983:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip984:
-skip979:
+skip960:
+skip955:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17444,13 +17025,13 @@ skip979:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last974
+	JLE last950
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next973
-last974:
+	JMP next949
+last950:
 	VZEROUPPER 
 	RET 
 
@@ -17458,7 +17039,7 @@ TEXT ·tileBF16AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next985:
+next961:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -17468,13 +17049,13 @@ next985:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side987
+	JZ side963
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side987:
+side963:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh988
+	JZ fresh964
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17504,8 +17085,8 @@ side987:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started989
-fresh988:
+	JMP started965
+fresh964:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17524,10 +17105,10 @@ fresh988:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started989:
+started965:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done991
+	JZ done967
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -17542,7 +17123,7 @@ started989:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop990:
+loop966:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17614,20 +17195,20 @@ loop990:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop990
-done991:
+	JNZ loop966
+done967:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side992
+	JZ side968
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side992:
+side968:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip993
+	JZ skip969
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip994
+	JZ skip970
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17647,10 +17228,10 @@ side992:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip994:
+skip970:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip995
+	JZ skip971
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -17672,10 +17253,10 @@ skip994:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip995:
+skip971:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip996
+	JZ skip972
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -17703,10 +17284,10 @@ skip995:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip996:
+skip972:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip997
+	JZ skip973
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -17754,9 +17335,9 @@ skip996:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip997:
+skip973:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip998
+	JZ skip974
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -17795,8 +17376,8 @@ skip997:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip998:
-skip993:
+skip974:
+skip969:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17827,13 +17408,13 @@ skip993:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last986
+	JLE last962
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next985
-last986:
+	JMP next961
+last962:
 	VZEROUPPER 
 	RET 
 
@@ -17841,7 +17422,7 @@ TEXT ·tileBF16AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next999:
+next975:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -17849,7 +17430,7 @@ next999:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1001
+	JZ fresh977
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -17872,8 +17453,8 @@ next999:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started1002
-fresh1001:
+	JMP started978
+fresh977:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17884,10 +17465,10 @@ fresh1001:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1002:
+started978:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1004
+	JZ done980
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -17902,7 +17483,7 @@ started1002:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1003:
+loop979:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -17957,12 +17538,12 @@ loop1003:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1003
-done1004:
+	JNZ loop979
+done980:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1005
+	JZ skip981
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1006
+	JZ skip982
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -17974,10 +17555,10 @@ done1004:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip1006:
+skip982:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1007
+	JZ skip983
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -17990,10 +17571,10 @@ skip1006:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1007:
+skip983:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1008
+	JZ skip984
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -18014,10 +17595,10 @@ skip1007:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip1008:
+skip984:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1009
+	JZ skip985
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -18050,9 +17631,9 @@ skip1008:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip1009:
+skip985:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1010
+	JZ skip986
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18075,8 +17656,8 @@ skip1009:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1010:
-skip1005:
+skip986:
+skip981:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18100,13 +17681,13 @@ skip1005:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1000
+	JLE last976
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next999
-last1000:
+	JMP next975
+last976:
 	VZEROUPPER 
 	RET 
 
@@ -18114,7 +17695,7 @@ TEXT ·tileBF16AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1011:
+next987:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -18124,13 +17705,13 @@ next1011:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1013
+	JZ side989
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1013:
+side989:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1014
+	JZ fresh990
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18163,8 +17744,8 @@ side1013:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started1015
-fresh1014:
+	JMP started991
+fresh990:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18185,10 +17766,10 @@ fresh1014:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started1015:
+started991:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1017
+	JZ done993
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -18205,7 +17786,7 @@ started1015:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1016:
+loop992:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -18284,20 +17865,20 @@ loop1016:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1016
-done1017:
+	JNZ loop992
+done993:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1018
+	JZ side994
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1018:
+side994:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1019
+	JZ skip995
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1020
+	JZ skip996
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -18319,10 +17900,10 @@ side1018:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip1020:
+skip996:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1021
+	JZ skip997
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -18346,10 +17927,10 @@ skip1020:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip1021:
+skip997:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1022
+	JZ skip998
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -18380,10 +17961,10 @@ skip1021:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip1022:
+skip998:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1023
+	JZ skip999
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -18436,9 +18017,9 @@ skip1022:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip1023:
+skip999:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1024
+	JZ skip1000
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18481,8 +18062,8 @@ skip1023:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip1024:
-skip1019:
+skip1000:
+skip995:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18516,13 +18097,13 @@ skip1019:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1012
+	JLE last988
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1011
-last1012:
+	JMP next987
+last988:
 	VZEROUPPER 
 	RET 
 
@@ -18530,7 +18111,7 @@ TEXT ·tileBF16AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1025:
+next1001:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -18538,7 +18119,7 @@ next1025:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1027
+	JZ fresh1003
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18563,8 +18144,8 @@ next1025:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started1028
-fresh1027:
+	JMP started1004
+fresh1003:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18576,10 +18157,10 @@ fresh1027:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started1028:
+started1004:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1030
+	JZ done1006
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -18594,7 +18175,7 @@ started1028:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1029:
+loop1005:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -18653,12 +18234,12 @@ loop1029:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1029
-done1030:
+	JNZ loop1005
+done1006:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1031
+	JZ skip1007
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1032
+	JZ skip1008
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -18671,10 +18252,10 @@ done1030:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip1032:
+skip1008:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1033
+	JZ skip1009
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -18688,10 +18269,10 @@ skip1032:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip1033:
+skip1009:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1034
+	JZ skip1010
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -18714,10 +18295,10 @@ skip1033:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip1034:
+skip1010:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1035
+	JZ skip1011
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -18753,9 +18334,9 @@ skip1034:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip1035:
+skip1011:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1036
+	JZ skip1012
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -18780,8 +18361,8 @@ skip1035:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip1036:
-skip1031:
+skip1012:
+skip1007:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18807,13 +18388,13 @@ skip1031:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1026
+	JLE last1002
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1025
-last1026:
+	JMP next1001
+last1002:
 	VZEROUPPER 
 	RET 
 
@@ -18821,7 +18402,7 @@ TEXT ·tileBF16AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1037:
+next1013:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -18831,13 +18412,13 @@ next1037:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1039
+	JZ side1015
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1039:
+side1015:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1040
+	JZ fresh1016
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -18873,8 +18454,8 @@ side1039:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started1041
-fresh1040:
+	JMP started1017
+fresh1016:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -18897,10 +18478,10 @@ fresh1040:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started1041:
+started1017:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1043
+	JZ done1019
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -18917,7 +18498,7 @@ started1041:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1042:
+loop1018:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -19002,20 +18583,20 @@ loop1042:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1042
-done1043:
+	JNZ loop1018
+done1019:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1044
+	JZ side1020
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1044:
+side1020:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1045
+	JZ skip1021
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1046
+	JZ skip1022
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -19039,10 +18620,10 @@ side1044:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip1046:
+skip1022:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1047
+	JZ skip1023
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -19068,10 +18649,10 @@ skip1046:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip1047:
+skip1023:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1048
+	JZ skip1024
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -19105,10 +18686,10 @@ skip1047:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip1048:
+skip1024:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1049
+	JZ skip1025
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -19166,9 +18747,9 @@ skip1048:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip1049:
+skip1025:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1050
+	JZ skip1026
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -19215,8 +18796,8 @@ skip1049:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip1050:
-skip1045:
+skip1026:
+skip1021:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -19253,13 +18834,13 @@ skip1045:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1038
+	JLE last1014
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1037
-last1038:
+	JMP next1013
+last1014:
 	VZEROUPPER 
 	RET 
 
@@ -19267,7 +18848,7 @@ TEXT ·tileBF16AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1051:
+next1027:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -19275,7 +18856,7 @@ next1051:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1053
+	JZ fresh1029
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -19302,8 +18883,8 @@ next1051:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started1054
-fresh1053:
+	JMP started1030
+fresh1029:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19316,10 +18897,10 @@ fresh1053:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1054:
+started1030:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1056
+	JZ done1032
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -19334,7 +18915,7 @@ started1054:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1055:
+loop1031:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -19397,12 +18978,12 @@ loop1055:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1055
-done1056:
+	JNZ loop1031
+done1032:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1057
+	JZ skip1033
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1058
+	JZ skip1034
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -19416,10 +18997,10 @@ done1056:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip1058:
+skip1034:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1059
+	JZ skip1035
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -19434,10 +19015,10 @@ skip1058:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1059:
+skip1035:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1060
+	JZ skip1036
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -19462,10 +19043,10 @@ skip1059:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip1060:
+skip1036:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1061
+	JZ skip1037
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -19504,9 +19085,9 @@ skip1060:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip1061:
+skip1037:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1062
+	JZ skip1038
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -19533,8 +19114,8 @@ skip1061:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1062:
-skip1057:
+skip1038:
+skip1033:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -19562,13 +19143,13 @@ skip1057:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1052
+	JLE last1028
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1051
-last1052:
+	JMP next1027
+last1028:
 	VZEROUPPER 
 	RET 
 
@@ -19576,7 +19157,7 @@ TEXT ·tileBF16AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1063:
+next1039:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -19586,13 +19167,13 @@ next1063:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1065
+	JZ side1041
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1065:
+side1041:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1066
+	JZ fresh1042
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -19631,8 +19212,8 @@ side1065:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started1067
-fresh1066:
+	JMP started1043
+fresh1042:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -19657,10 +19238,10 @@ fresh1066:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started1067:
+started1043:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1069
+	JZ done1045
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -19677,7 +19258,7 @@ started1067:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1068:
+loop1044:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -19768,20 +19349,20 @@ loop1068:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1068
-done1069:
+	JNZ loop1044
+done1045:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1070
+	JZ side1046
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1070:
+side1046:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1071
+	JZ skip1047
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1072
+	JZ skip1048
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -19807,10 +19388,10 @@ side1070:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip1072:
+skip1048:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1073
+	JZ skip1049
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -19838,10 +19419,10 @@ skip1072:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip1073:
+skip1049:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1074
+	JZ skip1050
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -19878,10 +19459,10 @@ skip1073:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip1074:
+skip1050:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1075
+	JZ skip1051
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -19944,9 +19525,9 @@ skip1074:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip1075:
+skip1051:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1076
+	JZ skip1052
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -19997,8 +19578,8 @@ skip1075:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip1076:
-skip1071:
+skip1052:
+skip1047:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20038,13 +19619,13 @@ skip1071:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1064
+	JLE last1040
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1063
-last1064:
+	JMP next1039
+last1040:
 	VZEROUPPER 
 	RET 
 
@@ -20052,7 +19633,7 @@ TEXT ·tileBF16AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1077:
+next1053:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -20060,7 +19641,7 @@ next1077:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1079
+	JZ fresh1055
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20089,8 +19670,8 @@ next1077:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started1080
-fresh1079:
+	JMP started1056
+fresh1055:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20104,10 +19685,10 @@ fresh1079:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started1080:
+started1056:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1082
+	JZ done1058
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -20124,7 +19705,7 @@ started1080:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1081:
+loop1057:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -20192,12 +19773,12 @@ loop1081:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1081
-done1082:
+	JNZ loop1057
+done1058:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1083
+	JZ skip1059
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1084
+	JZ skip1060
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -20212,10 +19793,10 @@ done1082:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip1084:
+skip1060:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1085
+	JZ skip1061
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -20231,10 +19812,10 @@ skip1084:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip1085:
+skip1061:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1086
+	JZ skip1062
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -20261,10 +19842,10 @@ skip1085:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip1086:
+skip1062:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1087
+	JZ skip1063
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -20306,9 +19887,9 @@ skip1086:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip1087:
+skip1063:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1088
+	JZ skip1064
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -20337,8 +19918,8 @@ skip1087:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip1088:
-skip1083:
+skip1064:
+skip1059:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20368,13 +19949,13 @@ skip1083:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1078
+	JLE last1054
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1077
-last1078:
+	JMP next1053
+last1054:
 	VZEROUPPER 
 	RET 
 
@@ -20382,7 +19963,7 @@ TEXT ·tileBF16AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1089:
+next1065:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -20392,13 +19973,13 @@ next1089:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1091
+	JZ side1067
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1091:
+side1067:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1092
+	JZ fresh1068
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20440,8 +20021,8 @@ side1091:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started1093
-fresh1092:
+	JMP started1069
+fresh1068:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20468,10 +20049,10 @@ fresh1092:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started1093:
+started1069:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1095
+	JZ done1071
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -20490,7 +20071,7 @@ started1093:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1094:
+loop1070:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -20588,20 +20169,20 @@ loop1094:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1094
-done1095:
+	JNZ loop1070
+done1071:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1096
+	JZ side1072
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1096:
+side1072:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1097
+	JZ skip1073
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1098
+	JZ skip1074
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -20629,10 +20210,10 @@ side1096:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip1098:
+skip1074:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1099
+	JZ skip1075
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -20662,10 +20243,10 @@ skip1098:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip1099:
+skip1075:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1100
+	JZ skip1076
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -20705,10 +20286,10 @@ skip1099:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip1100:
+skip1076:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1101
+	JZ skip1077
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -20776,9 +20357,9 @@ skip1100:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip1101:
+skip1077:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1102
+	JZ skip1078
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -20833,8 +20414,8 @@ skip1101:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip1102:
-skip1097:
+skip1078:
+skip1073:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20877,13 +20458,13 @@ skip1097:
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1090
+	JLE last1066
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1089
-last1090:
+	JMP next1065
+last1066:
 	VZEROUPPER 
 	RET 
 
@@ -20891,7 +20472,7 @@ TEXT ·tileBF16AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1103:
+next1079:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -20899,7 +20480,7 @@ next1103:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1105
+	JZ fresh1081
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -20930,8 +20511,8 @@ next1103:
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started1106
-fresh1105:
+	JMP started1082
+fresh1081:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -20946,10 +20527,10 @@ fresh1105:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1106:
+started1082:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1108
+	JZ done1084
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -20966,7 +20547,7 @@ started1106:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1107:
+loop1083:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21038,12 +20619,12 @@ loop1107:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1107
-done1108:
+	JNZ loop1083
+done1084:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1109
+	JZ skip1085
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1110
+	JZ skip1086
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -21059,10 +20640,10 @@ done1108:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip1110:
+skip1086:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1111
+	JZ skip1087
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -21079,10 +20660,10 @@ skip1110:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1111:
+skip1087:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1112
+	JZ skip1088
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -21111,10 +20692,10 @@ skip1111:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip1112:
+skip1088:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1113
+	JZ skip1089
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -21159,9 +20740,9 @@ skip1112:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip1113:
+skip1089:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1114
+	JZ skip1090
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -21192,8 +20773,8 @@ skip1113:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1114:
-skip1109:
+skip1090:
+skip1085:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -21225,13 +20806,13 @@ skip1109:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1104
+	JLE last1080
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1103
-last1104:
+	JMP next1079
+last1080:
 	VZEROUPPER 
 	RET 
 
@@ -21239,7 +20820,7 @@ TEXT ·tileBF16AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1115:
+next1091:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -21249,13 +20830,13 @@ next1115:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1117
+	JZ side1093
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1117:
+side1093:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1118
+	JZ fresh1094
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -21300,8 +20881,8 @@ side1117:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started1119
-fresh1118:
+	JMP started1095
+fresh1094:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -21330,10 +20911,10 @@ fresh1118:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started1119:
+started1095:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1121
+	JZ done1097
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -21352,7 +20933,7 @@ started1119:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1120:
+loop1096:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21456,20 +21037,20 @@ loop1120:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1120
-done1121:
+	JNZ loop1096
+done1097:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1122
+	JZ side1098
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1122:
+side1098:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1123
+	JZ skip1099
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip1124
+	JZ skip1100
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -21499,10 +21080,10 @@ side1122:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip1124:
+skip1100:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1125
+	JZ skip1101
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -21534,10 +21115,10 @@ skip1124:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip1125:
+skip1101:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1126
+	JZ skip1102
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -21580,10 +21161,10 @@ skip1125:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip1126:
+skip1102:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1127
+	JZ skip1103
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -21656,9 +21237,9 @@ skip1126:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip1127:
+skip1103:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1128
+	JZ skip1104
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -21717,8 +21298,8 @@ skip1127:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip1128:
-skip1123:
+skip1104:
+skip1099:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -21764,13 +21345,13 @@ skip1123:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1116
+	JLE last1092
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1115
-last1116:
+	JMP next1091
+last1092:
 	VZEROUPPER 
 	RET 
 
@@ -21778,7 +21359,7 @@ TEXT ·tileInt8AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1129:
+next1105:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -21787,7 +21368,7 @@ next1129:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1131
+	JZ fresh1107
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -21799,8 +21380,8 @@ next1129:
 	VMOVUPS 160(SI), Y5
 	VMASKMOVPS 192(SI), Y12, Y6
 	VMASKMOVPS 224(SI), Y13, Y7
-	JMP started1132
-fresh1131:
+	JMP started1108
+fresh1107:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -21814,13 +21395,13 @@ fresh1131:
 	PREFETCHT0 224(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1133
+	JZ none1109
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1134
+	JNZ each1110
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -21839,8 +21420,8 @@ fresh1131:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms1135
-each1134:
+	JMP terms1111
+each1110:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -21868,10 +21449,10 @@ each1134:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 224(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms1135:
+terms1111:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1136
+	JZ skip1112
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
@@ -21889,9 +21470,9 @@ terms1135:
 	VPADDD Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y14
 	VPADDD Y14, Y7, Y7
-skip1136:
-	JMP started1132
-none1133:
+skip1112:
+	JMP started1108
+none1109:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -21900,10 +21481,10 @@ none1133:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started1132:
+started1108:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1138
+	JZ done1114
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -21915,7 +21496,7 @@ started1132:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1137:
+loop1113:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -21993,8 +21574,8 @@ loop1137:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1137
-done1138:
+	JNZ loop1113
+done1114:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22003,7 +21584,7 @@ done1138:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1139
+	JZ skip1115
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -22042,7 +21623,7 @@ done1138:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1140
+	JZ skip1116
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -22060,10 +21641,10 @@ done1138:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(AX), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip1140:
+skip1116:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1141
+	JZ skip1117
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -22073,10 +21654,10 @@ skip1140:
 	VADDPS Y14, Y5, Y5
 	VADDPS Y14, Y6, Y6
 	VADDPS Y14, Y7, Y7
-skip1141:
+skip1117:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1142
+	JZ skip1118
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -22096,9 +21677,9 @@ skip1141:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 224(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip1142:
+skip1118:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1143
+	JZ skip1119
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22117,10 +21698,10 @@ skip1142:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip1143:
-skip1139:
+skip1119:
+skip1115:
 	CMPQ tile_cols(DI), $64
-	JLT short1144
+	JLT short1120
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22132,8 +21713,8 @@ skip1139:
 	VMOVUPS Y5, 160(SI)
 	VMOVUPS Y6, 192(SI)
 	VMOVUPS Y7, 224(SI)
-	JMP stored1145
-short1144:
+	JMP stored1121
+short1120:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22145,15 +21726,15 @@ short1144:
 	VMOVUPS Y5, 160(SI)
 	VMASKMOVPS Y6, Y12, 192(SI)
 	VMASKMOVPS Y7, Y13, 224(SI)
-stored1145:
+stored1121:
 	DECQ tile_times(DI)
-	JLE last1130
+	JLE last1106
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1129
-last1130:
+	JMP next1105
+last1106:
 	VZEROUPPER 
 	RET 
 
@@ -22161,7 +21742,7 @@ TEXT ·tileInt8AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1146:
+next1122:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22170,7 +21751,7 @@ next1146:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1148
+	JZ fresh1124
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22178,8 +21759,8 @@ next1146:
 	VMOVUPS 32(SI), Y1
 	VMASKMOVPS 64(SI), Y12, Y2
 	VMASKMOVPS 96(SI), Y13, Y3
-	JMP started1149
-fresh1148:
+	JMP started1125
+fresh1124:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22189,13 +21770,13 @@ fresh1148:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1150
+	JZ none1126
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1151
+	JNZ each1127
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22206,8 +21787,8 @@ fresh1148:
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y2, Y2
 	VPADDD Y14, Y3, Y3
-	JMP terms1152
-each1151:
+	JMP terms1128
+each1127:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -22223,10 +21804,10 @@ each1151:
 	VPADDD Y15, Y2, Y2
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y3, Y3
-terms1152:
+terms1128:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1153
+	JZ skip1129
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
@@ -22236,17 +21817,17 @@ terms1152:
 	VPADDD Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y14
 	VPADDD Y14, Y3, Y3
-skip1153:
-	JMP started1149
-none1150:
+skip1129:
+	JMP started1125
+none1126:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started1149:
+started1125:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1155
+	JZ done1131
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -22257,7 +21838,7 @@ started1149:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1154:
+loop1130:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -22301,8 +21882,8 @@ loop1154:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1154
-done1155:
+	JNZ loop1130
+done1131:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22311,7 +21892,7 @@ done1155:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1156
+	JZ skip1132
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -22334,7 +21915,7 @@ done1155:
 	VMULPS Y15, Y3, Y3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1157
+	JZ skip1133
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -22344,19 +21925,19 @@ done1155:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip1157:
+skip1133:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1158
+	JZ skip1134
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VADDPS Y14, Y2, Y2
 	VADDPS Y14, Y3, Y3
-skip1158:
+skip1134:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1159
+	JZ skip1135
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -22368,9 +21949,9 @@ skip1158:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip1159:
+skip1135:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1160
+	JZ skip1136
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22381,10 +21962,10 @@ skip1159:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip1160:
-skip1156:
+skip1136:
+skip1132:
 	CMPQ tile_cols(DI), $32
-	JLT short1161
+	JLT short1137
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22392,8 +21973,8 @@ skip1156:
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
-	JMP stored1162
-short1161:
+	JMP stored1138
+short1137:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22401,15 +21982,15 @@ short1161:
 	VMOVUPS Y1, 32(SI)
 	VMASKMOVPS Y2, Y12, 64(SI)
 	VMASKMOVPS Y3, Y13, 96(SI)
-stored1162:
+stored1138:
 	DECQ tile_times(DI)
-	JLE last1147
+	JLE last1123
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1146
-last1147:
+	JMP next1122
+last1123:
 	VZEROUPPER 
 	RET 
 
@@ -22417,7 +21998,7 @@ TEXT ·tileInt8AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1163:
+next1139:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22426,7 +22007,7 @@ next1163:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1165
+	JZ fresh1141
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22439,8 +22020,8 @@ next1163:
 	VMOVUPS 32(SI), Y5
 	VMASKMOVPS 64(SI), Y12, Y6
 	VMASKMOVPS 96(SI), Y13, Y7
-	JMP started1166
-fresh1165:
+	JMP started1142
+fresh1141:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22455,13 +22036,13 @@ fresh1165:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1167
+	JZ none1143
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1168
+	JNZ each1144
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22482,8 +22063,8 @@ fresh1165:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms1169
-each1168:
+	JMP terms1145
+each1144:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -22513,10 +22094,10 @@ each1168:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms1169:
+terms1145:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1170
+	JZ skip1146
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
@@ -22530,9 +22111,9 @@ terms1169:
 	VMASKMOVPS 96(AX), Y13, Y14
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y7, Y7
-skip1170:
-	JMP started1166
-none1167:
+skip1146:
+	JMP started1142
+none1143:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -22541,10 +22122,10 @@ none1167:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started1166:
+started1142:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1172
+	JZ done1148
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -22555,7 +22136,7 @@ started1166:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1171:
+loop1147:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -22629,8 +22210,8 @@ loop1171:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1171
-done1172:
+	JNZ loop1147
+done1148:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22639,7 +22220,7 @@ done1172:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1173
+	JZ skip1149
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -22679,7 +22260,7 @@ done1172:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1174
+	JZ skip1150
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -22693,10 +22274,10 @@ done1172:
 	VMASKMOVPS 96(AX), Y13, Y15
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
-skip1174:
+skip1150:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1175
+	JZ skip1151
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -22707,10 +22288,10 @@ skip1174:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip1175:
+skip1151:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1176
+	JZ skip1152
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -22731,9 +22312,9 @@ skip1175:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip1176:
+skip1152:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1177
+	JZ skip1153
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -22752,10 +22333,10 @@ skip1176:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip1177:
-skip1173:
+skip1153:
+skip1149:
 	CMPQ tile_cols(DI), $32
-	JLT short1178
+	JLT short1154
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22768,8 +22349,8 @@ skip1173:
 	VMOVUPS Y5, 32(SI)
 	VMOVUPS Y6, 64(SI)
 	VMOVUPS Y7, 96(SI)
-	JMP stored1179
-short1178:
+	JMP stored1155
+short1154:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22782,15 +22363,15 @@ short1178:
 	VMOVUPS Y5, 32(SI)
 	VMASKMOVPS Y6, Y12, 64(SI)
 	VMASKMOVPS Y7, Y13, 96(SI)
-stored1179:
+stored1155:
 	DECQ tile_times(DI)
-	JLE last1164
+	JLE last1140
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1163
-last1164:
+	JMP next1139
+last1140:
 	VZEROUPPER 
 	RET 
 
@@ -22798,7 +22379,7 @@ TEXT ·tileInt8AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1180:
+next1156:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -22807,7 +22388,7 @@ next1180:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1182
+	JZ fresh1158
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22825,8 +22406,8 @@ next1180:
 	VMOVUPS 32(SI), Y9
 	VMASKMOVPS 64(SI), Y12, Y10
 	VMASKMOVPS 96(SI), Y13, Y11
-	JMP started1183
-fresh1182:
+	JMP started1159
+fresh1158:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -22846,13 +22427,13 @@ fresh1182:
 	PREFETCHT0 96(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1184
+	JZ none1160
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1185
+	JNZ each1161
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -22883,8 +22464,8 @@ fresh1182:
 	VPADDD Y14, Y9, Y9
 	VPADDD Y14, Y10, Y10
 	VPADDD Y14, Y11, Y11
-	JMP terms1186
-each1185:
+	JMP terms1162
+each1161:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -22928,10 +22509,10 @@ each1185:
 	VPADDD Y15, Y10, Y10
 	VPMULLD 96(CX), Y14, Y15
 	VPADDD Y15, Y11, Y11
-terms1186:
+terms1162:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1187
+	JZ skip1163
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VPADDD Y14, Y0, Y0
@@ -22949,9 +22530,9 @@ terms1186:
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y11, Y11
-skip1187:
-	JMP started1183
-none1184:
+skip1163:
+	JMP started1159
+none1160:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -22964,10 +22545,10 @@ none1184:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started1183:
+started1159:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1189
+	JZ done1165
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -22978,7 +22559,7 @@ started1183:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1188:
+loop1164:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23076,8 +22657,8 @@ loop1188:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1188
-done1189:
+	JNZ loop1164
+done1165:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23086,7 +22667,7 @@ done1189:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1190
+	JZ skip1166
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -23143,7 +22724,7 @@ done1189:
 	VMULPS Y15, Y11, Y11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1191
+	JZ skip1167
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
@@ -23161,10 +22742,10 @@ done1189:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y11, Y11
-skip1191:
+skip1167:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1192
+	JZ skip1168
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -23180,10 +22761,10 @@ skip1191:
 	VADDPS Y14, Y9, Y9
 	VADDPS Y14, Y10, Y10
 	VADDPS Y14, Y11, Y11
-skip1192:
+skip1168:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1193
+	JZ skip1169
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -23213,9 +22794,9 @@ skip1192:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 96(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip1193:
+skip1169:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1194
+	JZ skip1170
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -23242,10 +22823,10 @@ skip1193:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip1194:
-skip1190:
+skip1170:
+skip1166:
 	CMPQ tile_cols(DI), $32
-	JLT short1195
+	JLT short1171
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23263,8 +22844,8 @@ skip1190:
 	VMOVUPS Y9, 32(SI)
 	VMOVUPS Y10, 64(SI)
 	VMOVUPS Y11, 96(SI)
-	JMP stored1196
-short1195:
+	JMP stored1172
+short1171:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23282,15 +22863,15 @@ short1195:
 	VMOVUPS Y9, 32(SI)
 	VMASKMOVPS Y10, Y12, 64(SI)
 	VMASKMOVPS Y11, Y13, 96(SI)
-stored1196:
+stored1172:
 	DECQ tile_times(DI)
-	JLE last1181
+	JLE last1157
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1180
-last1181:
+	JMP next1156
+last1157:
 	VZEROUPPER 
 	RET 
 
@@ -23298,7 +22879,7 @@ TEXT ·tileInt8AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1197:
+next1173:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23307,14 +22888,14 @@ next1197:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1199
+	JZ fresh1175
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS 0(SI), Y12, Y0
 	VMASKMOVPS 32(SI), Y13, Y1
-	JMP started1200
-fresh1199:
+	JMP started1176
+fresh1175:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23322,21 +22903,21 @@ fresh1199:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1201
+	JZ none1177
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1202
+	JNZ each1178
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
 	VPBROADCASTD 0(DX), Y14
 	VPADDD Y14, Y0, Y0
 	VPADDD Y14, Y1, Y1
-	JMP terms1203
-each1202:
+	JMP terms1179
+each1178:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -23346,24 +22927,24 @@ each1202:
 	VPADDD Y15, Y0, Y0
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y1, Y1
-terms1203:
+terms1179:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1204
+	JZ skip1180
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y14
 	VPADDD Y14, Y1, Y1
-skip1204:
-	JMP started1200
-none1201:
+skip1180:
+	JMP started1176
+none1177:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-started1200:
+started1176:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1206
+	JZ done1182
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -23372,7 +22953,7 @@ started1200:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1205:
+loop1181:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23399,8 +22980,8 @@ loop1205:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1205
-done1206:
+	JNZ loop1181
+done1182:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23409,7 +22990,7 @@ done1206:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1207
+	JZ skip1183
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -23424,23 +23005,23 @@ done1206:
 	VMULPS Y15, Y1, Y1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1208
+	JZ skip1184
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip1208:
+skip1184:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1209
+	JZ skip1185
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
-skip1209:
+skip1185:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1210
+	JZ skip1186
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -23448,40 +23029,40 @@ skip1209:
 	VADDPS Y14, Y0, Y0
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y1, Y1
-skip1210:
+skip1186:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1211
+	JZ skip1187
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
 	VMAXPS Y1, Y14, Y1
 	VMINPS Y0, Y15, Y0
 	VMINPS Y1, Y15, Y1
-skip1211:
-skip1207:
+skip1187:
+skip1183:
 	CMPQ tile_cols(DI), $16
-	JLT short1212
+	JLT short1188
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Y0, 0(SI)
 	VMOVUPS Y1, 32(SI)
-	JMP stored1213
-short1212:
+	JMP stored1189
+short1188:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMASKMOVPS Y0, Y12, 0(SI)
 	VMASKMOVPS Y1, Y13, 32(SI)
-stored1213:
+stored1189:
 	DECQ tile_times(DI)
-	JLE last1198
+	JLE last1174
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1197
-last1198:
+	JMP next1173
+last1174:
 	VZEROUPPER 
 	RET 
 
@@ -23489,7 +23070,7 @@ TEXT ·tileInt8AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1214:
+next1190:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23498,7 +23079,7 @@ next1214:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1216
+	JZ fresh1192
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23507,8 +23088,8 @@ next1214:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y2
 	VMASKMOVPS 32(SI), Y13, Y3
-	JMP started1217
-fresh1216:
+	JMP started1193
+fresh1192:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23519,13 +23100,13 @@ fresh1216:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1218
+	JZ none1194
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1219
+	JNZ each1195
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -23538,8 +23119,8 @@ fresh1216:
 	VPBROADCASTD 4(DX), Y14
 	VPADDD Y14, Y2, Y2
 	VPADDD Y14, Y3, Y3
-	JMP terms1220
-each1219:
+	JMP terms1196
+each1195:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -23557,10 +23138,10 @@ each1219:
 	VPADDD Y15, Y2, Y2
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y3, Y3
-terms1220:
+terms1196:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1221
+	JZ skip1197
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
@@ -23568,17 +23149,17 @@ terms1220:
 	VMASKMOVPS 32(AX), Y13, Y14
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y3, Y3
-skip1221:
-	JMP started1217
-none1218:
+skip1197:
+	JMP started1193
+none1194:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-started1217:
+started1193:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1223
+	JZ done1199
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -23587,7 +23168,7 @@ started1217:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1222:
+loop1198:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23624,8 +23205,8 @@ loop1222:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1222
-done1223:
+	JNZ loop1198
+done1199:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23634,7 +23215,7 @@ done1223:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1224
+	JZ skip1200
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -23658,7 +23239,7 @@ done1223:
 	VMULPS Y15, Y3, Y3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1225
+	JZ skip1201
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -23666,20 +23247,20 @@ done1223:
 	VMASKMOVPS 32(AX), Y13, Y15
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
-skip1225:
+skip1201:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1226
+	JZ skip1202
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
 	VBROADCASTSS 4(AX), Y15
 	VADDPS Y15, Y2, Y2
 	VADDPS Y15, Y3, Y3
-skip1226:
+skip1202:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1227
+	JZ skip1203
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -23692,9 +23273,9 @@ skip1226:
 	VADDPS Y14, Y2, Y2
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y3, Y3
-skip1227:
+skip1203:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1228
+	JZ skip1204
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -23705,10 +23286,10 @@ skip1227:
 	VMINPS Y1, Y15, Y1
 	VMINPS Y2, Y15, Y2
 	VMINPS Y3, Y15, Y3
-skip1228:
-skip1224:
+skip1204:
+skip1200:
 	CMPQ tile_cols(DI), $16
-	JLT short1229
+	JLT short1205
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23717,8 +23298,8 @@ skip1224:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y2, 0(SI)
 	VMOVUPS Y3, 32(SI)
-	JMP stored1230
-short1229:
+	JMP stored1206
+short1205:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23727,15 +23308,15 @@ short1229:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y2, Y12, 0(SI)
 	VMASKMOVPS Y3, Y13, 32(SI)
-stored1230:
+stored1206:
 	DECQ tile_times(DI)
-	JLE last1215
+	JLE last1191
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1214
-last1215:
+	JMP next1190
+last1191:
 	VZEROUPPER 
 	RET 
 
@@ -23743,7 +23324,7 @@ TEXT ·tileInt8AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1231:
+next1207:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23752,7 +23333,7 @@ next1231:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1233
+	JZ fresh1209
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23764,8 +23345,8 @@ next1231:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y4
 	VMASKMOVPS 32(SI), Y13, Y5
-	JMP started1234
-fresh1233:
+	JMP started1210
+fresh1209:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -23779,13 +23360,13 @@ fresh1233:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1235
+	JZ none1211
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1236
+	JNZ each1212
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -23804,8 +23385,8 @@ fresh1233:
 	VPBROADCASTD 8(DX), Y14
 	VPADDD Y14, Y4, Y4
 	VPADDD Y14, Y5, Y5
-	JMP terms1237
-each1236:
+	JMP terms1213
+each1212:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -23831,10 +23412,10 @@ each1236:
 	VPADDD Y15, Y4, Y4
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y5, Y5
-terms1237:
+terms1213:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1238
+	JZ skip1214
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
@@ -23844,19 +23425,19 @@ terms1237:
 	VPADDD Y14, Y1, Y1
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y5, Y5
-skip1238:
-	JMP started1234
-none1235:
+skip1214:
+	JMP started1210
+none1211:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-started1234:
+started1210:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1240
+	JZ done1216
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -23865,7 +23446,7 @@ started1234:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1239:
+loop1215:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -23912,8 +23493,8 @@ loop1239:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1239
-done1240:
+	JNZ loop1215
+done1216:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -23922,7 +23503,7 @@ done1240:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1241
+	JZ skip1217
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -23955,7 +23536,7 @@ done1240:
 	VMULPS Y15, Y5, Y5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1242
+	JZ skip1218
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -23965,10 +23546,10 @@ done1240:
 	VADDPS Y15, Y1, Y1
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
-skip1242:
+skip1218:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1243
+	JZ skip1219
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -23978,10 +23559,10 @@ skip1242:
 	VBROADCASTSS 8(AX), Y14
 	VADDPS Y14, Y4, Y4
 	VADDPS Y14, Y5, Y5
-skip1243:
+skip1219:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1244
+	JZ skip1220
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -23999,9 +23580,9 @@ skip1243:
 	VADDPS Y14, Y4, Y4
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y5, Y5
-skip1244:
+skip1220:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1245
+	JZ skip1221
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -24016,10 +23597,10 @@ skip1244:
 	VMINPS Y3, Y15, Y3
 	VMINPS Y4, Y15, Y4
 	VMINPS Y5, Y15, Y5
-skip1245:
-skip1241:
+skip1221:
+skip1217:
 	CMPQ tile_cols(DI), $16
-	JLT short1246
+	JLT short1222
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24031,8 +23612,8 @@ skip1241:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y4, 0(SI)
 	VMOVUPS Y5, 32(SI)
-	JMP stored1247
-short1246:
+	JMP stored1223
+short1222:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24044,15 +23625,15 @@ short1246:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y4, Y12, 0(SI)
 	VMASKMOVPS Y5, Y13, 32(SI)
-stored1247:
+stored1223:
 	DECQ tile_times(DI)
-	JLE last1232
+	JLE last1208
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1231
-last1232:
+	JMP next1207
+last1208:
 	VZEROUPPER 
 	RET 
 
@@ -24060,7 +23641,7 @@ TEXT ·tileInt8AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1248:
+next1224:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -24069,7 +23650,7 @@ next1248:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1250
+	JZ fresh1226
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24084,8 +23665,8 @@ next1248:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y6
 	VMASKMOVPS 32(SI), Y13, Y7
-	JMP started1251
-fresh1250:
+	JMP started1227
+fresh1226:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24102,13 +23683,13 @@ fresh1250:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1252
+	JZ none1228
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1253
+	JNZ each1229
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -24133,8 +23714,8 @@ fresh1250:
 	VPBROADCASTD 12(DX), Y14
 	VPADDD Y14, Y6, Y6
 	VPADDD Y14, Y7, Y7
-	JMP terms1254
-each1253:
+	JMP terms1230
+each1229:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -24168,10 +23749,10 @@ each1253:
 	VPADDD Y15, Y6, Y6
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y7, Y7
-terms1254:
+terms1230:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1255
+	JZ skip1231
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
@@ -24183,9 +23764,9 @@ terms1254:
 	VPADDD Y14, Y3, Y3
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y7, Y7
-skip1255:
-	JMP started1251
-none1252:
+skip1231:
+	JMP started1227
+none1228:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -24194,10 +23775,10 @@ none1252:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-started1251:
+started1227:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1257
+	JZ done1233
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -24208,7 +23789,7 @@ started1251:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1256:
+loop1232:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -24266,8 +23847,8 @@ loop1256:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1256
-done1257:
+	JNZ loop1232
+done1233:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -24276,7 +23857,7 @@ done1257:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1258
+	JZ skip1234
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -24318,7 +23899,7 @@ done1257:
 	VMULPS Y15, Y7, Y7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1259
+	JZ skip1235
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -24330,10 +23911,10 @@ done1257:
 	VADDPS Y15, Y3, Y3
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
-skip1259:
+skip1235:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1260
+	JZ skip1236
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -24346,10 +23927,10 @@ skip1259:
 	VBROADCASTSS 12(AX), Y15
 	VADDPS Y15, Y6, Y6
 	VADDPS Y15, Y7, Y7
-skip1260:
+skip1236:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1261
+	JZ skip1237
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -24372,9 +23953,9 @@ skip1260:
 	VADDPS Y14, Y6, Y6
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y7, Y7
-skip1261:
+skip1237:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1262
+	JZ skip1238
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -24393,10 +23974,10 @@ skip1261:
 	VMINPS Y5, Y15, Y5
 	VMINPS Y6, Y15, Y6
 	VMINPS Y7, Y15, Y7
-skip1262:
-skip1258:
+skip1238:
+skip1234:
 	CMPQ tile_cols(DI), $16
-	JLT short1263
+	JLT short1239
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24411,8 +23992,8 @@ skip1258:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y6, 0(SI)
 	VMOVUPS Y7, 32(SI)
-	JMP stored1264
-short1263:
+	JMP stored1240
+short1239:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24427,15 +24008,15 @@ short1263:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y6, Y12, 0(SI)
 	VMASKMOVPS Y7, Y13, 32(SI)
-stored1264:
+stored1240:
 	DECQ tile_times(DI)
-	JLE last1249
+	JLE last1225
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1248
-last1249:
+	JMP next1224
+last1225:
 	VZEROUPPER 
 	RET 
 
@@ -24443,7 +24024,7 @@ TEXT ·tileInt8AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1265:
+next1241:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -24452,7 +24033,7 @@ next1265:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1267
+	JZ fresh1243
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24470,8 +24051,8 @@ next1265:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y8
 	VMASKMOVPS 32(SI), Y13, Y9
-	JMP started1268
-fresh1267:
+	JMP started1244
+fresh1243:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24491,13 +24072,13 @@ fresh1267:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1269
+	JZ none1245
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1270
+	JNZ each1246
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -24528,8 +24109,8 @@ fresh1267:
 	VPBROADCASTD 16(DX), Y14
 	VPADDD Y14, Y8, Y8
 	VPADDD Y14, Y9, Y9
-	JMP terms1271
-each1270:
+	JMP terms1247
+each1246:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -24571,10 +24152,10 @@ each1270:
 	VPADDD Y15, Y8, Y8
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y9, Y9
-terms1271:
+terms1247:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1272
+	JZ skip1248
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
@@ -24588,9 +24169,9 @@ terms1271:
 	VPADDD Y14, Y5, Y5
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y9, Y9
-skip1272:
-	JMP started1268
-none1269:
+skip1248:
+	JMP started1244
+none1245:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -24601,10 +24182,10 @@ none1269:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-started1268:
+started1244:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1274
+	JZ done1250
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -24615,7 +24196,7 @@ started1268:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1273:
+loop1249:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -24683,8 +24264,8 @@ loop1273:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1273
-done1274:
+	JNZ loop1249
+done1250:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -24693,7 +24274,7 @@ done1274:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1275
+	JZ skip1251
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -24744,7 +24325,7 @@ done1274:
 	VMULPS Y15, Y9, Y9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1276
+	JZ skip1252
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -24758,10 +24339,10 @@ done1274:
 	VADDPS Y15, Y5, Y5
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
-skip1276:
+skip1252:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1277
+	JZ skip1253
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -24777,10 +24358,10 @@ skip1276:
 	VBROADCASTSS 16(AX), Y14
 	VADDPS Y14, Y8, Y8
 	VADDPS Y14, Y9, Y9
-skip1277:
+skip1253:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1278
+	JZ skip1254
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -24808,9 +24389,9 @@ skip1277:
 	VADDPS Y14, Y8, Y8
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y9, Y9
-skip1278:
+skip1254:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1279
+	JZ skip1255
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -24833,10 +24414,10 @@ skip1278:
 	VMINPS Y7, Y15, Y7
 	VMINPS Y8, Y15, Y8
 	VMINPS Y9, Y15, Y9
-skip1279:
-skip1275:
+skip1255:
+skip1251:
 	CMPQ tile_cols(DI), $16
-	JLT short1280
+	JLT short1256
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24854,8 +24435,8 @@ skip1275:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y8, 0(SI)
 	VMOVUPS Y9, 32(SI)
-	JMP stored1281
-short1280:
+	JMP stored1257
+short1256:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24873,15 +24454,15 @@ short1280:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y8, Y12, 0(SI)
 	VMASKMOVPS Y9, Y13, 32(SI)
-stored1281:
+stored1257:
 	DECQ tile_times(DI)
-	JLE last1266
+	JLE last1242
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1265
-last1266:
+	JMP next1241
+last1242:
 	VZEROUPPER 
 	RET 
 
@@ -24889,7 +24470,7 @@ TEXT ·tileInt8AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1282:
+next1258:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -24898,7 +24479,7 @@ next1282:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1284
+	JZ fresh1260
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24919,8 +24500,8 @@ next1282:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS 0(SI), Y12, Y10
 	VMASKMOVPS 32(SI), Y13, Y11
-	JMP started1285
-fresh1284:
+	JMP started1261
+fresh1260:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -24943,13 +24524,13 @@ fresh1284:
 	PREFETCHT0 32(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1286
+	JZ none1262
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1287
+	JNZ each1263
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
 	VPMULLD 32(AX), Y14, Y1
@@ -24986,8 +24567,8 @@ fresh1284:
 	VPBROADCASTD 20(DX), Y14
 	VPADDD Y14, Y10, Y10
 	VPADDD Y14, Y11, Y11
-	JMP terms1288
-each1287:
+	JMP terms1264
+each1263:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Y14
 	VPMULLD 0(AX), Y14, Y0
@@ -25037,10 +24618,10 @@ each1287:
 	VPADDD Y15, Y10, Y10
 	VPMULLD 32(CX), Y14, Y15
 	VPADDD Y15, Y11, Y11
-terms1288:
+terms1264:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1289
+	JZ skip1265
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VPADDD Y14, Y0, Y0
@@ -25056,9 +24637,9 @@ terms1288:
 	VPADDD Y14, Y7, Y7
 	VPADDD Y14, Y9, Y9
 	VPADDD Y14, Y11, Y11
-skip1289:
-	JMP started1285
-none1286:
+skip1265:
+	JMP started1261
+none1262:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -25071,10 +24652,10 @@ none1286:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-started1285:
+started1261:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1291
+	JZ done1267
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -25085,7 +24666,7 @@ started1285:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1290:
+loop1266:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -25163,8 +24744,8 @@ loop1290:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1290
-done1291:
+	JNZ loop1266
+done1267:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	LEAQ tileMask<>+64(SB), AX
@@ -25173,7 +24754,7 @@ done1291:
 	VMOVUPS (AX), Y12
 	VMOVUPS 32(AX), Y13
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1292
+	JZ skip1268
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -25233,7 +24814,7 @@ done1291:
 	VMULPS Y15, Y11, Y11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1293
+	JZ skip1269
 	ADDQ tile_passed(DI), AX
 	VMASKMOVPS 0(AX), Y12, Y14
 	VADDPS Y14, Y0, Y0
@@ -25249,10 +24830,10 @@ done1291:
 	VADDPS Y15, Y7, Y7
 	VADDPS Y15, Y9, Y9
 	VADDPS Y15, Y11, Y11
-skip1293:
+skip1269:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1294
+	JZ skip1270
 	VBROADCASTSS 0(AX), Y14
 	VADDPS Y14, Y0, Y0
 	VADDPS Y14, Y1, Y1
@@ -25271,10 +24852,10 @@ skip1293:
 	VBROADCASTSS 20(AX), Y15
 	VADDPS Y15, Y10, Y10
 	VADDPS Y15, Y11, Y11
-skip1294:
+skip1270:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1295
+	JZ skip1271
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -25307,9 +24888,9 @@ skip1294:
 	VADDPS Y14, Y10, Y10
 	VMASKMOVPS 32(SI), Y13, Y15
 	VADDPS Y15, Y11, Y11
-skip1295:
+skip1271:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1296
+	JZ skip1272
 	VBROADCASTSS tile_lo(DI), Y14
 	VBROADCASTSS tile_hi(DI), Y15
 	VMAXPS Y0, Y14, Y0
@@ -25336,10 +24917,10 @@ skip1295:
 	VMINPS Y9, Y15, Y9
 	VMINPS Y10, Y15, Y10
 	VMINPS Y11, Y15, Y11
-skip1296:
-skip1292:
+skip1272:
+skip1268:
 	CMPQ tile_cols(DI), $16
-	JLT short1297
+	JLT short1273
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -25360,8 +24941,8 @@ skip1292:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Y10, 0(SI)
 	VMOVUPS Y11, 32(SI)
-	JMP stored1298
-short1297:
+	JMP stored1274
+short1273:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -25382,372 +24963,15 @@ short1297:
 	LEAQ 0(SI)(R8*4), SI
 	VMASKMOVPS Y10, Y12, 0(SI)
 	VMASKMOVPS Y11, Y13, 32(SI)
-stored1298:
+stored1274:
 	DECQ tile_times(DI)
-	JLE last1283
+	JLE last1259
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1282
-last1283:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileInt8AVX512_1x128(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next1299:
-	MOVQ tile_cols(DI), CX
-	SUBQ $112, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1301
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS 256(SI), Z4
-	VMOVUPS 320(SI), Z5
-	VMOVUPS 384(SI), Z6
-	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started1302
-fresh1301:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	PREFETCHT0 0(SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	PREFETCHT0 256(SI)
-	PREFETCHT0 320(SI)
-	PREFETCHT0 384(SI)
-	PREFETCHT0 448(SI)
-	MOVQ tile_terms(DI), AX
-	TESTQ AX, AX
-	JZ none1303
-	ADDQ tile_passed(DI), AX
-	MOVQ tile_factors(DI), BX
-	MOVQ tile_rowTerms(DI), DX
-	MOVQ tile_zeros(DI), CX
-	TESTQ CX, CX
-	JNZ each1304
-	VPBROADCASTD 0(BX), Z30
-	VPMULLD 0(AX), Z30, Z0
-	VPMULLD 64(AX), Z30, Z1
-	VPMULLD 128(AX), Z30, Z2
-	VPMULLD 192(AX), Z30, Z3
-	VPMULLD 256(AX), Z30, Z4
-	VPMULLD 320(AX), Z30, Z5
-	VPMULLD 384(AX), Z30, Z6
-	VPMULLD 448(AX), Z30, Z7
-	VPBROADCASTD 0(DX), Z30
-	VPADDD Z30, Z0, Z0
-	VPADDD Z30, Z1, Z1
-	VPADDD Z30, Z2, Z2
-	VPADDD Z30, Z3, Z3
-	VPADDD Z30, Z4, Z4
-	VPADDD Z30, Z5, Z5
-	VPADDD Z30, Z6, Z6
-	VPADDD Z30, Z7, Z7
-	JMP terms1305
-each1304:
-	ADDQ tile_passed(DI), CX
-	VPBROADCASTD 0(BX), Z30
-	VPMULLD 0(AX), Z30, Z0
-	VPMULLD 64(AX), Z30, Z1
-	VPMULLD 128(AX), Z30, Z2
-	VPMULLD 192(AX), Z30, Z3
-	VPMULLD 256(AX), Z30, Z4
-	VPMULLD 320(AX), Z30, Z5
-	VPMULLD 384(AX), Z30, Z6
-	VPMULLD 448(AX), Z30, Z7
-	VPBROADCASTD 0(DX), Z30
-	VPMULLD 0(CX), Z30, Z31
-	VPADDD Z31, Z0, Z0
-	VPMULLD 64(CX), Z30, Z31
-	VPADDD Z31, Z1, Z1
-	VPMULLD 128(CX), Z30, Z31
-	VPADDD Z31, Z2, Z2
-	VPMULLD 192(CX), Z30, Z31
-	VPADDD Z31, Z3, Z3
-	VPMULLD 256(CX), Z30, Z31
-	VPADDD Z31, Z4, Z4
-	VPMULLD 320(CX), Z30, Z31
-	VPADDD Z31, Z5, Z5
-	VPMULLD 384(CX), Z30, Z31
-	VPADDD Z31, Z6, Z6
-	VPMULLD 448(CX), Z30, Z31
-	VPADDD Z31, Z7, Z7
-terms1305:
-	MOVQ tile_sumBias(DI), AX
-	TESTQ AX, AX
-	JZ skip1306
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VPADDD Z30, Z0, Z0
-	VMOVUPS 64(AX), Z30
-	VPADDD Z30, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VPADDD Z30, Z2, Z2
-	VMOVUPS 192(AX), Z30
-	VPADDD Z30, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VPADDD Z30, Z4, Z4
-	VMOVUPS 320(AX), Z30
-	VPADDD Z30, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VPADDD Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z30
-	VPADDD Z30, Z7, Z7
-skip1306:
-	JMP started1302
-none1303:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-started1302:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done1308
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-	LEAQ 0(R14)(R14*2), R11
-loop1307:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	LEAQ 0(R15)(R14*4), AX
-	MOVQ R15, R10
-	ADDQ tile_ahead(DI), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	LEAQ 0(R10)(R14*4), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	VBROADCASTSS 0(SI), Z8
-	VMOVUPS 0(R15), Z9
-	VPANDD.BCST constant00ff00ff<>(SB), Z9, Z9
-	VPMADDWD Z9, Z8, Z9
-	VPADDD Z9, Z0, Z0
-	VMOVUPS 0(R15)(R14*1), Z10
-	VPANDD.BCST constant00ff00ff<>(SB), Z10, Z10
-	VPMADDWD Z10, Z8, Z10
-	VPADDD Z10, Z1, Z1
-	VMOVUPS 0(R15)(R14*2), Z11
-	VPANDD.BCST constant00ff00ff<>(SB), Z11, Z11
-	VPMADDWD Z11, Z8, Z11
-	VPADDD Z11, Z2, Z2
-	VMOVUPS 0(R15)(R11*1), Z12
-	VPANDD.BCST constant00ff00ff<>(SB), Z12, Z12
-	VPMADDWD Z12, Z8, Z12
-	VPADDD Z12, Z3, Z3
-	VMOVUPS 0(AX), Z9
-	VPANDD.BCST constant00ff00ff<>(SB), Z9, Z9
-	VPMADDWD Z9, Z8, Z9
-	VPADDD Z9, Z4, Z4
-	VMOVUPS 0(AX)(R14*1), Z10
-	VPANDD.BCST constant00ff00ff<>(SB), Z10, Z10
-	VPMADDWD Z10, Z8, Z10
-	VPADDD Z10, Z5, Z5
-	VMOVUPS 0(AX)(R14*2), Z11
-	VPANDD.BCST constant00ff00ff<>(SB), Z11, Z11
-	VPMADDWD Z11, Z8, Z11
-	VPADDD Z11, Z6, Z6
-	VMOVUPS 0(AX)(R11*1), Z12
-	VPANDD.BCST constant00ff00ff<>(SB), Z12, Z12
-	VPMADDWD Z12, Z8, Z12
-	VPADDD Z12, Z7, Z7
-	VBROADCASTSS 4(SI), Z8
-	VPSRLW $8, 0(R15), Z9
-	VPMADDWD Z9, Z8, Z9
-	VPADDD Z9, Z0, Z0
-	VPSRLW $8, 0(R15)(R14*1), Z10
-	VPMADDWD Z10, Z8, Z10
-	VPADDD Z10, Z1, Z1
-	VPSRLW $8, 0(R15)(R14*2), Z11
-	VPMADDWD Z11, Z8, Z11
-	VPADDD Z11, Z2, Z2
-	VPSRLW $8, 0(R15)(R11*1), Z12
-	VPMADDWD Z12, Z8, Z12
-	VPADDD Z12, Z3, Z3
-	VPSRLW $8, 0(AX), Z9
-	VPMADDWD Z9, Z8, Z9
-	VPADDD Z9, Z4, Z4
-	VPSRLW $8, 0(AX)(R14*1), Z10
-	VPMADDWD Z10, Z8, Z10
-	VPADDD Z10, Z5, Z5
-	VPSRLW $8, 0(AX)(R14*2), Z11
-	VPMADDWD Z11, Z8, Z11
-	VPADDD Z11, Z6, Z6
-	VPSRLW $8, 0(AX)(R11*1), Z12
-	VPMADDWD Z12, Z8, Z12
-	VPADDD Z12, Z7, Z7
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop1307
-done1308:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1309
-	MOVQ tile_rowScales(DI), AX
-	MOVQ tile_scales(DI), SI
-	ADDQ tile_passed(DI), SI
-	VBROADCASTSS 0(AX), Z30
-	VMOVUPS 0(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z0, Z0
-	VMULPS Z31, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z1, Z1
-	VMULPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z2, Z2
-	VMULPS Z31, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z3, Z3
-	VMULPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z4, Z4
-	VMULPS Z31, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z5, Z5
-	VMULPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z6, Z6
-	VMULPS Z31, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z7, Z7
-	VMULPS Z31, Z7, Z7
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip1310
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(AX), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip1310:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip1311
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
-skip1311:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip1312
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS 0(SI), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip1312:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1313
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-skip1313:
-skip1309:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, 0(SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VMOVUPS Z4, 256(SI)
-	VMOVUPS Z5, 320(SI)
-	VMOVUPS Z6, 384(SI)
-	VMOVUPS Z7, K1, 448(SI)
-	DECQ tile_times(DI)
-	JLE last1300
-	ADDQ $512, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $32, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next1299
-last1300:
+	JMP next1258
+last1259:
 	VZEROUPPER 
 	RET 
 
@@ -25755,7 +24979,7 @@ TEXT ·tileInt8AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1314:
+next1275:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -25763,7 +24987,7 @@ next1314:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1316
+	JZ fresh1277
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -25771,8 +24995,8 @@ next1314:
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started1317
-fresh1316:
+	JMP started1278
+fresh1277:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -25782,13 +25006,13 @@ fresh1316:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1318
+	JZ none1279
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1319
+	JNZ each1280
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -25799,8 +25023,8 @@ fresh1316:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1320
-each1319:
+	JMP terms1281
+each1280:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -25816,10 +25040,10 @@ each1319:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1320:
+terms1281:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1321
+	JZ skip1282
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -25829,17 +25053,17 @@ terms1320:
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
-skip1321:
-	JMP started1317
-none1318:
+skip1282:
+	JMP started1278
+none1279:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1317:
+started1278:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1323
+	JZ done1284
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -25851,7 +25075,7 @@ started1317:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1322:
+loop1283:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -25893,10 +25117,10 @@ loop1322:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1322
-done1323:
+	JNZ loop1283
+done1284:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1324
+	JZ skip1285
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -25919,7 +25143,7 @@ done1323:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1325
+	JZ skip1286
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -25929,19 +25153,19 @@ done1323:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1325:
+skip1286:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1326
+	JZ skip1287
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1326:
+skip1287:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1327
+	JZ skip1288
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -25953,9 +25177,9 @@ skip1326:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1327:
+skip1288:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1328
+	JZ skip1289
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -25966,8 +25190,8 @@ skip1327:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1328:
-skip1324:
+skip1289:
+skip1285:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -25976,13 +25200,13 @@ skip1324:
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1315
+	JLE last1276
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1314
-last1315:
+	JMP next1275
+last1276:
 	VZEROUPPER 
 	RET 
 
@@ -25990,7 +25214,7 @@ TEXT ·tileInt8AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1329:
+next1290:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -25998,7 +25222,7 @@ next1329:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1331
+	JZ fresh1292
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26011,8 +25235,8 @@ next1329:
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started1332
-fresh1331:
+	JMP started1293
+fresh1292:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26027,13 +25251,13 @@ fresh1331:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1333
+	JZ none1294
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1334
+	JNZ each1295
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26054,8 +25278,8 @@ fresh1331:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1335
-each1334:
+	JMP terms1296
+each1295:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -26085,10 +25309,10 @@ each1334:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1335:
+terms1296:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1336
+	JZ skip1297
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -26102,9 +25326,9 @@ terms1335:
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
-skip1336:
-	JMP started1332
-none1333:
+skip1297:
+	JMP started1293
+none1294:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -26113,10 +25337,10 @@ none1333:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1332:
+started1293:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1338
+	JZ done1299
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -26128,7 +25352,7 @@ started1332:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1337:
+loop1298:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26200,10 +25424,10 @@ loop1337:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1337
-done1338:
+	JNZ loop1298
+done1299:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1339
+	JZ skip1300
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -26243,7 +25467,7 @@ done1338:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1340
+	JZ skip1301
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -26257,10 +25481,10 @@ done1338:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip1340:
+skip1301:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1341
+	JZ skip1302
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -26271,10 +25495,10 @@ skip1340:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1341:
+skip1302:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1342
+	JZ skip1303
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -26295,9 +25519,9 @@ skip1341:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1342:
+skip1303:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1343
+	JZ skip1304
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -26316,8 +25540,8 @@ skip1342:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1343:
-skip1339:
+skip1304:
+skip1300:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26331,13 +25555,13 @@ skip1339:
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1330
+	JLE last1291
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1329
-last1330:
+	JMP next1290
+last1291:
 	VZEROUPPER 
 	RET 
 
@@ -26345,7 +25569,7 @@ TEXT ·tileInt8AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1344:
+next1305:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -26353,7 +25577,7 @@ next1344:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1346
+	JZ fresh1307
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26371,8 +25595,8 @@ next1344:
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started1347
-fresh1346:
+	JMP started1308
+fresh1307:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26392,13 +25616,13 @@ fresh1346:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1348
+	JZ none1309
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1349
+	JNZ each1310
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26429,8 +25653,8 @@ fresh1346:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1350
-each1349:
+	JMP terms1311
+each1310:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -26474,10 +25698,10 @@ each1349:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1350:
+terms1311:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1351
+	JZ skip1312
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -26495,9 +25719,9 @@ terms1350:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
-skip1351:
-	JMP started1347
-none1348:
+skip1312:
+	JMP started1308
+none1309:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -26510,10 +25734,10 @@ none1348:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1347:
+started1308:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1353
+	JZ done1314
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -26525,7 +25749,7 @@ started1347:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1352:
+loop1313:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -26621,10 +25845,10 @@ loop1352:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1352
-done1353:
+	JNZ loop1313
+done1314:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1354
+	JZ skip1315
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -26681,7 +25905,7 @@ done1353:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1355
+	JZ skip1316
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -26699,10 +25923,10 @@ done1353:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip1355:
+skip1316:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1356
+	JZ skip1317
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -26718,10 +25942,10 @@ skip1355:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1356:
+skip1317:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1357
+	JZ skip1318
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -26751,9 +25975,9 @@ skip1356:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1357:
+skip1318:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1358
+	JZ skip1319
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -26780,8 +26004,8 @@ skip1357:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1358:
-skip1354:
+skip1319:
+skip1315:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26800,13 +26024,13 @@ skip1354:
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1345
+	JLE last1306
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1344
-last1345:
+	JMP next1305
+last1306:
 	VZEROUPPER 
 	RET 
 
@@ -26814,7 +26038,7 @@ TEXT ·tileInt8AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1359:
+next1320:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -26822,7 +26046,7 @@ next1359:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1361
+	JZ fresh1322
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26845,8 +26069,8 @@ next1359:
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started1362
-fresh1361:
+	JMP started1323
+fresh1322:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -26871,13 +26095,13 @@ fresh1361:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1363
+	JZ none1324
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1364
+	JNZ each1325
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -26918,8 +26142,8 @@ fresh1361:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1365
-each1364:
+	JMP terms1326
+each1325:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -26977,10 +26201,10 @@ each1364:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1365:
+terms1326:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1366
+	JZ skip1327
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -27002,9 +26226,9 @@ terms1365:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z15, Z15
-skip1366:
-	JMP started1362
-none1363:
+skip1327:
+	JMP started1323
+none1324:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -27021,10 +26245,10 @@ none1363:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1362:
+started1323:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1368
+	JZ done1329
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -27038,7 +26262,7 @@ started1362:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1367:
+loop1328:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27159,10 +26383,10 @@ loop1367:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1367
-done1368:
+	JNZ loop1328
+done1329:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1369
+	JZ skip1330
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -27236,7 +26460,7 @@ done1368:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1370
+	JZ skip1331
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -27258,10 +26482,10 @@ done1368:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip1370:
+skip1331:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1371
+	JZ skip1332
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -27282,10 +26506,10 @@ skip1370:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1371:
+skip1332:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1372
+	JZ skip1333
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -27324,9 +26548,9 @@ skip1371:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1372:
+skip1333:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1373
+	JZ skip1334
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -27361,8 +26585,8 @@ skip1372:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1373:
-skip1369:
+skip1334:
+skip1330:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27386,13 +26610,13 @@ skip1369:
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1360
+	JLE last1321
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1359
-last1360:
+	JMP next1320
+last1321:
 	VZEROUPPER 
 	RET 
 
@@ -27400,7 +26624,7 @@ TEXT ·tileInt8AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1374:
+next1335:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -27408,53 +26632,53 @@ next1374:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1376
+	JZ fresh1337
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started1377
-fresh1376:
+	JMP started1338
+fresh1337:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1378
+	JZ none1339
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1379
+	JNZ each1340
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
-	JMP terms1380
-each1379:
+	JMP terms1341
+each1340:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z0, Z0
-terms1380:
+terms1341:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1381
+	JZ skip1342
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
-skip1381:
-	JMP started1377
-none1378:
+skip1342:
+	JMP started1338
+none1339:
 	VPXORD Z0, Z0, Z0
-started1377:
+started1338:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1383
+	JZ done1344
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -27463,7 +26687,7 @@ started1377:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1382:
+loop1343:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27481,10 +26705,10 @@ loop1382:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1382
-done1383:
+	JNZ loop1343
+done1344:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1384
+	JZ skip1345
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -27495,46 +26719,46 @@ done1383:
 	VMULPS Z31, Z0, Z0
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1385
+	JZ skip1346
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1385:
+skip1346:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1386
+	JZ skip1347
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip1386:
+skip1347:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1387
+	JZ skip1348
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1387:
+skip1348:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1388
+	JZ skip1349
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip1388:
-skip1384:
+skip1349:
+skip1345:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1375
+	JLE last1336
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1374
-last1375:
+	JMP next1335
+last1336:
 	VZEROUPPER 
 	RET 
 
@@ -27542,7 +26766,7 @@ TEXT ·tileInt8AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1389:
+next1350:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -27552,20 +26776,20 @@ next1389:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1391
+	JZ side1352
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1391:
+side1352:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1392
+	JZ fresh1353
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started1393
-fresh1392:
+	JMP started1354
+fresh1353:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27573,21 +26797,21 @@ fresh1392:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1394
+	JZ none1355
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1395
+	JNZ each1356
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-	JMP terms1396
-each1395:
+	JMP terms1357
+each1356:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -27597,24 +26821,24 @@ each1395:
 	VPADDD Z31, Z0, Z0
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1396:
+terms1357:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1397
+	JZ skip1358
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
-skip1397:
-	JMP started1393
-none1394:
+skip1358:
+	JMP started1354
+none1355:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1393:
+started1354:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1399
+	JZ done1360
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -27625,7 +26849,7 @@ started1393:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1398:
+loop1359:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27651,18 +26875,18 @@ loop1398:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1398
-done1399:
+	JNZ loop1359
+done1360:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1400
+	JZ side1361
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1400:
+side1361:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1401
+	JZ skip1362
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -27677,23 +26901,23 @@ side1400:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1402
+	JZ skip1363
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1402:
+skip1363:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1403
+	JZ skip1364
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1403:
+skip1364:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1404
+	JZ skip1365
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -27701,30 +26925,30 @@ skip1403:
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1404:
+skip1365:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1405
+	JZ skip1366
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1405:
-skip1401:
+skip1366:
+skip1362:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1390
+	JLE last1351
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1389
-last1390:
+	JMP next1350
+last1351:
 	VZEROUPPER 
 	RET 
 
@@ -27732,7 +26956,7 @@ TEXT ·tileInt8AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1406:
+next1367:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -27740,15 +26964,15 @@ next1406:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1408
+	JZ fresh1369
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started1409
-fresh1408:
+	JMP started1370
+fresh1369:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27757,13 +26981,13 @@ fresh1408:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1410
+	JZ none1371
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1411
+	JNZ each1372
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -27772,8 +26996,8 @@ fresh1408:
 	VPMULLD 0(AX), Z30, Z1
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z1, Z1
-	JMP terms1412
-each1411:
+	JMP terms1373
+each1372:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -27785,23 +27009,23 @@ each1411:
 	VPBROADCASTD 4(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1412:
+terms1373:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1413
+	JZ skip1374
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-skip1413:
-	JMP started1409
-none1410:
+skip1374:
+	JMP started1370
+none1371:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1409:
+started1370:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1415
+	JZ done1376
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -27810,7 +27034,7 @@ started1409:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1414:
+loop1375:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -27834,10 +27058,10 @@ loop1414:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1414
-done1415:
+	JNZ loop1375
+done1376:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1416
+	JZ skip1377
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -27853,23 +27077,23 @@ done1415:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1417
+	JZ skip1378
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1417:
+skip1378:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1418
+	JZ skip1379
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip1418:
+skip1379:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1419
+	JZ skip1380
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -27878,17 +27102,17 @@ skip1418:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip1419:
+skip1380:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1420
+	JZ skip1381
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1420:
-skip1416:
+skip1381:
+skip1377:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27896,13 +27120,13 @@ skip1416:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1407
+	JLE last1368
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1406
-last1407:
+	JMP next1367
+last1368:
 	VZEROUPPER 
 	RET 
 
@@ -27910,7 +27134,7 @@ TEXT ·tileInt8AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1421:
+next1382:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -27920,13 +27144,13 @@ next1421:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1423
+	JZ side1384
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1423:
+side1384:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1424
+	JZ fresh1385
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27935,8 +27159,8 @@ side1423:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started1425
-fresh1424:
+	JMP started1386
+fresh1385:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -27947,13 +27171,13 @@ fresh1424:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1426
+	JZ none1387
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1427
+	JNZ each1388
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -27966,8 +27190,8 @@ fresh1424:
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1428
-each1427:
+	JMP terms1389
+each1388:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -27985,10 +27209,10 @@ each1427:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1428:
+terms1389:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1429
+	JZ skip1390
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -27996,17 +27220,17 @@ terms1428:
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
-skip1429:
-	JMP started1425
-none1426:
+skip1390:
+	JMP started1386
+none1387:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1425:
+started1386:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1431
+	JZ done1392
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -28017,7 +27241,7 @@ started1425:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1430:
+loop1391:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28053,18 +27277,18 @@ loop1430:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1430
-done1431:
+	JNZ loop1391
+done1392:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1432
+	JZ side1393
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1432:
+side1393:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1433
+	JZ skip1394
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -28088,7 +27312,7 @@ side1432:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1434
+	JZ skip1395
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -28096,20 +27320,20 @@ side1432:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip1434:
+skip1395:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1435
+	JZ skip1396
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip1435:
+skip1396:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1436
+	JZ skip1397
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -28122,9 +27346,9 @@ skip1435:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1436:
+skip1397:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1437
+	JZ skip1398
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28135,8 +27359,8 @@ skip1436:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1437:
-skip1433:
+skip1398:
+skip1394:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28146,13 +27370,13 @@ skip1433:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1422
+	JLE last1383
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1421
-last1422:
+	JMP next1382
+last1383:
 	VZEROUPPER 
 	RET 
 
@@ -28160,7 +27384,7 @@ TEXT ·tileInt8AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1438:
+next1399:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -28168,7 +27392,7 @@ next1438:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1440
+	JZ fresh1401
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28177,8 +27401,8 @@ next1438:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started1441
-fresh1440:
+	JMP started1402
+fresh1401:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28189,13 +27413,13 @@ fresh1440:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1442
+	JZ none1403
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1443
+	JNZ each1404
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28208,8 +27432,8 @@ fresh1440:
 	VPMULLD 0(AX), Z30, Z2
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z2, Z2
-	JMP terms1444
-each1443:
+	JMP terms1405
+each1404:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -28226,25 +27450,25 @@ each1443:
 	VPBROADCASTD 8(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z2, Z2
-terms1444:
+terms1405:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1445
+	JZ skip1406
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
-skip1445:
-	JMP started1441
-none1442:
+skip1406:
+	JMP started1402
+none1403:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started1441:
+started1402:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1447
+	JZ done1408
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -28253,7 +27477,7 @@ started1441:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1446:
+loop1407:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28283,10 +27507,10 @@ loop1446:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1446
-done1447:
+	JNZ loop1407
+done1408:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1448
+	JZ skip1409
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -28307,26 +27531,26 @@ done1447:
 	VMULPS Z31, Z2, Z2
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1449
+	JZ skip1410
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip1449:
+skip1410:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1450
+	JZ skip1411
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip1450:
+skip1411:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1451
+	JZ skip1412
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -28338,9 +27562,9 @@ skip1450:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip1451:
+skip1412:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1452
+	JZ skip1413
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28349,8 +27573,8 @@ skip1451:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip1452:
-skip1448:
+skip1413:
+skip1409:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28360,13 +27584,13 @@ skip1448:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1439
+	JLE last1400
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1438
-last1439:
+	JMP next1399
+last1400:
 	VZEROUPPER 
 	RET 
 
@@ -28374,7 +27598,7 @@ TEXT ·tileInt8AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1453:
+next1414:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -28384,13 +27608,13 @@ next1453:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1455
+	JZ side1416
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1455:
+side1416:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1456
+	JZ fresh1417
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28402,8 +27626,8 @@ side1455:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started1457
-fresh1456:
+	JMP started1418
+fresh1417:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28417,13 +27641,13 @@ fresh1456:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1458
+	JZ none1419
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1459
+	JNZ each1420
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -28442,8 +27666,8 @@ fresh1456:
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-	JMP terms1460
-each1459:
+	JMP terms1421
+each1420:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -28469,10 +27693,10 @@ each1459:
 	VPADDD Z31, Z4, Z4
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1460:
+terms1421:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1461
+	JZ skip1422
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -28482,19 +27706,19 @@ terms1460:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
-skip1461:
-	JMP started1457
-none1458:
+skip1422:
+	JMP started1418
+none1419:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1457:
+started1418:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1463
+	JZ done1424
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -28505,7 +27729,7 @@ started1457:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1462:
+loop1423:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28551,18 +27775,18 @@ loop1462:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1462
-done1463:
+	JNZ loop1423
+done1424:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1464
+	JZ side1425
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1464:
+side1425:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1465
+	JZ skip1426
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -28595,7 +27819,7 @@ side1464:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1466
+	JZ skip1427
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -28605,10 +27829,10 @@ side1464:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip1466:
+skip1427:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1467
+	JZ skip1428
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -28618,10 +27842,10 @@ skip1466:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1467:
+skip1428:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1468
+	JZ skip1429
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -28639,9 +27863,9 @@ skip1467:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip1468:
+skip1429:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1469
+	JZ skip1430
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28656,8 +27880,8 @@ skip1468:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1469:
-skip1465:
+skip1430:
+skip1426:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28670,13 +27894,13 @@ skip1465:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1454
+	JLE last1415
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1453
-last1454:
+	JMP next1414
+last1415:
 	VZEROUPPER 
 	RET 
 
@@ -28684,7 +27908,7 @@ TEXT ·tileInt8AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1470:
+next1431:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -28692,7 +27916,7 @@ next1470:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1472
+	JZ fresh1433
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28703,8 +27927,8 @@ next1470:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started1473
-fresh1472:
+	JMP started1434
+fresh1433:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28717,13 +27941,13 @@ fresh1472:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1474
+	JZ none1435
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1475
+	JNZ each1436
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -28740,8 +27964,8 @@ fresh1472:
 	VPMULLD 0(AX), Z30, Z3
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z3, Z3
-	JMP terms1476
-each1475:
+	JMP terms1437
+each1436:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -28763,27 +27987,27 @@ each1475:
 	VPBROADCASTD 12(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1476:
+terms1437:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1477
+	JZ skip1438
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-skip1477:
-	JMP started1473
-none1474:
+skip1438:
+	JMP started1434
+none1435:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1473:
+started1434:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1479
+	JZ done1440
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -28794,7 +28018,7 @@ started1473:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1478:
+loop1439:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -28831,10 +28055,10 @@ loop1478:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1478
-done1479:
+	JNZ loop1439
+done1440:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1480
+	JZ skip1441
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -28860,17 +28084,17 @@ done1479:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1481
+	JZ skip1442
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1481:
+skip1442:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1482
+	JZ skip1443
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -28879,10 +28103,10 @@ skip1481:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip1482:
+skip1443:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1483
+	JZ skip1444
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -28897,9 +28121,9 @@ skip1482:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip1483:
+skip1444:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1484
+	JZ skip1445
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -28910,8 +28134,8 @@ skip1483:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1484:
-skip1480:
+skip1445:
+skip1441:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28923,13 +28147,13 @@ skip1480:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1471
+	JLE last1432
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1470
-last1471:
+	JMP next1431
+last1432:
 	VZEROUPPER 
 	RET 
 
@@ -28937,7 +28161,7 @@ TEXT ·tileInt8AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1485:
+next1446:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -28947,13 +28171,13 @@ next1485:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1487
+	JZ side1448
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1487:
+side1448:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1488
+	JZ fresh1449
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28968,8 +28192,8 @@ side1487:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started1489
-fresh1488:
+	JMP started1450
+fresh1449:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -28986,13 +28210,13 @@ fresh1488:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1490
+	JZ none1451
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1491
+	JNZ each1452
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -29017,8 +28241,8 @@ fresh1488:
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1492
-each1491:
+	JMP terms1453
+each1452:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -29052,10 +28276,10 @@ each1491:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1492:
+terms1453:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1493
+	JZ skip1454
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -29067,9 +28291,9 @@ terms1492:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
-skip1493:
-	JMP started1489
-none1490:
+skip1454:
+	JMP started1450
+none1451:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -29078,10 +28302,10 @@ none1490:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1489:
+started1450:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1495
+	JZ done1456
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -29094,7 +28318,7 @@ started1489:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1494:
+loop1455:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29151,18 +28375,18 @@ loop1494:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1494
-done1495:
+	JNZ loop1455
+done1456:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1496
+	JZ side1457
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1496:
+side1457:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1497
+	JZ skip1458
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -29204,7 +28428,7 @@ side1496:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1498
+	JZ skip1459
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -29216,10 +28440,10 @@ side1496:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip1498:
+skip1459:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1499
+	JZ skip1460
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -29232,10 +28456,10 @@ skip1498:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1499:
+skip1460:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1500
+	JZ skip1461
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -29258,9 +28482,9 @@ skip1499:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1500:
+skip1461:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1501
+	JZ skip1462
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -29279,8 +28503,8 @@ skip1500:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1501:
-skip1497:
+skip1462:
+skip1458:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29296,13 +28520,13 @@ skip1497:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1486
+	JLE last1447
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1485
-last1486:
+	JMP next1446
+last1447:
 	VZEROUPPER 
 	RET 
 
@@ -29310,7 +28534,7 @@ TEXT ·tileInt8AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1502:
+next1463:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -29318,7 +28542,7 @@ next1502:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1504
+	JZ fresh1465
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29331,8 +28555,8 @@ next1502:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started1505
-fresh1504:
+	JMP started1466
+fresh1465:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29347,13 +28571,13 @@ fresh1504:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1506
+	JZ none1467
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1507
+	JNZ each1468
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -29374,8 +28598,8 @@ fresh1504:
 	VPMULLD 0(AX), Z30, Z4
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z4, Z4
-	JMP terms1508
-each1507:
+	JMP terms1469
+each1468:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -29402,10 +28626,10 @@ each1507:
 	VPBROADCASTD 16(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z4, Z4
-terms1508:
+terms1469:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1509
+	JZ skip1470
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -29413,18 +28637,18 @@ terms1508:
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
-skip1509:
-	JMP started1505
-none1506:
+skip1470:
+	JMP started1466
+none1467:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started1505:
+started1466:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1511
+	JZ done1472
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -29435,7 +28659,7 @@ started1505:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1510:
+loop1471:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29478,10 +28702,10 @@ loop1510:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1510
-done1511:
+	JNZ loop1471
+done1472:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1512
+	JZ skip1473
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -29512,7 +28736,7 @@ done1511:
 	VMULPS Z31, Z4, Z4
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1513
+	JZ skip1474
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -29520,10 +28744,10 @@ done1511:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip1513:
+skip1474:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1514
+	JZ skip1475
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -29534,10 +28758,10 @@ skip1513:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip1514:
+skip1475:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1515
+	JZ skip1476
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -29555,9 +28779,9 @@ skip1514:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip1515:
+skip1476:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1516
+	JZ skip1477
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -29570,8 +28794,8 @@ skip1515:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip1516:
-skip1512:
+skip1477:
+skip1473:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29585,13 +28809,13 @@ skip1512:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1503
+	JLE last1464
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1502
-last1503:
+	JMP next1463
+last1464:
 	VZEROUPPER 
 	RET 
 
@@ -29599,7 +28823,7 @@ TEXT ·tileInt8AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1517:
+next1478:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -29609,13 +28833,13 @@ next1517:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1519
+	JZ side1480
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1519:
+side1480:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1520
+	JZ fresh1481
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29633,8 +28857,8 @@ side1519:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started1521
-fresh1520:
+	JMP started1482
+fresh1481:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -29654,13 +28878,13 @@ fresh1520:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1522
+	JZ none1483
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1523
+	JNZ each1484
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -29691,8 +28915,8 @@ fresh1520:
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-	JMP terms1524
-each1523:
+	JMP terms1485
+each1484:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -29734,10 +28958,10 @@ each1523:
 	VPADDD Z31, Z8, Z8
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1524:
+terms1485:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1525
+	JZ skip1486
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -29751,9 +28975,9 @@ terms1524:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
-skip1525:
-	JMP started1521
-none1522:
+skip1486:
+	JMP started1482
+none1483:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -29764,10 +28988,10 @@ none1522:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1521:
+started1482:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1527
+	JZ done1488
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -29780,7 +29004,7 @@ started1521:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1526:
+loop1487:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -29847,18 +29071,18 @@ loop1526:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1526
-done1527:
+	JNZ loop1487
+done1488:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1528
+	JZ side1489
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1528:
+side1489:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1529
+	JZ skip1490
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -29909,7 +29133,7 @@ side1528:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1530
+	JZ skip1491
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -29923,10 +29147,10 @@ side1528:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip1530:
+skip1491:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1531
+	JZ skip1492
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -29942,10 +29166,10 @@ skip1530:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1531:
+skip1492:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1532
+	JZ skip1493
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -29973,9 +29197,9 @@ skip1531:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip1532:
+skip1493:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1533
+	JZ skip1494
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -29998,8 +29222,8 @@ skip1532:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1533:
-skip1529:
+skip1494:
+skip1490:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30018,13 +29242,13 @@ skip1529:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1518
+	JLE last1479
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1517
-last1518:
+	JMP next1478
+last1479:
 	VZEROUPPER 
 	RET 
 
@@ -30032,7 +29256,7 @@ TEXT ·tileInt8AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1534:
+next1495:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -30040,7 +29264,7 @@ next1534:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1536
+	JZ fresh1497
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30055,8 +29279,8 @@ next1534:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started1537
-fresh1536:
+	JMP started1498
+fresh1497:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30073,13 +29297,13 @@ fresh1536:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1538
+	JZ none1499
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1539
+	JNZ each1500
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -30104,8 +29328,8 @@ fresh1536:
 	VPMULLD 0(AX), Z30, Z5
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z5, Z5
-	JMP terms1540
-each1539:
+	JMP terms1501
+each1500:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -30137,10 +29361,10 @@ each1539:
 	VPBROADCASTD 20(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1540:
+terms1501:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1541
+	JZ skip1502
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -30149,19 +29373,19 @@ terms1540:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-skip1541:
-	JMP started1537
-none1538:
+skip1502:
+	JMP started1498
+none1499:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1537:
+started1498:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1543
+	JZ done1504
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -30172,7 +29396,7 @@ started1537:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop1542:
+loop1503:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -30221,10 +29445,10 @@ loop1542:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1542
-done1543:
+	JNZ loop1503
+done1504:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1544
+	JZ skip1505
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -30260,7 +29484,7 @@ done1543:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1545
+	JZ skip1506
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -30269,10 +29493,10 @@ done1543:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1545:
+skip1506:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1546
+	JZ skip1507
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -30285,10 +29509,10 @@ skip1545:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip1546:
+skip1507:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1547
+	JZ skip1508
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -30309,9 +29533,9 @@ skip1546:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip1547:
+skip1508:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1548
+	JZ skip1509
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -30326,8 +29550,8 @@ skip1547:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1548:
-skip1544:
+skip1509:
+skip1505:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30343,13 +29567,13 @@ skip1544:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1535
+	JLE last1496
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1534
-last1535:
+	JMP next1495
+last1496:
 	VZEROUPPER 
 	RET 
 
@@ -30357,7 +29581,7 @@ TEXT ·tileInt8AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1549:
+next1510:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -30367,13 +29591,13 @@ next1549:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1551
+	JZ side1512
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1551:
+side1512:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1552
+	JZ fresh1513
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30394,8 +29618,8 @@ side1551:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started1553
-fresh1552:
+	JMP started1514
+fresh1513:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30418,13 +29642,13 @@ fresh1552:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1554
+	JZ none1515
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1555
+	JNZ each1516
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -30461,8 +29685,8 @@ fresh1552:
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1556
-each1555:
+	JMP terms1517
+each1516:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -30512,10 +29736,10 @@ each1555:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1556:
+terms1517:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1557
+	JZ skip1518
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -30531,9 +29755,9 @@ terms1556:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
-skip1557:
-	JMP started1553
-none1554:
+skip1518:
+	JMP started1514
+none1515:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -30546,10 +29770,10 @@ none1554:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1553:
+started1514:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1559
+	JZ done1520
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -30562,7 +29786,7 @@ started1553:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1558:
+loop1519:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -30639,18 +29863,18 @@ loop1558:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1558
-done1559:
+	JNZ loop1519
+done1520:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1560
+	JZ side1521
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1560:
+side1521:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1561
+	JZ skip1522
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -30710,7 +29934,7 @@ side1560:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1562
+	JZ skip1523
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -30726,10 +29950,10 @@ side1560:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip1562:
+skip1523:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1563
+	JZ skip1524
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -30748,10 +29972,10 @@ skip1562:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip1563:
+skip1524:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1564
+	JZ skip1525
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -30784,9 +30008,9 @@ skip1563:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1564:
+skip1525:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1565
+	JZ skip1526
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -30813,8 +30037,8 @@ skip1564:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1565:
-skip1561:
+skip1526:
+skip1522:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30836,13 +30060,13 @@ skip1561:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1550
+	JLE last1511
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1549
-last1550:
+	JMP next1510
+last1511:
 	VZEROUPPER 
 	RET 
 
@@ -30850,7 +30074,7 @@ TEXT ·tileInt8AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1566:
+next1527:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -30858,7 +30082,7 @@ next1566:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1568
+	JZ fresh1529
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30875,8 +30099,8 @@ next1566:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started1569
-fresh1568:
+	JMP started1530
+fresh1529:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -30895,13 +30119,13 @@ fresh1568:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1570
+	JZ none1531
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1571
+	JNZ each1532
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -30930,8 +30154,8 @@ fresh1568:
 	VPMULLD 0(AX), Z30, Z6
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z6, Z6
-	JMP terms1572
-each1571:
+	JMP terms1533
+each1532:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -30968,10 +30192,10 @@ each1571:
 	VPBROADCASTD 24(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z6, Z6
-terms1572:
+terms1533:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1573
+	JZ skip1534
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -30981,9 +30205,9 @@ terms1572:
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
-skip1573:
-	JMP started1569
-none1570:
+skip1534:
+	JMP started1530
+none1531:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -30991,10 +30215,10 @@ none1570:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started1569:
+started1530:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1575
+	JZ done1536
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -31007,7 +30231,7 @@ started1569:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1574:
+loop1535:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -31063,10 +30287,10 @@ loop1574:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1574
-done1575:
+	JNZ loop1535
+done1536:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1576
+	JZ skip1537
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -31107,7 +30331,7 @@ done1575:
 	VMULPS Z31, Z6, Z6
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1577
+	JZ skip1538
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -31117,10 +30341,10 @@ done1575:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip1577:
+skip1538:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1578
+	JZ skip1539
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -31135,10 +30359,10 @@ skip1577:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip1578:
+skip1539:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1579
+	JZ skip1540
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -31162,9 +30386,9 @@ skip1578:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip1579:
+skip1540:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1580
+	JZ skip1541
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -31181,8 +30405,8 @@ skip1579:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip1580:
-skip1576:
+skip1541:
+skip1537:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31200,13 +30424,13 @@ skip1576:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1567
+	JLE last1528
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1566
-last1567:
+	JMP next1527
+last1528:
 	VZEROUPPER 
 	RET 
 
@@ -31214,7 +30438,7 @@ TEXT ·tileInt8AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1581:
+next1542:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -31224,13 +30448,13 @@ next1581:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1583
+	JZ side1544
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1583:
+side1544:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1584
+	JZ fresh1545
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31254,8 +30478,8 @@ side1583:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started1585
-fresh1584:
+	JMP started1546
+fresh1545:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31281,13 +30505,13 @@ fresh1584:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1586
+	JZ none1547
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1587
+	JNZ each1548
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -31330,8 +30554,8 @@ fresh1584:
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-	JMP terms1588
-each1587:
+	JMP terms1549
+each1548:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -31389,10 +30613,10 @@ each1587:
 	VPADDD Z31, Z12, Z12
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1588:
+terms1549:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1589
+	JZ skip1550
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -31410,9 +30634,9 @@ terms1588:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
-skip1589:
-	JMP started1585
-none1586:
+skip1550:
+	JMP started1546
+none1547:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -31427,10 +30651,10 @@ none1586:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1585:
+started1546:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1591
+	JZ done1552
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -31445,7 +30669,7 @@ started1585:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1590:
+loop1551:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -31533,18 +30757,18 @@ loop1590:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1590
-done1591:
+	JNZ loop1551
+done1552:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1592
+	JZ side1553
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1592:
+side1553:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1593
+	JZ skip1554
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -31613,7 +30837,7 @@ side1592:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1594
+	JZ skip1555
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -31631,10 +30855,10 @@ side1592:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip1594:
+skip1555:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1595
+	JZ skip1556
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -31656,10 +30880,10 @@ skip1594:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1595:
+skip1556:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1596
+	JZ skip1557
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -31697,9 +30921,9 @@ skip1595:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip1596:
+skip1557:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1597
+	JZ skip1558
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -31730,8 +30954,8 @@ skip1596:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1597:
-skip1593:
+skip1558:
+skip1554:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31756,13 +30980,13 @@ skip1593:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1582
+	JLE last1543
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1581
-last1582:
+	JMP next1542
+last1543:
 	VZEROUPPER 
 	RET 
 
@@ -31770,7 +30994,7 @@ TEXT ·tileInt8AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1598:
+next1559:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -31778,7 +31002,7 @@ next1598:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1600
+	JZ fresh1561
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31797,8 +31021,8 @@ next1598:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started1601
-fresh1600:
+	JMP started1562
+fresh1561:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -31819,13 +31043,13 @@ fresh1600:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1602
+	JZ none1563
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1603
+	JNZ each1564
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -31858,8 +31082,8 @@ fresh1600:
 	VPMULLD 0(AX), Z30, Z7
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z7, Z7
-	JMP terms1604
-each1603:
+	JMP terms1565
+each1564:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -31901,10 +31125,10 @@ each1603:
 	VPBROADCASTD 28(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1604:
+terms1565:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1605
+	JZ skip1566
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -31915,9 +31139,9 @@ terms1604:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-skip1605:
-	JMP started1601
-none1602:
+skip1566:
+	JMP started1562
+none1563:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -31926,10 +31150,10 @@ none1602:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1601:
+started1562:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1607
+	JZ done1568
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -31942,7 +31166,7 @@ started1601:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1606:
+loop1567:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -32004,10 +31228,10 @@ loop1606:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1606
-done1607:
+	JNZ loop1567
+done1568:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1608
+	JZ skip1569
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -32053,7 +31277,7 @@ done1607:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1609
+	JZ skip1570
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -32064,10 +31288,10 @@ done1607:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip1609:
+skip1570:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1610
+	JZ skip1571
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -32084,10 +31308,10 @@ skip1609:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip1610:
+skip1571:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1611
+	JZ skip1572
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -32114,9 +31338,9 @@ skip1610:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip1611:
+skip1572:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1612
+	JZ skip1573
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -32135,8 +31359,8 @@ skip1611:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1612:
-skip1608:
+skip1573:
+skip1569:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32156,13 +31380,13 @@ skip1608:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1599
+	JLE last1560
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1598
-last1599:
+	JMP next1559
+last1560:
 	VZEROUPPER 
 	RET 
 
@@ -32170,7 +31394,7 @@ TEXT ·tileInt8AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1613:
+next1574:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -32180,13 +31404,13 @@ next1613:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1615
+	JZ side1576
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1615:
+side1576:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1616
+	JZ fresh1577
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32213,8 +31437,8 @@ side1615:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started1617
-fresh1616:
+	JMP started1578
+fresh1577:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32243,13 +31467,13 @@ fresh1616:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1618
+	JZ none1579
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1619
+	JNZ each1580
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -32298,8 +31522,8 @@ fresh1616:
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1620
-each1619:
+	JMP terms1581
+each1580:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -32365,10 +31589,10 @@ each1619:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1620:
+terms1581:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1621
+	JZ skip1582
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -32388,9 +31612,9 @@ terms1620:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
-skip1621:
-	JMP started1617
-none1618:
+skip1582:
+	JMP started1578
+none1579:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -32407,10 +31631,10 @@ none1618:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1617:
+started1578:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1623
+	JZ done1584
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -32425,7 +31649,7 @@ started1617:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1622:
+loop1583:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -32523,18 +31747,18 @@ loop1622:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1622
-done1623:
+	JNZ loop1583
+done1584:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1624
+	JZ side1585
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1624:
+side1585:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1625
+	JZ skip1586
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -32612,7 +31836,7 @@ side1624:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1626
+	JZ skip1587
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -32632,10 +31856,10 @@ side1624:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip1626:
+skip1587:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1627
+	JZ skip1588
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -32660,10 +31884,10 @@ skip1626:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1627:
+skip1588:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1628
+	JZ skip1589
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -32706,9 +31930,9 @@ skip1627:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1628:
+skip1589:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1629
+	JZ skip1590
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -32743,8 +31967,8 @@ skip1628:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1629:
-skip1625:
+skip1590:
+skip1586:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32772,13 +31996,13 @@ skip1625:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1614
+	JLE last1575
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1613
-last1614:
+	JMP next1574
+last1575:
 	VZEROUPPER 
 	RET 
 
@@ -32786,7 +32010,7 @@ TEXT ·tileInt8AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1630:
+next1591:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -32794,7 +32018,7 @@ next1630:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1632
+	JZ fresh1593
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32815,8 +32039,8 @@ next1630:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started1633
-fresh1632:
+	JMP started1594
+fresh1593:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -32839,13 +32063,13 @@ fresh1632:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1634
+	JZ none1595
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1635
+	JNZ each1596
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -32882,8 +32106,8 @@ fresh1632:
 	VPMULLD 0(AX), Z30, Z8
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z8, Z8
-	JMP terms1636
-each1635:
+	JMP terms1597
+each1596:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -32930,10 +32154,10 @@ each1635:
 	VPBROADCASTD 32(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z8, Z8
-terms1636:
+terms1597:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1637
+	JZ skip1598
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -32945,9 +32169,9 @@ terms1636:
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
-skip1637:
-	JMP started1633
-none1634:
+skip1598:
+	JMP started1594
+none1595:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -32957,10 +32181,10 @@ none1634:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started1633:
+started1594:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1639
+	JZ done1600
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -32973,7 +32197,7 @@ started1633:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop1638:
+loop1599:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -33041,10 +32265,10 @@ loop1638:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1638
-done1639:
+	JNZ loop1599
+done1600:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1640
+	JZ skip1601
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -33095,7 +32319,7 @@ done1639:
 	VMULPS Z31, Z8, Z8
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1641
+	JZ skip1602
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -33107,10 +32331,10 @@ done1639:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip1641:
+skip1602:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1642
+	JZ skip1603
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -33129,10 +32353,10 @@ skip1641:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip1642:
+skip1603:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1643
+	JZ skip1604
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -33162,9 +32386,9 @@ skip1642:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip1643:
+skip1604:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1644
+	JZ skip1605
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -33185,8 +32409,8 @@ skip1643:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip1644:
-skip1640:
+skip1605:
+skip1601:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33208,13 +32432,13 @@ skip1640:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1631
+	JLE last1592
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1630
-last1631:
+	JMP next1591
+last1592:
 	VZEROUPPER 
 	RET 
 
@@ -33222,7 +32446,7 @@ TEXT ·tileInt8AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1645:
+next1606:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -33232,13 +32456,13 @@ next1645:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1647
+	JZ side1608
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1647:
+side1608:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1648
+	JZ fresh1609
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33268,8 +32492,8 @@ side1647:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started1649
-fresh1648:
+	JMP started1610
+fresh1609:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33301,13 +32525,13 @@ fresh1648:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1650
+	JZ none1611
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1651
+	JNZ each1612
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -33362,8 +32586,8 @@ fresh1648:
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z16, Z16
 	VPADDD Z30, Z17, Z17
-	JMP terms1652
-each1651:
+	JMP terms1613
+each1612:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -33437,10 +32661,10 @@ each1651:
 	VPADDD Z31, Z16, Z16
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z17, Z17
-terms1652:
+terms1613:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1653
+	JZ skip1614
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -33462,9 +32686,9 @@ terms1652:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
-skip1653:
-	JMP started1649
-none1650:
+skip1614:
+	JMP started1610
+none1611:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -33483,10 +32707,10 @@ none1650:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started1649:
+started1610:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1655
+	JZ done1616
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -33501,7 +32725,7 @@ started1649:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1654:
+loop1615:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -33609,18 +32833,18 @@ loop1654:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1654
-done1655:
+	JNZ loop1615
+done1616:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1656
+	JZ side1617
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1656:
+side1617:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1657
+	JZ skip1618
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -33707,7 +32931,7 @@ side1656:
 	VMULPS Z31, Z17, Z17
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1658
+	JZ skip1619
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -33729,10 +32953,10 @@ side1656:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip1658:
+skip1619:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1659
+	JZ skip1620
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -33760,10 +32984,10 @@ skip1658:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip1659:
+skip1620:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1660
+	JZ skip1621
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -33811,9 +33035,9 @@ skip1659:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip1660:
+skip1621:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1661
+	JZ skip1622
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -33852,8 +33076,8 @@ skip1660:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip1661:
-skip1657:
+skip1622:
+skip1618:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33884,13 +33108,13 @@ skip1657:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1646
+	JLE last1607
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1645
-last1646:
+	JMP next1606
+last1607:
 	VZEROUPPER 
 	RET 
 
@@ -33898,7 +33122,7 @@ TEXT ·tileInt8AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1662:
+next1623:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -33906,7 +33130,7 @@ next1662:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1664
+	JZ fresh1625
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33929,8 +33153,8 @@ next1662:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started1665
-fresh1664:
+	JMP started1626
+fresh1625:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -33955,13 +33179,13 @@ fresh1664:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1666
+	JZ none1627
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1667
+	JNZ each1628
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -34002,8 +33226,8 @@ fresh1664:
 	VPMULLD 0(AX), Z30, Z9
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z9, Z9
-	JMP terms1668
-each1667:
+	JMP terms1629
+each1628:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -34055,10 +33279,10 @@ each1667:
 	VPBROADCASTD 36(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms1668:
+terms1629:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1669
+	JZ skip1630
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -34071,9 +33295,9 @@ terms1668:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-skip1669:
-	JMP started1665
-none1666:
+skip1630:
+	JMP started1626
+none1627:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -34084,10 +33308,10 @@ none1666:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started1665:
+started1626:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1671
+	JZ done1632
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -34102,7 +33326,7 @@ started1665:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1670:
+loop1631:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -34177,10 +33401,10 @@ loop1670:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1670
-done1671:
+	JNZ loop1631
+done1632:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1672
+	JZ skip1633
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -34236,7 +33460,7 @@ done1671:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1673
+	JZ skip1634
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -34249,10 +33473,10 @@ done1671:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip1673:
+skip1634:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1674
+	JZ skip1635
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -34273,10 +33497,10 @@ skip1673:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip1674:
+skip1635:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1675
+	JZ skip1636
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -34309,9 +33533,9 @@ skip1674:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip1675:
+skip1636:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1676
+	JZ skip1637
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -34334,8 +33558,8 @@ skip1675:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip1676:
-skip1672:
+skip1637:
+skip1633:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -34359,13 +33583,13 @@ skip1672:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1663
+	JLE last1624
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1662
-last1663:
+	JMP next1623
+last1624:
 	VZEROUPPER 
 	RET 
 
@@ -34373,7 +33597,7 @@ TEXT ·tileInt8AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1677:
+next1638:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -34383,13 +33607,13 @@ next1677:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1679
+	JZ side1640
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1679:
+side1640:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1680
+	JZ fresh1641
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -34422,8 +33646,8 @@ side1679:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started1681
-fresh1680:
+	JMP started1642
+fresh1641:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -34458,13 +33682,13 @@ fresh1680:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1682
+	JZ none1643
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1683
+	JNZ each1644
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -34525,8 +33749,8 @@ fresh1680:
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z18, Z18
 	VPADDD Z30, Z19, Z19
-	JMP terms1684
-each1683:
+	JMP terms1645
+each1644:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -34608,10 +33832,10 @@ each1683:
 	VPADDD Z31, Z18, Z18
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z19, Z19
-terms1684:
+terms1645:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1685
+	JZ skip1646
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -34635,9 +33859,9 @@ terms1684:
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
-skip1685:
-	JMP started1681
-none1682:
+skip1646:
+	JMP started1642
+none1643:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -34658,10 +33882,10 @@ none1682:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started1681:
+started1642:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1687
+	JZ done1648
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -34678,7 +33902,7 @@ started1681:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1686:
+loop1647:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -34797,18 +34021,18 @@ loop1686:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1686
-done1687:
+	JNZ loop1647
+done1648:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1688
+	JZ side1649
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1688:
+side1649:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1689
+	JZ skip1650
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -34904,7 +34128,7 @@ side1688:
 	VMULPS Z31, Z19, Z19
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1690
+	JZ skip1651
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -34928,10 +34152,10 @@ side1688:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip1690:
+skip1651:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1691
+	JZ skip1652
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -34962,10 +34186,10 @@ skip1690:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip1691:
+skip1652:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1692
+	JZ skip1653
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -35018,9 +34242,9 @@ skip1691:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip1692:
+skip1653:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1693
+	JZ skip1654
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -35063,8 +34287,8 @@ skip1692:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip1693:
-skip1689:
+skip1654:
+skip1650:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35098,13 +34322,13 @@ skip1689:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1678
+	JLE last1639
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1677
-last1678:
+	JMP next1638
+last1639:
 	VZEROUPPER 
 	RET 
 
@@ -35112,7 +34336,7 @@ TEXT ·tileInt8AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1694:
+next1655:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -35120,7 +34344,7 @@ next1694:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1696
+	JZ fresh1657
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35145,8 +34369,8 @@ next1694:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started1697
-fresh1696:
+	JMP started1658
+fresh1657:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35173,13 +34397,13 @@ fresh1696:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1698
+	JZ none1659
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1699
+	JNZ each1660
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -35224,8 +34448,8 @@ fresh1696:
 	VPMULLD 0(AX), Z30, Z10
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z10, Z10
-	JMP terms1700
-each1699:
+	JMP terms1661
+each1660:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -35282,10 +34506,10 @@ each1699:
 	VPBROADCASTD 40(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z10, Z10
-terms1700:
+terms1661:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1701
+	JZ skip1662
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -35299,9 +34523,9 @@ terms1700:
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
-skip1701:
-	JMP started1697
-none1698:
+skip1662:
+	JMP started1658
+none1659:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -35313,10 +34537,10 @@ none1698:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started1697:
+started1658:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1703
+	JZ done1664
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -35331,7 +34555,7 @@ started1697:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1702:
+loop1663:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -35412,10 +34636,10 @@ loop1702:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1702
-done1703:
+	JNZ loop1663
+done1664:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1704
+	JZ skip1665
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -35476,7 +34700,7 @@ done1703:
 	VMULPS Z31, Z10, Z10
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1705
+	JZ skip1666
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -35490,10 +34714,10 @@ done1703:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip1705:
+skip1666:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1706
+	JZ skip1667
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -35516,10 +34740,10 @@ skip1705:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip1706:
+skip1667:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1707
+	JZ skip1668
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -35555,9 +34779,9 @@ skip1706:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip1707:
+skip1668:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1708
+	JZ skip1669
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -35582,8 +34806,8 @@ skip1707:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip1708:
-skip1704:
+skip1669:
+skip1665:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35609,13 +34833,13 @@ skip1704:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1695
+	JLE last1656
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1694
-last1695:
+	JMP next1655
+last1656:
 	VZEROUPPER 
 	RET 
 
@@ -35623,7 +34847,7 @@ TEXT ·tileInt8AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1709:
+next1670:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -35633,13 +34857,13 @@ next1709:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1711
+	JZ side1672
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1711:
+side1672:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1712
+	JZ fresh1673
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35675,8 +34899,8 @@ side1711:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started1713
-fresh1712:
+	JMP started1674
+fresh1673:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -35714,13 +34938,13 @@ fresh1712:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1714
+	JZ none1675
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1715
+	JNZ each1676
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -35787,8 +35011,8 @@ fresh1712:
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z20, Z20
 	VPADDD Z30, Z21, Z21
-	JMP terms1716
-each1715:
+	JMP terms1677
+each1676:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -35878,10 +35102,10 @@ each1715:
 	VPADDD Z31, Z20, Z20
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z21, Z21
-terms1716:
+terms1677:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1717
+	JZ skip1678
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -35907,9 +35131,9 @@ terms1716:
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
-skip1717:
-	JMP started1713
-none1714:
+skip1678:
+	JMP started1674
+none1675:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -35932,10 +35156,10 @@ none1714:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started1713:
+started1674:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1719
+	JZ done1680
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -35952,7 +35176,7 @@ started1713:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1718:
+loop1679:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -36081,18 +35305,18 @@ loop1718:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1718
-done1719:
+	JNZ loop1679
+done1680:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1720
+	JZ side1681
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1720:
+side1681:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1721
+	JZ skip1682
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -36197,7 +35421,7 @@ side1720:
 	VMULPS Z31, Z21, Z21
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1722
+	JZ skip1683
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -36223,10 +35447,10 @@ side1720:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip1722:
+skip1683:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1723
+	JZ skip1684
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -36260,10 +35484,10 @@ skip1722:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip1723:
+skip1684:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1724
+	JZ skip1685
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -36321,9 +35545,9 @@ skip1723:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip1724:
+skip1685:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1725
+	JZ skip1686
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -36370,8 +35594,8 @@ skip1724:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip1725:
-skip1721:
+skip1686:
+skip1682:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -36408,13 +35632,13 @@ skip1721:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1710
+	JLE last1671
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1709
-last1710:
+	JMP next1670
+last1671:
 	VZEROUPPER 
 	RET 
 
@@ -36422,7 +35646,7 @@ TEXT ·tileInt8AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1726:
+next1687:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -36430,7 +35654,7 @@ next1726:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1728
+	JZ fresh1689
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -36457,8 +35681,8 @@ next1726:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started1729
-fresh1728:
+	JMP started1690
+fresh1689:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -36487,13 +35711,13 @@ fresh1728:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1730
+	JZ none1691
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1731
+	JNZ each1692
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -36542,8 +35766,8 @@ fresh1728:
 	VPMULLD 0(AX), Z30, Z11
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z11, Z11
-	JMP terms1732
-each1731:
+	JMP terms1693
+each1692:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -36605,10 +35829,10 @@ each1731:
 	VPBROADCASTD 44(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1732:
+terms1693:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1733
+	JZ skip1694
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -36623,9 +35847,9 @@ terms1732:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-skip1733:
-	JMP started1729
-none1730:
+skip1694:
+	JMP started1690
+none1691:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -36638,10 +35862,10 @@ none1730:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1729:
+started1690:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1735
+	JZ done1696
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -36656,7 +35880,7 @@ started1729:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop1734:
+loop1695:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -36743,10 +35967,10 @@ loop1734:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1734
-done1735:
+	JNZ loop1695
+done1696:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1736
+	JZ skip1697
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -36812,7 +36036,7 @@ done1735:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1737
+	JZ skip1698
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -36827,10 +36051,10 @@ done1735:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1737:
+skip1698:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1738
+	JZ skip1699
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -36855,10 +36079,10 @@ skip1737:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip1738:
+skip1699:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1739
+	JZ skip1700
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -36897,9 +36121,9 @@ skip1738:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip1739:
+skip1700:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1740
+	JZ skip1701
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -36926,8 +36150,8 @@ skip1739:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1740:
-skip1736:
+skip1701:
+skip1697:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -36955,13 +36179,13 @@ skip1736:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1727
+	JLE last1688
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1726
-last1727:
+	JMP next1687
+last1688:
 	VZEROUPPER 
 	RET 
 
@@ -36969,7 +36193,7 @@ TEXT ·tileInt8AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1741:
+next1702:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -36979,13 +36203,13 @@ next1741:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1743
+	JZ side1704
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1743:
+side1704:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1744
+	JZ fresh1705
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -37024,8 +36248,8 @@ side1743:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started1745
-fresh1744:
+	JMP started1706
+fresh1705:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -37066,13 +36290,13 @@ fresh1744:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1746
+	JZ none1707
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1747
+	JNZ each1708
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -37145,8 +36369,8 @@ fresh1744:
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z22, Z22
 	VPADDD Z30, Z23, Z23
-	JMP terms1748
-each1747:
+	JMP terms1709
+each1708:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -37244,10 +36468,10 @@ each1747:
 	VPADDD Z31, Z22, Z22
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z23, Z23
-terms1748:
+terms1709:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1749
+	JZ skip1710
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -37275,9 +36499,9 @@ terms1748:
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
-skip1749:
-	JMP started1745
-none1746:
+skip1710:
+	JMP started1706
+none1707:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -37302,10 +36526,10 @@ none1746:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started1745:
+started1706:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1751
+	JZ done1712
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -37322,7 +36546,7 @@ started1745:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1750:
+loop1711:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -37461,18 +36685,18 @@ loop1750:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1750
-done1751:
+	JNZ loop1711
+done1712:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1752
+	JZ side1713
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1752:
+side1713:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1753
+	JZ skip1714
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -37586,7 +36810,7 @@ side1752:
 	VMULPS Z31, Z23, Z23
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1754
+	JZ skip1715
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -37614,10 +36838,10 @@ side1752:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip1754:
+skip1715:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1755
+	JZ skip1716
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -37654,10 +36878,10 @@ skip1754:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip1755:
+skip1716:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1756
+	JZ skip1717
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -37720,9 +36944,9 @@ skip1755:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip1756:
+skip1717:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1757
+	JZ skip1718
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -37773,8 +36997,8 @@ skip1756:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip1757:
-skip1753:
+skip1718:
+skip1714:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -37814,13 +37038,13 @@ skip1753:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1742
+	JLE last1703
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1741
-last1742:
+	JMP next1702
+last1703:
 	VZEROUPPER 
 	RET 
 
@@ -37828,7 +37052,7 @@ TEXT ·tileInt8AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1758:
+next1719:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -37836,7 +37060,7 @@ next1758:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1760
+	JZ fresh1721
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -37865,8 +37089,8 @@ next1758:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started1761
-fresh1760:
+	JMP started1722
+fresh1721:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -37897,13 +37121,13 @@ fresh1760:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1762
+	JZ none1723
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1763
+	JNZ each1724
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -37956,8 +37180,8 @@ fresh1760:
 	VPMULLD 0(AX), Z30, Z12
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z12, Z12
-	JMP terms1764
-each1763:
+	JMP terms1725
+each1724:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -38024,10 +37248,10 @@ each1763:
 	VPBROADCASTD 48(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z12, Z12
-terms1764:
+terms1725:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1765
+	JZ skip1726
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -38043,9 +37267,9 @@ terms1764:
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
-skip1765:
-	JMP started1761
-none1762:
+skip1726:
+	JMP started1722
+none1723:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -38059,10 +37283,10 @@ none1762:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started1761:
+started1722:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1767
+	JZ done1728
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -38079,7 +37303,7 @@ started1761:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1766:
+loop1727:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -38173,10 +37397,10 @@ loop1766:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1766
-done1767:
+	JNZ loop1727
+done1728:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1768
+	JZ skip1729
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -38247,7 +37471,7 @@ done1767:
 	VMULPS Z31, Z12, Z12
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1769
+	JZ skip1730
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -38263,10 +37487,10 @@ done1767:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip1769:
+skip1730:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1770
+	JZ skip1731
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -38293,10 +37517,10 @@ skip1769:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip1770:
+skip1731:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1771
+	JZ skip1732
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -38338,9 +37562,9 @@ skip1770:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip1771:
+skip1732:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1772
+	JZ skip1733
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -38369,8 +37593,8 @@ skip1771:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip1772:
-skip1768:
+skip1733:
+skip1729:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -38400,13 +37624,13 @@ skip1768:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1759
+	JLE last1720
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1758
-last1759:
+	JMP next1719
+last1720:
 	VZEROUPPER 
 	RET 
 
@@ -38414,7 +37638,7 @@ TEXT ·tileInt8AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1773:
+next1734:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -38424,13 +37648,13 @@ next1773:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1775
+	JZ side1736
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1775:
+side1736:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1776
+	JZ fresh1737
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -38472,8 +37696,8 @@ side1775:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started1777
-fresh1776:
+	JMP started1738
+fresh1737:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -38517,13 +37741,13 @@ fresh1776:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1778
+	JZ none1739
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1779
+	JNZ each1740
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -38602,8 +37826,8 @@ fresh1776:
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z24, Z24
 	VPADDD Z30, Z25, Z25
-	JMP terms1780
-each1779:
+	JMP terms1741
+each1740:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -38709,10 +37933,10 @@ each1779:
 	VPADDD Z31, Z24, Z24
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z25, Z25
-terms1780:
+terms1741:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1781
+	JZ skip1742
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -38742,9 +37966,9 @@ terms1780:
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
-skip1781:
-	JMP started1777
-none1778:
+skip1742:
+	JMP started1738
+none1739:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -38771,10 +37995,10 @@ none1778:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started1777:
+started1738:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1783
+	JZ done1744
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -38793,7 +38017,7 @@ started1777:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1782:
+loop1743:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -38943,18 +38167,18 @@ loop1782:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1782
-done1783:
+	JNZ loop1743
+done1744:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1784
+	JZ side1745
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1784:
+side1745:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1785
+	JZ skip1746
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -39077,7 +38301,7 @@ side1784:
 	VMULPS Z31, Z25, Z25
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1786
+	JZ skip1747
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -39107,10 +38331,10 @@ side1784:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip1786:
+skip1747:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1787
+	JZ skip1748
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -39150,10 +38374,10 @@ skip1786:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip1787:
+skip1748:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1788
+	JZ skip1749
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -39221,9 +38445,9 @@ skip1787:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip1788:
+skip1749:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1789
+	JZ skip1750
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -39278,8 +38502,8 @@ skip1788:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip1789:
-skip1785:
+skip1750:
+skip1746:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -39322,13 +38546,13 @@ skip1785:
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1774
+	JLE last1735
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1773
-last1774:
+	JMP next1734
+last1735:
 	VZEROUPPER 
 	RET 
 
@@ -39336,7 +38560,7 @@ TEXT ·tileInt8AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1790:
+next1751:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -39344,7 +38568,7 @@ next1790:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1792
+	JZ fresh1753
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -39375,8 +38599,8 @@ next1790:
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started1793
-fresh1792:
+	JMP started1754
+fresh1753:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -39409,13 +38633,13 @@ fresh1792:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1794
+	JZ none1755
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1795
+	JNZ each1756
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -39472,8 +38696,8 @@ fresh1792:
 	VPMULLD 0(AX), Z30, Z13
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z13, Z13
-	JMP terms1796
-each1795:
+	JMP terms1757
+each1756:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -39545,10 +38769,10 @@ each1795:
 	VPBROADCASTD 52(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms1796:
+terms1757:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1797
+	JZ skip1758
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -39565,9 +38789,9 @@ terms1796:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-skip1797:
-	JMP started1793
-none1794:
+skip1758:
+	JMP started1754
+none1755:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -39582,10 +38806,10 @@ none1794:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started1793:
+started1754:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1799
+	JZ done1760
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -39602,7 +38826,7 @@ started1793:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop1798:
+loop1759:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -39702,10 +38926,10 @@ loop1798:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1798
-done1799:
+	JNZ loop1759
+done1760:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1800
+	JZ skip1761
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -39781,7 +39005,7 @@ done1799:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1801
+	JZ skip1762
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -39798,10 +39022,10 @@ done1799:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip1801:
+skip1762:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1802
+	JZ skip1763
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -39830,10 +39054,10 @@ skip1801:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip1802:
+skip1763:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1803
+	JZ skip1764
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -39878,9 +39102,9 @@ skip1802:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip1803:
+skip1764:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1804
+	JZ skip1765
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -39911,8 +39135,8 @@ skip1803:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip1804:
-skip1800:
+skip1765:
+skip1761:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -39944,13 +39168,13 @@ skip1800:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1791
+	JLE last1752
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1790
-last1791:
+	JMP next1751
+last1752:
 	VZEROUPPER 
 	RET 
 
@@ -39958,7 +39182,7 @@ TEXT ·tileInt8AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1805:
+next1766:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -39968,13 +39192,13 @@ next1805:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1807
+	JZ side1768
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1807:
+side1768:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1808
+	JZ fresh1769
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -40019,8 +39243,8 @@ side1807:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started1809
-fresh1808:
+	JMP started1770
+fresh1769:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -40067,13 +39291,13 @@ fresh1808:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1810
+	JZ none1771
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1811
+	JNZ each1772
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -40158,8 +39382,8 @@ fresh1808:
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z26, Z26
 	VPADDD Z30, Z27, Z27
-	JMP terms1812
-each1811:
+	JMP terms1773
+each1772:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -40273,10 +39497,10 @@ each1811:
 	VPADDD Z31, Z26, Z26
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z27, Z27
-terms1812:
+terms1773:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1813
+	JZ skip1774
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -40308,9 +39532,9 @@ terms1812:
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
 	VPADDD Z30, Z27, Z27
-skip1813:
-	JMP started1809
-none1810:
+skip1774:
+	JMP started1770
+none1771:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -40339,10 +39563,10 @@ none1810:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started1809:
+started1770:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1815
+	JZ done1776
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -40361,7 +39585,7 @@ started1809:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1814:
+loop1775:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -40521,18 +39745,18 @@ loop1814:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1814
-done1815:
+	JNZ loop1775
+done1776:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1816
+	JZ side1777
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1816:
+side1777:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1817
+	JZ skip1778
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -40664,7 +39888,7 @@ side1816:
 	VMULPS Z31, Z27, Z27
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1818
+	JZ skip1779
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -40696,10 +39920,10 @@ side1816:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip1818:
+skip1779:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1819
+	JZ skip1780
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -40742,10 +39966,10 @@ skip1818:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip1819:
+skip1780:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1820
+	JZ skip1781
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -40818,9 +40042,9 @@ skip1819:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip1820:
+skip1781:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1821
+	JZ skip1782
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -40879,8 +40103,8 @@ skip1820:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip1821:
-skip1817:
+skip1782:
+skip1778:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -40926,329 +40150,13 @@ skip1817:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1806
+	JLE last1767
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1805
-last1806:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileInt8AVX512VNNI_1x128(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next1822:
-	MOVQ tile_cols(DI), CX
-	SUBQ $112, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1824
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS 256(SI), Z4
-	VMOVUPS 320(SI), Z5
-	VMOVUPS 384(SI), Z6
-	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started1825
-fresh1824:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	PREFETCHT0 0(SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	PREFETCHT0 256(SI)
-	PREFETCHT0 320(SI)
-	PREFETCHT0 384(SI)
-	PREFETCHT0 448(SI)
-	MOVQ tile_terms(DI), AX
-	TESTQ AX, AX
-	JZ none1826
-	ADDQ tile_passed(DI), AX
-	MOVQ tile_factors(DI), BX
-	MOVQ tile_rowTerms(DI), DX
-	MOVQ tile_zeros(DI), CX
-	TESTQ CX, CX
-	JNZ each1827
-	VPBROADCASTD 0(BX), Z30
-	VPMULLD 0(AX), Z30, Z0
-	VPMULLD 64(AX), Z30, Z1
-	VPMULLD 128(AX), Z30, Z2
-	VPMULLD 192(AX), Z30, Z3
-	VPMULLD 256(AX), Z30, Z4
-	VPMULLD 320(AX), Z30, Z5
-	VPMULLD 384(AX), Z30, Z6
-	VPMULLD 448(AX), Z30, Z7
-	VPBROADCASTD 0(DX), Z30
-	VPADDD Z30, Z0, Z0
-	VPADDD Z30, Z1, Z1
-	VPADDD Z30, Z2, Z2
-	VPADDD Z30, Z3, Z3
-	VPADDD Z30, Z4, Z4
-	VPADDD Z30, Z5, Z5
-	VPADDD Z30, Z6, Z6
-	VPADDD Z30, Z7, Z7
-	JMP terms1828
-each1827:
-	ADDQ tile_passed(DI), CX
-	VPBROADCASTD 0(BX), Z30
-	VPMULLD 0(AX), Z30, Z0
-	VPMULLD 64(AX), Z30, Z1
-	VPMULLD 128(AX), Z30, Z2
-	VPMULLD 192(AX), Z30, Z3
-	VPMULLD 256(AX), Z30, Z4
-	VPMULLD 320(AX), Z30, Z5
-	VPMULLD 384(AX), Z30, Z6
-	VPMULLD 448(AX), Z30, Z7
-	VPBROADCASTD 0(DX), Z30
-	VPMULLD 0(CX), Z30, Z31
-	VPADDD Z31, Z0, Z0
-	VPMULLD 64(CX), Z30, Z31
-	VPADDD Z31, Z1, Z1
-	VPMULLD 128(CX), Z30, Z31
-	VPADDD Z31, Z2, Z2
-	VPMULLD 192(CX), Z30, Z31
-	VPADDD Z31, Z3, Z3
-	VPMULLD 256(CX), Z30, Z31
-	VPADDD Z31, Z4, Z4
-	VPMULLD 320(CX), Z30, Z31
-	VPADDD Z31, Z5, Z5
-	VPMULLD 384(CX), Z30, Z31
-	VPADDD Z31, Z6, Z6
-	VPMULLD 448(CX), Z30, Z31
-	VPADDD Z31, Z7, Z7
-terms1828:
-	MOVQ tile_sumBias(DI), AX
-	TESTQ AX, AX
-	JZ skip1829
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VPADDD Z30, Z0, Z0
-	VMOVUPS 64(AX), Z30
-	VPADDD Z30, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VPADDD Z30, Z2, Z2
-	VMOVUPS 192(AX), Z30
-	VPADDD Z30, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VPADDD Z30, Z4, Z4
-	VMOVUPS 320(AX), Z30
-	VPADDD Z30, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VPADDD Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z30
-	VPADDD Z30, Z7, Z7
-skip1829:
-	JMP started1825
-none1826:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-started1825:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done1831
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-	LEAQ 0(R14)(R14*2), R11
-loop1830:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	LEAQ 0(R15)(R14*4), AX
-	MOVQ R15, R10
-	ADDQ tile_ahead(DI), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	LEAQ 0(R10)(R14*4), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	VBROADCASTSS 0(SI), Z8
-	VMOVUPS 0(R15), Z9
-	VPDPBUSD Z8, Z9, Z0
-	VMOVUPS 0(R15)(R14*1), Z10
-	VPDPBUSD Z8, Z10, Z1
-	VMOVUPS 0(R15)(R14*2), Z11
-	VPDPBUSD Z8, Z11, Z2
-	VMOVUPS 0(R15)(R11*1), Z12
-	VPDPBUSD Z8, Z12, Z3
-	VMOVUPS 0(AX), Z9
-	VPDPBUSD Z8, Z9, Z4
-	VMOVUPS 0(AX)(R14*1), Z10
-	VPDPBUSD Z8, Z10, Z5
-	VMOVUPS 0(AX)(R14*2), Z11
-	VPDPBUSD Z8, Z11, Z6
-	VMOVUPS 0(AX)(R11*1), Z12
-	VPDPBUSD Z8, Z12, Z7
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop1830
-done1831:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1832
-	MOVQ tile_rowScales(DI), AX
-	MOVQ tile_scales(DI), SI
-	ADDQ tile_passed(DI), SI
-	VBROADCASTSS 0(AX), Z30
-	VMOVUPS 0(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z0, Z0
-	VMULPS Z31, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z1, Z1
-	VMULPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z2, Z2
-	VMULPS Z31, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z3, Z3
-	VMULPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z4, Z4
-	VMULPS Z31, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z5, Z5
-	VMULPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z6, Z6
-	VMULPS Z31, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VMULPS Z31, Z30, Z31
-	VCVTDQ2PS Z7, Z7
-	VMULPS Z31, Z7, Z7
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip1833
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(AX), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip1833:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip1834
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
-skip1834:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip1835
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS 0(SI), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip1835:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1836
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-skip1836:
-skip1832:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, 0(SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VMOVUPS Z4, 256(SI)
-	VMOVUPS Z5, 320(SI)
-	VMOVUPS Z6, 384(SI)
-	VMOVUPS Z7, K1, 448(SI)
-	DECQ tile_times(DI)
-	JLE last1823
-	ADDQ $512, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $32, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next1822
-last1823:
+	JMP next1766
+last1767:
 	VZEROUPPER 
 	RET 
 
@@ -41256,7 +40164,7 @@ TEXT ·tileInt8AVX512VNNI_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1837:
+next1783:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -41264,7 +40172,7 @@ next1837:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1839
+	JZ fresh1785
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41272,8 +40180,8 @@ next1837:
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started1840
-fresh1839:
+	JMP started1786
+fresh1785:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41283,13 +40191,13 @@ fresh1839:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1841
+	JZ none1787
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1842
+	JNZ each1788
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41300,8 +40208,8 @@ fresh1839:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1843
-each1842:
+	JMP terms1789
+each1788:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -41317,10 +40225,10 @@ each1842:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1843:
+terms1789:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1844
+	JZ skip1790
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -41330,17 +40238,17 @@ terms1843:
 	VPADDD Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
-skip1844:
-	JMP started1840
-none1841:
+skip1790:
+	JMP started1786
+none1787:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1840:
+started1786:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1846
+	JZ done1792
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -41352,7 +40260,7 @@ started1840:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1845:
+loop1791:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41373,10 +40281,10 @@ loop1845:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1845
-done1846:
+	JNZ loop1791
+done1792:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1847
+	JZ skip1793
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -41399,7 +40307,7 @@ done1846:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1848
+	JZ skip1794
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -41409,19 +40317,19 @@ done1846:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1848:
+skip1794:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1849
+	JZ skip1795
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip1849:
+skip1795:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1850
+	JZ skip1796
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -41433,9 +40341,9 @@ skip1849:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1850:
+skip1796:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1851
+	JZ skip1797
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41446,8 +40354,8 @@ skip1850:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1851:
-skip1847:
+skip1797:
+skip1793:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41456,13 +40364,13 @@ skip1847:
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1838
+	JLE last1784
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1837
-last1838:
+	JMP next1783
+last1784:
 	VZEROUPPER 
 	RET 
 
@@ -41470,7 +40378,7 @@ TEXT ·tileInt8AVX512VNNI_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1852:
+next1798:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -41478,7 +40386,7 @@ next1852:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1854
+	JZ fresh1800
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41491,8 +40399,8 @@ next1852:
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started1855
-fresh1854:
+	JMP started1801
+fresh1800:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41507,13 +40415,13 @@ fresh1854:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1856
+	JZ none1802
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1857
+	JNZ each1803
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41534,8 +40442,8 @@ fresh1854:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms1858
-each1857:
+	JMP terms1804
+each1803:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -41565,10 +40473,10 @@ each1857:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms1858:
+terms1804:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1859
+	JZ skip1805
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -41582,9 +40490,9 @@ terms1858:
 	VMOVUPS.Z 192(AX), K1, Z30
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
-skip1859:
-	JMP started1855
-none1856:
+skip1805:
+	JMP started1801
+none1802:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -41593,10 +40501,10 @@ none1856:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started1855:
+started1801:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1861
+	JZ done1807
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -41608,7 +40516,7 @@ started1855:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1860:
+loop1806:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41634,10 +40542,10 @@ loop1860:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1860
-done1861:
+	JNZ loop1806
+done1807:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1862
+	JZ skip1808
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -41677,7 +40585,7 @@ done1861:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1863
+	JZ skip1809
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -41691,10 +40599,10 @@ done1861:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip1863:
+skip1809:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1864
+	JZ skip1810
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -41705,10 +40613,10 @@ skip1863:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip1864:
+skip1810:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1865
+	JZ skip1811
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -41729,9 +40637,9 @@ skip1864:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip1865:
+skip1811:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1866
+	JZ skip1812
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -41750,8 +40658,8 @@ skip1865:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip1866:
-skip1862:
+skip1812:
+skip1808:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41765,13 +40673,13 @@ skip1862:
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1853
+	JLE last1799
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1852
-last1853:
+	JMP next1798
+last1799:
 	VZEROUPPER 
 	RET 
 
@@ -41779,7 +40687,7 @@ TEXT ·tileInt8AVX512VNNI_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1867:
+next1813:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -41787,7 +40695,7 @@ next1867:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1869
+	JZ fresh1815
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41805,8 +40713,8 @@ next1867:
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started1870
-fresh1869:
+	JMP started1816
+fresh1815:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -41826,13 +40734,13 @@ fresh1869:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1871
+	JZ none1817
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1872
+	JNZ each1818
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -41863,8 +40771,8 @@ fresh1869:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms1873
-each1872:
+	JMP terms1819
+each1818:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -41908,10 +40816,10 @@ each1872:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms1873:
+terms1819:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1874
+	JZ skip1820
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -41929,9 +40837,9 @@ terms1873:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
-skip1874:
-	JMP started1870
-none1871:
+skip1820:
+	JMP started1816
+none1817:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -41944,10 +40852,10 @@ none1871:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started1870:
+started1816:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1876
+	JZ done1822
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -41959,7 +40867,7 @@ started1870:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1875:
+loop1821:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -41990,10 +40898,10 @@ loop1875:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1875
-done1876:
+	JNZ loop1821
+done1822:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1877
+	JZ skip1823
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -42050,7 +40958,7 @@ done1876:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1878
+	JZ skip1824
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -42068,10 +40976,10 @@ done1876:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip1878:
+skip1824:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1879
+	JZ skip1825
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -42087,10 +40995,10 @@ skip1878:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip1879:
+skip1825:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1880
+	JZ skip1826
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -42120,9 +41028,9 @@ skip1879:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip1880:
+skip1826:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1881
+	JZ skip1827
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -42149,8 +41057,8 @@ skip1880:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip1881:
-skip1877:
+skip1827:
+skip1823:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -42169,13 +41077,13 @@ skip1877:
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1868
+	JLE last1814
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1867
-last1868:
+	JMP next1813
+last1814:
 	VZEROUPPER 
 	RET 
 
@@ -42183,7 +41091,7 @@ TEXT ·tileInt8AVX512VNNI_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1882:
+next1828:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -42191,7 +41099,7 @@ next1882:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1884
+	JZ fresh1830
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -42214,8 +41122,8 @@ next1882:
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started1885
-fresh1884:
+	JMP started1831
+fresh1830:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -42240,13 +41148,13 @@ fresh1884:
 	PREFETCHT0 192(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1886
+	JZ none1832
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1887
+	JNZ each1833
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -42287,8 +41195,8 @@ fresh1884:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms1888
-each1887:
+	JMP terms1834
+each1833:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -42346,10 +41254,10 @@ each1887:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 192(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms1888:
+terms1834:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1889
+	JZ skip1835
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VPADDD Z30, Z0, Z0
@@ -42371,9 +41279,9 @@ terms1888:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z15, Z15
-skip1889:
-	JMP started1885
-none1886:
+skip1835:
+	JMP started1831
+none1832:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -42390,10 +41298,10 @@ none1886:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started1885:
+started1831:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1891
+	JZ done1837
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -42407,7 +41315,7 @@ started1885:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop1890:
+loop1836:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42444,10 +41352,10 @@ loop1890:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1890
-done1891:
+	JNZ loop1836
+done1837:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1892
+	JZ skip1838
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -42521,7 +41429,7 @@ done1891:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1893
+	JZ skip1839
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -42543,10 +41451,10 @@ done1891:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip1893:
+skip1839:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1894
+	JZ skip1840
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -42567,10 +41475,10 @@ skip1893:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip1894:
+skip1840:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1895
+	JZ skip1841
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -42609,9 +41517,9 @@ skip1894:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip1895:
+skip1841:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1896
+	JZ skip1842
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -42646,8 +41554,8 @@ skip1895:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip1896:
-skip1892:
+skip1842:
+skip1838:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -42671,13 +41579,13 @@ skip1892:
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last1883
+	JLE last1829
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1882
-last1883:
+	JMP next1828
+last1829:
 	VZEROUPPER 
 	RET 
 
@@ -42685,7 +41593,7 @@ TEXT ·tileInt8AVX512VNNI_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1897:
+next1843:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -42693,53 +41601,53 @@ next1897:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1899
+	JZ fresh1845
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started1900
-fresh1899:
+	JMP started1846
+fresh1845:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1901
+	JZ none1847
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1902
+	JNZ each1848
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
-	JMP terms1903
-each1902:
+	JMP terms1849
+each1848:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z0, Z0
-terms1903:
+terms1849:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1904
+	JZ skip1850
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
-skip1904:
-	JMP started1900
-none1901:
+skip1850:
+	JMP started1846
+none1847:
 	VPXORD Z0, Z0, Z0
-started1900:
+started1846:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1906
+	JZ done1852
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -42748,7 +41656,7 @@ started1900:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1905:
+loop1851:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42760,10 +41668,10 @@ loop1905:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1905
-done1906:
+	JNZ loop1851
+done1852:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1907
+	JZ skip1853
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -42774,46 +41682,46 @@ done1906:
 	VMULPS Z31, Z0, Z0
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1908
+	JZ skip1854
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1908:
+skip1854:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1909
+	JZ skip1855
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip1909:
+skip1855:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1910
+	JZ skip1856
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip1910:
+skip1856:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1911
+	JZ skip1857
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip1911:
-skip1907:
+skip1857:
+skip1853:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1898
+	JLE last1844
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1897
-last1898:
+	JMP next1843
+last1844:
 	VZEROUPPER 
 	RET 
 
@@ -42821,7 +41729,7 @@ TEXT ·tileInt8AVX512VNNI_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1912:
+next1858:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -42831,20 +41739,20 @@ next1912:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1914
+	JZ side1860
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1914:
+side1860:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1915
+	JZ fresh1861
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started1916
-fresh1915:
+	JMP started1862
+fresh1861:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -42852,21 +41760,21 @@ fresh1915:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1917
+	JZ none1863
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1918
+	JNZ each1864
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
 	VPBROADCASTD 0(DX), Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-	JMP terms1919
-each1918:
+	JMP terms1865
+each1864:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -42876,24 +41784,24 @@ each1918:
 	VPADDD Z31, Z0, Z0
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1919:
+terms1865:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1920
+	JZ skip1866
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
-skip1920:
-	JMP started1916
-none1917:
+skip1866:
+	JMP started1862
+none1863:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1916:
+started1862:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1922
+	JZ done1868
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -42904,7 +41812,7 @@ started1916:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1921:
+loop1867:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -42919,18 +41827,18 @@ loop1921:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1921
-done1922:
+	JNZ loop1867
+done1868:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1923
+	JZ side1869
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1923:
+side1869:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1924
+	JZ skip1870
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -42945,23 +41853,23 @@ side1923:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1925
+	JZ skip1871
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1925:
+skip1871:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1926
+	JZ skip1872
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1926:
+skip1872:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1927
+	JZ skip1873
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -42969,30 +41877,30 @@ skip1926:
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip1927:
+skip1873:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1928
+	JZ skip1874
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1928:
-skip1924:
+skip1874:
+skip1870:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1913
+	JLE last1859
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1912
-last1913:
+	JMP next1858
+last1859:
 	VZEROUPPER 
 	RET 
 
@@ -43000,7 +41908,7 @@ TEXT ·tileInt8AVX512VNNI_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1929:
+next1875:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -43008,15 +41916,15 @@ next1929:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1931
+	JZ fresh1877
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started1932
-fresh1931:
+	JMP started1878
+fresh1877:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43025,13 +41933,13 @@ fresh1931:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1933
+	JZ none1879
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1934
+	JNZ each1880
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -43040,8 +41948,8 @@ fresh1931:
 	VPMULLD 0(AX), Z30, Z1
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z1, Z1
-	JMP terms1935
-each1934:
+	JMP terms1881
+each1880:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -43053,23 +41961,23 @@ each1934:
 	VPBROADCASTD 4(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z1, Z1
-terms1935:
+terms1881:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1936
+	JZ skip1882
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
-skip1936:
-	JMP started1932
-none1933:
+skip1882:
+	JMP started1878
+none1879:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started1932:
+started1878:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1938
+	JZ done1884
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -43078,7 +41986,7 @@ started1932:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1937:
+loop1883:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43092,10 +42000,10 @@ loop1937:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1937
-done1938:
+	JNZ loop1883
+done1884:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1939
+	JZ skip1885
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -43111,23 +42019,23 @@ done1938:
 	VMULPS Z31, Z1, Z1
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1940
+	JZ skip1886
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip1940:
+skip1886:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1941
+	JZ skip1887
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip1941:
+skip1887:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1942
+	JZ skip1888
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -43136,17 +42044,17 @@ skip1941:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip1942:
+skip1888:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1943
+	JZ skip1889
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip1943:
-skip1939:
+skip1889:
+skip1885:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43154,13 +42062,13 @@ skip1939:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1930
+	JLE last1876
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1929
-last1930:
+	JMP next1875
+last1876:
 	VZEROUPPER 
 	RET 
 
@@ -43168,7 +42076,7 @@ TEXT ·tileInt8AVX512VNNI_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1944:
+next1890:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -43178,13 +42086,13 @@ next1944:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1946
+	JZ side1892
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1946:
+side1892:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1947
+	JZ fresh1893
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43193,8 +42101,8 @@ side1946:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started1948
-fresh1947:
+	JMP started1894
+fresh1893:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43205,13 +42113,13 @@ fresh1947:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1949
+	JZ none1895
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1950
+	JNZ each1896
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -43224,8 +42132,8 @@ fresh1947:
 	VPBROADCASTD 4(DX), Z30
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-	JMP terms1951
-each1950:
+	JMP terms1897
+each1896:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -43243,10 +42151,10 @@ each1950:
 	VPADDD Z31, Z2, Z2
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1951:
+terms1897:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1952
+	JZ skip1898
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -43254,17 +42162,17 @@ terms1951:
 	VMOVUPS.Z 64(AX), K1, Z30
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
-skip1952:
-	JMP started1948
-none1949:
+skip1898:
+	JMP started1894
+none1895:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1948:
+started1894:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1954
+	JZ done1900
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -43275,7 +42183,7 @@ started1948:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1953:
+loop1899:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43293,18 +42201,18 @@ loop1953:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1953
-done1954:
+	JNZ loop1899
+done1900:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1955
+	JZ side1901
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1955:
+side1901:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1956
+	JZ skip1902
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -43328,7 +42236,7 @@ side1955:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1957
+	JZ skip1903
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -43336,20 +42244,20 @@ side1955:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip1957:
+skip1903:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1958
+	JZ skip1904
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip1958:
+skip1904:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1959
+	JZ skip1905
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -43362,9 +42270,9 @@ skip1958:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip1959:
+skip1905:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1960
+	JZ skip1906
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43375,8 +42283,8 @@ skip1959:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip1960:
-skip1956:
+skip1906:
+skip1902:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43386,13 +42294,13 @@ skip1956:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1945
+	JLE last1891
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1944
-last1945:
+	JMP next1890
+last1891:
 	VZEROUPPER 
 	RET 
 
@@ -43400,7 +42308,7 @@ TEXT ·tileInt8AVX512VNNI_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1961:
+next1907:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -43408,7 +42316,7 @@ next1961:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1963
+	JZ fresh1909
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43417,8 +42325,8 @@ next1961:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started1964
-fresh1963:
+	JMP started1910
+fresh1909:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43429,13 +42337,13 @@ fresh1963:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1965
+	JZ none1911
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1966
+	JNZ each1912
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -43448,8 +42356,8 @@ fresh1963:
 	VPMULLD 0(AX), Z30, Z2
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z2, Z2
-	JMP terms1967
-each1966:
+	JMP terms1913
+each1912:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -43466,25 +42374,25 @@ each1966:
 	VPBROADCASTD 8(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z2, Z2
-terms1967:
+terms1913:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1968
+	JZ skip1914
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
-skip1968:
-	JMP started1964
-none1965:
+skip1914:
+	JMP started1910
+none1911:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started1964:
+started1910:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1970
+	JZ done1916
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -43493,7 +42401,7 @@ started1964:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop1969:
+loop1915:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43509,10 +42417,10 @@ loop1969:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1969
-done1970:
+	JNZ loop1915
+done1916:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1971
+	JZ skip1917
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -43533,26 +42441,26 @@ done1970:
 	VMULPS Z31, Z2, Z2
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1972
+	JZ skip1918
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip1972:
+skip1918:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1973
+	JZ skip1919
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip1973:
+skip1919:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1974
+	JZ skip1920
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -43564,9 +42472,9 @@ skip1973:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip1974:
+skip1920:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1975
+	JZ skip1921
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43575,8 +42483,8 @@ skip1974:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip1975:
-skip1971:
+skip1921:
+skip1917:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43586,13 +42494,13 @@ skip1971:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1962
+	JLE last1908
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1961
-last1962:
+	JMP next1907
+last1908:
 	VZEROUPPER 
 	RET 
 
@@ -43600,7 +42508,7 @@ TEXT ·tileInt8AVX512VNNI_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1976:
+next1922:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -43610,13 +42518,13 @@ next1976:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1978
+	JZ side1924
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1978:
+side1924:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1979
+	JZ fresh1925
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43628,8 +42536,8 @@ side1978:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started1980
-fresh1979:
+	JMP started1926
+fresh1925:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43643,13 +42551,13 @@ fresh1979:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1981
+	JZ none1927
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1982
+	JNZ each1928
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -43668,8 +42576,8 @@ fresh1979:
 	VPBROADCASTD 8(DX), Z30
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-	JMP terms1983
-each1982:
+	JMP terms1929
+each1928:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -43695,10 +42603,10 @@ each1982:
 	VPADDD Z31, Z4, Z4
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms1983:
+terms1929:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1984
+	JZ skip1930
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -43708,19 +42616,19 @@ terms1983:
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
-skip1984:
-	JMP started1980
-none1981:
+skip1930:
+	JMP started1926
+none1927:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started1980:
+started1926:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done1986
+	JZ done1932
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -43731,7 +42639,7 @@ started1980:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop1985:
+loop1931:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -43752,18 +42660,18 @@ loop1985:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop1985
-done1986:
+	JNZ loop1931
+done1932:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side1987
+	JZ side1933
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side1987:
+side1933:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip1988
+	JZ skip1934
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -43796,7 +42704,7 @@ side1987:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip1989
+	JZ skip1935
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -43806,10 +42714,10 @@ side1987:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip1989:
+skip1935:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip1990
+	JZ skip1936
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -43819,10 +42727,10 @@ skip1989:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip1990:
+skip1936:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip1991
+	JZ skip1937
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -43840,9 +42748,9 @@ skip1990:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip1991:
+skip1937:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip1992
+	JZ skip1938
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -43857,8 +42765,8 @@ skip1991:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip1992:
-skip1988:
+skip1938:
+skip1934:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43871,13 +42779,13 @@ skip1988:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last1977
+	JLE last1923
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1976
-last1977:
+	JMP next1922
+last1923:
 	VZEROUPPER 
 	RET 
 
@@ -43885,7 +42793,7 @@ TEXT ·tileInt8AVX512VNNI_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next1993:
+next1939:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -43893,7 +42801,7 @@ next1993:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh1995
+	JZ fresh1941
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43904,8 +42812,8 @@ next1993:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started1996
-fresh1995:
+	JMP started1942
+fresh1941:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -43918,13 +42826,13 @@ fresh1995:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none1997
+	JZ none1943
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each1998
+	JNZ each1944
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -43941,8 +42849,8 @@ fresh1995:
 	VPMULLD 0(AX), Z30, Z3
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z3, Z3
-	JMP terms1999
-each1998:
+	JMP terms1945
+each1944:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -43964,27 +42872,27 @@ each1998:
 	VPBROADCASTD 12(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z3, Z3
-terms1999:
+terms1945:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2000
+	JZ skip1946
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
 	VPADDD Z30, Z1, Z1
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
-skip2000:
-	JMP started1996
-none1997:
+skip1946:
+	JMP started1942
+none1943:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started1996:
+started1942:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2002
+	JZ done1948
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -43995,7 +42903,7 @@ started1996:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2001:
+loop1947:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44014,10 +42922,10 @@ loop2001:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2001
-done2002:
+	JNZ loop1947
+done1948:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2003
+	JZ skip1949
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -44043,17 +42951,17 @@ done2002:
 	VMULPS Z31, Z3, Z3
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2004
+	JZ skip1950
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip2004:
+skip1950:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2005
+	JZ skip1951
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -44062,10 +42970,10 @@ skip2004:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip2005:
+skip1951:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2006
+	JZ skip1952
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -44080,9 +42988,9 @@ skip2005:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip2006:
+skip1952:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2007
+	JZ skip1953
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -44093,8 +43001,8 @@ skip2006:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2007:
-skip2003:
+skip1953:
+skip1949:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44106,13 +43014,13 @@ skip2003:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last1994
+	JLE last1940
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next1993
-last1994:
+	JMP next1939
+last1940:
 	VZEROUPPER 
 	RET 
 
@@ -44120,7 +43028,7 @@ TEXT ·tileInt8AVX512VNNI_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2008:
+next1954:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -44130,13 +43038,13 @@ next2008:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2010
+	JZ side1956
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2010:
+side1956:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2011
+	JZ fresh1957
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44151,8 +43059,8 @@ side2010:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started2012
-fresh2011:
+	JMP started1958
+fresh1957:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44169,13 +43077,13 @@ fresh2011:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2013
+	JZ none1959
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2014
+	JNZ each1960
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -44200,8 +43108,8 @@ fresh2011:
 	VPBROADCASTD 12(DX), Z30
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-	JMP terms2015
-each2014:
+	JMP terms1961
+each1960:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -44235,10 +43143,10 @@ each2014:
 	VPADDD Z31, Z6, Z6
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms2015:
+terms1961:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2016
+	JZ skip1962
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -44250,9 +43158,9 @@ terms2015:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
-skip2016:
-	JMP started2012
-none2013:
+skip1962:
+	JMP started1958
+none1959:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -44261,10 +43169,10 @@ none2013:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2012:
+started1958:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2018
+	JZ done1964
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -44277,7 +43185,7 @@ started2012:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2017:
+loop1963:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44302,18 +43210,18 @@ loop2017:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2017
-done2018:
+	JNZ loop1963
+done1964:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2019
+	JZ side1965
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2019:
+side1965:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2020
+	JZ skip1966
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -44355,7 +43263,7 @@ side2019:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2021
+	JZ skip1967
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -44367,10 +43275,10 @@ side2019:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip2021:
+skip1967:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2022
+	JZ skip1968
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -44383,10 +43291,10 @@ skip2021:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip2022:
+skip1968:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2023
+	JZ skip1969
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -44409,9 +43317,9 @@ skip2022:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2023:
+skip1969:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2024
+	JZ skip1970
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -44430,8 +43338,8 @@ skip2023:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2024:
-skip2020:
+skip1970:
+skip1966:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44447,13 +43355,13 @@ skip2020:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2009
+	JLE last1955
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2008
-last2009:
+	JMP next1954
+last1955:
 	VZEROUPPER 
 	RET 
 
@@ -44461,7 +43369,7 @@ TEXT ·tileInt8AVX512VNNI_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2025:
+next1971:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -44469,7 +43377,7 @@ next2025:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2027
+	JZ fresh1973
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44482,8 +43390,8 @@ next2025:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started2028
-fresh2027:
+	JMP started1974
+fresh1973:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44498,13 +43406,13 @@ fresh2027:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2029
+	JZ none1975
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2030
+	JNZ each1976
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -44525,8 +43433,8 @@ fresh2027:
 	VPMULLD 0(AX), Z30, Z4
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z4, Z4
-	JMP terms2031
-each2030:
+	JMP terms1977
+each1976:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -44553,10 +43461,10 @@ each2030:
 	VPBROADCASTD 16(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z4, Z4
-terms2031:
+terms1977:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2032
+	JZ skip1978
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -44564,18 +43472,18 @@ terms2031:
 	VPADDD Z30, Z2, Z2
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
-skip2032:
-	JMP started2028
-none2029:
+skip1978:
+	JMP started1974
+none1975:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started2028:
+started1974:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2034
+	JZ done1980
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -44586,7 +43494,7 @@ started2028:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2033:
+loop1979:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44607,10 +43515,10 @@ loop2033:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2033
-done2034:
+	JNZ loop1979
+done1980:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2035
+	JZ skip1981
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -44641,7 +43549,7 @@ done2034:
 	VMULPS Z31, Z4, Z4
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2036
+	JZ skip1982
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -44649,10 +43557,10 @@ done2034:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip2036:
+skip1982:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2037
+	JZ skip1983
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -44663,10 +43571,10 @@ skip2036:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip2037:
+skip1983:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2038
+	JZ skip1984
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -44684,9 +43592,9 @@ skip2037:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip2038:
+skip1984:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2039
+	JZ skip1985
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -44699,8 +43607,8 @@ skip2038:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip2039:
-skip2035:
+skip1985:
+skip1981:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44714,13 +43622,13 @@ skip2035:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2026
+	JLE last1972
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2025
-last2026:
+	JMP next1971
+last1972:
 	VZEROUPPER 
 	RET 
 
@@ -44728,7 +43636,7 @@ TEXT ·tileInt8AVX512VNNI_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2040:
+next1986:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -44738,13 +43646,13 @@ next2040:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2042
+	JZ side1988
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2042:
+side1988:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2043
+	JZ fresh1989
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44762,8 +43670,8 @@ side2042:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started2044
-fresh2043:
+	JMP started1990
+fresh1989:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -44783,13 +43691,13 @@ fresh2043:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2045
+	JZ none1991
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2046
+	JNZ each1992
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -44820,8 +43728,8 @@ fresh2043:
 	VPBROADCASTD 16(DX), Z30
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-	JMP terms2047
-each2046:
+	JMP terms1993
+each1992:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -44863,10 +43771,10 @@ each2046:
 	VPADDD Z31, Z8, Z8
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms2047:
+terms1993:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2048
+	JZ skip1994
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -44880,9 +43788,9 @@ terms2047:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
-skip2048:
-	JMP started2044
-none2045:
+skip1994:
+	JMP started1990
+none1991:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -44893,10 +43801,10 @@ none2045:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2044:
+started1990:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2050
+	JZ done1996
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -44909,7 +43817,7 @@ started2044:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2049:
+loop1995:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -44937,18 +43845,18 @@ loop2049:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2049
-done2050:
+	JNZ loop1995
+done1996:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2051
+	JZ side1997
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2051:
+side1997:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2052
+	JZ skip1998
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -44999,7 +43907,7 @@ side2051:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2053
+	JZ skip1999
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -45013,10 +43921,10 @@ side2051:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip2053:
+skip1999:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2054
+	JZ skip2000
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -45032,10 +43940,10 @@ skip2053:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2054:
+skip2000:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2055
+	JZ skip2001
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -45063,9 +43971,9 @@ skip2054:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip2055:
+skip2001:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2056
+	JZ skip2002
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -45088,8 +43996,8 @@ skip2055:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2056:
-skip2052:
+skip2002:
+skip1998:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45108,13 +44016,13 @@ skip2052:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2041
+	JLE last1987
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2040
-last2041:
+	JMP next1986
+last1987:
 	VZEROUPPER 
 	RET 
 
@@ -45122,7 +44030,7 @@ TEXT ·tileInt8AVX512VNNI_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2057:
+next2003:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -45130,7 +44038,7 @@ next2057:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2059
+	JZ fresh2005
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45145,8 +44053,8 @@ next2057:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started2060
-fresh2059:
+	JMP started2006
+fresh2005:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45163,13 +44071,13 @@ fresh2059:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2061
+	JZ none2007
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2062
+	JNZ each2008
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -45194,8 +44102,8 @@ fresh2059:
 	VPMULLD 0(AX), Z30, Z5
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z5, Z5
-	JMP terms2063
-each2062:
+	JMP terms2009
+each2008:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -45227,10 +44135,10 @@ each2062:
 	VPBROADCASTD 20(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z5, Z5
-terms2063:
+terms2009:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2064
+	JZ skip2010
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -45239,19 +44147,19 @@ terms2063:
 	VPADDD Z30, Z3, Z3
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
-skip2064:
-	JMP started2060
-none2061:
+skip2010:
+	JMP started2006
+none2007:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started2060:
+started2006:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2066
+	JZ done2012
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -45262,7 +44170,7 @@ started2060:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2065:
+loop2011:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -45285,10 +44193,10 @@ loop2065:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2065
-done2066:
+	JNZ loop2011
+done2012:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2067
+	JZ skip2013
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -45324,7 +44232,7 @@ done2066:
 	VMULPS Z31, Z5, Z5
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2068
+	JZ skip2014
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -45333,10 +44241,10 @@ done2066:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip2068:
+skip2014:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2069
+	JZ skip2015
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -45349,10 +44257,10 @@ skip2068:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip2069:
+skip2015:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2070
+	JZ skip2016
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -45373,9 +44281,9 @@ skip2069:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip2070:
+skip2016:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2071
+	JZ skip2017
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -45390,8 +44298,8 @@ skip2070:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip2071:
-skip2067:
+skip2017:
+skip2013:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45407,13 +44315,13 @@ skip2067:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2058
+	JLE last2004
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2057
-last2058:
+	JMP next2003
+last2004:
 	VZEROUPPER 
 	RET 
 
@@ -45421,7 +44329,7 @@ TEXT ·tileInt8AVX512VNNI_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2072:
+next2018:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -45431,13 +44339,13 @@ next2072:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2074
+	JZ side2020
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2074:
+side2020:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2075
+	JZ fresh2021
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45458,8 +44366,8 @@ side2074:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started2076
-fresh2075:
+	JMP started2022
+fresh2021:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45482,13 +44390,13 @@ fresh2075:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2077
+	JZ none2023
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2078
+	JNZ each2024
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -45525,8 +44433,8 @@ fresh2075:
 	VPBROADCASTD 20(DX), Z30
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-	JMP terms2079
-each2078:
+	JMP terms2025
+each2024:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -45576,10 +44484,10 @@ each2078:
 	VPADDD Z31, Z10, Z10
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms2079:
+terms2025:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2080
+	JZ skip2026
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -45595,9 +44503,9 @@ terms2079:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
-skip2080:
-	JMP started2076
-none2077:
+skip2026:
+	JMP started2022
+none2023:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -45610,10 +44518,10 @@ none2077:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2076:
+started2022:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2082
+	JZ done2028
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -45626,7 +44534,7 @@ started2076:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2081:
+loop2027:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -45657,18 +44565,18 @@ loop2081:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2081
-done2082:
+	JNZ loop2027
+done2028:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2083
+	JZ side2029
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2083:
+side2029:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2084
+	JZ skip2030
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -45728,7 +44636,7 @@ side2083:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2085
+	JZ skip2031
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -45744,10 +44652,10 @@ side2083:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip2085:
+skip2031:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2086
+	JZ skip2032
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -45766,10 +44674,10 @@ skip2085:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip2086:
+skip2032:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2087
+	JZ skip2033
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -45802,9 +44710,9 @@ skip2086:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip2087:
+skip2033:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2088
+	JZ skip2034
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -45831,8 +44739,8 @@ skip2087:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2088:
-skip2084:
+skip2034:
+skip2030:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45854,13 +44762,13 @@ skip2084:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2073
+	JLE last2019
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2072
-last2073:
+	JMP next2018
+last2019:
 	VZEROUPPER 
 	RET 
 
@@ -45868,7 +44776,7 @@ TEXT ·tileInt8AVX512VNNI_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2089:
+next2035:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -45876,7 +44784,7 @@ next2089:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2091
+	JZ fresh2037
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45893,8 +44801,8 @@ next2089:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started2092
-fresh2091:
+	JMP started2038
+fresh2037:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -45913,13 +44821,13 @@ fresh2091:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2093
+	JZ none2039
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2094
+	JNZ each2040
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -45948,8 +44856,8 @@ fresh2091:
 	VPMULLD 0(AX), Z30, Z6
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z6, Z6
-	JMP terms2095
-each2094:
+	JMP terms2041
+each2040:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -45986,10 +44894,10 @@ each2094:
 	VPBROADCASTD 24(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z6, Z6
-terms2095:
+terms2041:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2096
+	JZ skip2042
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -45999,9 +44907,9 @@ terms2095:
 	VPADDD Z30, Z4, Z4
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
-skip2096:
-	JMP started2092
-none2093:
+skip2042:
+	JMP started2038
+none2039:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46009,10 +44917,10 @@ none2093:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started2092:
+started2038:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2098
+	JZ done2044
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -46025,7 +44933,7 @@ started2092:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2097:
+loop2043:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -46051,10 +44959,10 @@ loop2097:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2097
-done2098:
+	JNZ loop2043
+done2044:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2099
+	JZ skip2045
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -46095,7 +45003,7 @@ done2098:
 	VMULPS Z31, Z6, Z6
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2100
+	JZ skip2046
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -46105,10 +45013,10 @@ done2098:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip2100:
+skip2046:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2101
+	JZ skip2047
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -46123,10 +45031,10 @@ skip2100:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip2101:
+skip2047:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2102
+	JZ skip2048
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -46150,9 +45058,9 @@ skip2101:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip2102:
+skip2048:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2103
+	JZ skip2049
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -46169,8 +45077,8 @@ skip2102:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip2103:
-skip2099:
+skip2049:
+skip2045:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46188,13 +45096,13 @@ skip2099:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2090
+	JLE last2036
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2089
-last2090:
+	JMP next2035
+last2036:
 	VZEROUPPER 
 	RET 
 
@@ -46202,7 +45110,7 @@ TEXT ·tileInt8AVX512VNNI_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2104:
+next2050:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -46212,13 +45120,13 @@ next2104:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2106
+	JZ side2052
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2106:
+side2052:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2107
+	JZ fresh2053
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46242,8 +45150,8 @@ side2106:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started2108
-fresh2107:
+	JMP started2054
+fresh2053:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46269,13 +45177,13 @@ fresh2107:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2109
+	JZ none2055
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2110
+	JNZ each2056
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -46318,8 +45226,8 @@ fresh2107:
 	VPBROADCASTD 24(DX), Z30
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-	JMP terms2111
-each2110:
+	JMP terms2057
+each2056:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -46377,10 +45285,10 @@ each2110:
 	VPADDD Z31, Z12, Z12
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms2111:
+terms2057:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2112
+	JZ skip2058
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -46398,9 +45306,9 @@ terms2111:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
-skip2112:
-	JMP started2108
-none2109:
+skip2058:
+	JMP started2054
+none2055:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46415,10 +45323,10 @@ none2109:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2108:
+started2054:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2114
+	JZ done2060
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -46433,7 +45341,7 @@ started2108:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2113:
+loop2059:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -46468,18 +45376,18 @@ loop2113:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2113
-done2114:
+	JNZ loop2059
+done2060:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2115
+	JZ side2061
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2115:
+side2061:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2116
+	JZ skip2062
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -46548,7 +45456,7 @@ side2115:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2117
+	JZ skip2063
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -46566,10 +45474,10 @@ side2115:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip2117:
+skip2063:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2118
+	JZ skip2064
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -46591,10 +45499,10 @@ skip2117:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2118:
+skip2064:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2119
+	JZ skip2065
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -46632,9 +45540,9 @@ skip2118:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip2119:
+skip2065:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2120
+	JZ skip2066
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -46665,8 +45573,8 @@ skip2119:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2120:
-skip2116:
+skip2066:
+skip2062:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46691,13 +45599,13 @@ skip2116:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2105
+	JLE last2051
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2104
-last2105:
+	JMP next2050
+last2051:
 	VZEROUPPER 
 	RET 
 
@@ -46705,7 +45613,7 @@ TEXT ·tileInt8AVX512VNNI_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2121:
+next2067:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -46713,7 +45621,7 @@ next2121:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2123
+	JZ fresh2069
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46732,8 +45640,8 @@ next2121:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started2124
-fresh2123:
+	JMP started2070
+fresh2069:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -46754,13 +45662,13 @@ fresh2123:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2125
+	JZ none2071
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2126
+	JNZ each2072
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -46793,8 +45701,8 @@ fresh2123:
 	VPMULLD 0(AX), Z30, Z7
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z7, Z7
-	JMP terms2127
-each2126:
+	JMP terms2073
+each2072:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -46836,10 +45744,10 @@ each2126:
 	VPBROADCASTD 28(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z7, Z7
-terms2127:
+terms2073:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2128
+	JZ skip2074
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -46850,9 +45758,9 @@ terms2127:
 	VPADDD Z30, Z5, Z5
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
-skip2128:
-	JMP started2124
-none2125:
+skip2074:
+	JMP started2070
+none2071:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -46861,10 +45769,10 @@ none2125:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2124:
+started2070:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2130
+	JZ done2076
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -46877,7 +45785,7 @@ started2124:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2129:
+loop2075:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -46905,10 +45813,10 @@ loop2129:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2129
-done2130:
+	JNZ loop2075
+done2076:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2131
+	JZ skip2077
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -46954,7 +45862,7 @@ done2130:
 	VMULPS Z31, Z7, Z7
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2132
+	JZ skip2078
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -46965,10 +45873,10 @@ done2130:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip2132:
+skip2078:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2133
+	JZ skip2079
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -46985,10 +45893,10 @@ skip2132:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip2133:
+skip2079:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2134
+	JZ skip2080
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -47015,9 +45923,9 @@ skip2133:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip2134:
+skip2080:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2135
+	JZ skip2081
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -47036,8 +45944,8 @@ skip2134:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2135:
-skip2131:
+skip2081:
+skip2077:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47057,13 +45965,13 @@ skip2131:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2122
+	JLE last2068
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2121
-last2122:
+	JMP next2067
+last2068:
 	VZEROUPPER 
 	RET 
 
@@ -47071,7 +45979,7 @@ TEXT ·tileInt8AVX512VNNI_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2136:
+next2082:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -47081,13 +45989,13 @@ next2136:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2138
+	JZ side2084
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2138:
+side2084:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2139
+	JZ fresh2085
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47114,8 +46022,8 @@ side2138:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started2140
-fresh2139:
+	JMP started2086
+fresh2085:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47144,13 +46052,13 @@ fresh2139:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2141
+	JZ none2087
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2142
+	JNZ each2088
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -47199,8 +46107,8 @@ fresh2139:
 	VPBROADCASTD 28(DX), Z30
 	VPADDD Z30, Z14, Z14
 	VPADDD Z30, Z15, Z15
-	JMP terms2143
-each2142:
+	JMP terms2089
+each2088:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -47266,10 +46174,10 @@ each2142:
 	VPADDD Z31, Z14, Z14
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z15, Z15
-terms2143:
+terms2089:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2144
+	JZ skip2090
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -47289,9 +46197,9 @@ terms2143:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
-skip2144:
-	JMP started2140
-none2141:
+skip2090:
+	JMP started2086
+none2087:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -47308,10 +46216,10 @@ none2141:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started2140:
+started2086:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2146
+	JZ done2092
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -47326,7 +46234,7 @@ started2140:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2145:
+loop2091:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -47364,18 +46272,18 @@ loop2145:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2145
-done2146:
+	JNZ loop2091
+done2092:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2147
+	JZ side2093
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2147:
+side2093:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2148
+	JZ skip2094
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -47453,7 +46361,7 @@ side2147:
 	VMULPS Z31, Z15, Z15
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2149
+	JZ skip2095
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -47473,10 +46381,10 @@ side2147:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip2149:
+skip2095:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2150
+	JZ skip2096
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -47501,10 +46409,10 @@ skip2149:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip2150:
+skip2096:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2151
+	JZ skip2097
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -47547,9 +46455,9 @@ skip2150:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip2151:
+skip2097:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2152
+	JZ skip2098
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -47584,8 +46492,8 @@ skip2151:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip2152:
-skip2148:
+skip2098:
+skip2094:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47613,13 +46521,13 @@ skip2148:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2137
+	JLE last2083
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2136
-last2137:
+	JMP next2082
+last2083:
 	VZEROUPPER 
 	RET 
 
@@ -47627,7 +46535,7 @@ TEXT ·tileInt8AVX512VNNI_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2153:
+next2099:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -47635,7 +46543,7 @@ next2153:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2155
+	JZ fresh2101
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47656,8 +46564,8 @@ next2153:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started2156
-fresh2155:
+	JMP started2102
+fresh2101:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -47680,13 +46588,13 @@ fresh2155:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2157
+	JZ none2103
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2158
+	JNZ each2104
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -47723,8 +46631,8 @@ fresh2155:
 	VPMULLD 0(AX), Z30, Z8
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z8, Z8
-	JMP terms2159
-each2158:
+	JMP terms2105
+each2104:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -47771,10 +46679,10 @@ each2158:
 	VPBROADCASTD 32(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z8, Z8
-terms2159:
+terms2105:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2160
+	JZ skip2106
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -47786,9 +46694,9 @@ terms2159:
 	VPADDD Z30, Z6, Z6
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
-skip2160:
-	JMP started2156
-none2157:
+skip2106:
+	JMP started2102
+none2103:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -47798,10 +46706,10 @@ none2157:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started2156:
+started2102:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2162
+	JZ done2108
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -47814,7 +46722,7 @@ started2156:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2161:
+loop2107:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -47844,10 +46752,10 @@ loop2161:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2161
-done2162:
+	JNZ loop2107
+done2108:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2163
+	JZ skip2109
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -47898,7 +46806,7 @@ done2162:
 	VMULPS Z31, Z8, Z8
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2164
+	JZ skip2110
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -47910,10 +46818,10 @@ done2162:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip2164:
+skip2110:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2165
+	JZ skip2111
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -47932,10 +46840,10 @@ skip2164:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip2165:
+skip2111:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2166
+	JZ skip2112
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -47965,9 +46873,9 @@ skip2165:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip2166:
+skip2112:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2167
+	JZ skip2113
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -47988,8 +46896,8 @@ skip2166:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip2167:
-skip2163:
+skip2113:
+skip2109:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48011,13 +46919,13 @@ skip2163:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2154
+	JLE last2100
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2153
-last2154:
+	JMP next2099
+last2100:
 	VZEROUPPER 
 	RET 
 
@@ -48025,7 +46933,7 @@ TEXT ·tileInt8AVX512VNNI_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2168:
+next2114:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -48035,13 +46943,13 @@ next2168:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2170
+	JZ side2116
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2170:
+side2116:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2171
+	JZ fresh2117
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48071,8 +46979,8 @@ side2170:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started2172
-fresh2171:
+	JMP started2118
+fresh2117:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48104,13 +47012,13 @@ fresh2171:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2173
+	JZ none2119
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2174
+	JNZ each2120
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -48165,8 +47073,8 @@ fresh2171:
 	VPBROADCASTD 32(DX), Z30
 	VPADDD Z30, Z16, Z16
 	VPADDD Z30, Z17, Z17
-	JMP terms2175
-each2174:
+	JMP terms2121
+each2120:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -48240,10 +47148,10 @@ each2174:
 	VPADDD Z31, Z16, Z16
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z17, Z17
-terms2175:
+terms2121:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2176
+	JZ skip2122
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -48265,9 +47173,9 @@ terms2175:
 	VPADDD Z30, Z13, Z13
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
-skip2176:
-	JMP started2172
-none2173:
+skip2122:
+	JMP started2118
+none2119:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -48286,10 +47194,10 @@ none2173:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started2172:
+started2118:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2178
+	JZ done2124
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -48304,7 +47212,7 @@ started2172:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2177:
+loop2123:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -48345,18 +47253,18 @@ loop2177:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2177
-done2178:
+	JNZ loop2123
+done2124:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2179
+	JZ side2125
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2179:
+side2125:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2180
+	JZ skip2126
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -48443,7 +47351,7 @@ side2179:
 	VMULPS Z31, Z17, Z17
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2181
+	JZ skip2127
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -48465,10 +47373,10 @@ side2179:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip2181:
+skip2127:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2182
+	JZ skip2128
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -48496,10 +47404,10 @@ skip2181:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip2182:
+skip2128:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2183
+	JZ skip2129
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -48547,9 +47455,9 @@ skip2182:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip2183:
+skip2129:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2184
+	JZ skip2130
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -48588,8 +47496,8 @@ skip2183:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip2184:
-skip2180:
+skip2130:
+skip2126:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48620,13 +47528,13 @@ skip2180:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2169
+	JLE last2115
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2168
-last2169:
+	JMP next2114
+last2115:
 	VZEROUPPER 
 	RET 
 
@@ -48634,7 +47542,7 @@ TEXT ·tileInt8AVX512VNNI_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2185:
+next2131:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -48642,7 +47550,7 @@ next2185:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2187
+	JZ fresh2133
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48665,8 +47573,8 @@ next2185:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started2188
-fresh2187:
+	JMP started2134
+fresh2133:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -48691,13 +47599,13 @@ fresh2187:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2189
+	JZ none2135
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2190
+	JNZ each2136
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -48738,8 +47646,8 @@ fresh2187:
 	VPMULLD 0(AX), Z30, Z9
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z9, Z9
-	JMP terms2191
-each2190:
+	JMP terms2137
+each2136:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -48791,10 +47699,10 @@ each2190:
 	VPBROADCASTD 36(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z9, Z9
-terms2191:
+terms2137:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2192
+	JZ skip2138
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -48807,9 +47715,9 @@ terms2191:
 	VPADDD Z30, Z7, Z7
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
-skip2192:
-	JMP started2188
-none2189:
+skip2138:
+	JMP started2134
+none2135:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -48820,10 +47728,10 @@ none2189:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2188:
+started2134:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2194
+	JZ done2140
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -48838,7 +47746,7 @@ started2188:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2193:
+loop2139:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -48871,10 +47779,10 @@ loop2193:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2193
-done2194:
+	JNZ loop2139
+done2140:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2195
+	JZ skip2141
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -48930,7 +47838,7 @@ done2194:
 	VMULPS Z31, Z9, Z9
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2196
+	JZ skip2142
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -48943,10 +47851,10 @@ done2194:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2196:
+skip2142:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2197
+	JZ skip2143
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -48967,10 +47875,10 @@ skip2196:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip2197:
+skip2143:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2198
+	JZ skip2144
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -49003,9 +47911,9 @@ skip2197:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip2198:
+skip2144:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2199
+	JZ skip2145
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -49028,8 +47936,8 @@ skip2198:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2199:
-skip2195:
+skip2145:
+skip2141:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49053,13 +47961,13 @@ skip2195:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2186
+	JLE last2132
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2185
-last2186:
+	JMP next2131
+last2132:
 	VZEROUPPER 
 	RET 
 
@@ -49067,7 +47975,7 @@ TEXT ·tileInt8AVX512VNNI_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2200:
+next2146:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -49077,13 +47985,13 @@ next2200:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2202
+	JZ side2148
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2202:
+side2148:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2203
+	JZ fresh2149
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49116,8 +48024,8 @@ side2202:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started2204
-fresh2203:
+	JMP started2150
+fresh2149:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49152,13 +48060,13 @@ fresh2203:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2205
+	JZ none2151
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2206
+	JNZ each2152
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -49219,8 +48127,8 @@ fresh2203:
 	VPBROADCASTD 36(DX), Z30
 	VPADDD Z30, Z18, Z18
 	VPADDD Z30, Z19, Z19
-	JMP terms2207
-each2206:
+	JMP terms2153
+each2152:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -49302,10 +48210,10 @@ each2206:
 	VPADDD Z31, Z18, Z18
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z19, Z19
-terms2207:
+terms2153:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2208
+	JZ skip2154
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -49329,9 +48237,9 @@ terms2207:
 	VPADDD Z30, Z15, Z15
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
-skip2208:
-	JMP started2204
-none2205:
+skip2154:
+	JMP started2150
+none2151:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -49352,10 +48260,10 @@ none2205:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started2204:
+started2150:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2210
+	JZ done2156
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -49372,7 +48280,7 @@ started2204:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2209:
+loop2155:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -49417,18 +48325,18 @@ loop2209:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2209
-done2210:
+	JNZ loop2155
+done2156:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2211
+	JZ side2157
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2211:
+side2157:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2212
+	JZ skip2158
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -49524,7 +48432,7 @@ side2211:
 	VMULPS Z31, Z19, Z19
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2213
+	JZ skip2159
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -49548,10 +48456,10 @@ side2211:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip2213:
+skip2159:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2214
+	JZ skip2160
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -49582,10 +48490,10 @@ skip2213:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip2214:
+skip2160:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2215
+	JZ skip2161
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -49638,9 +48546,9 @@ skip2214:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip2215:
+skip2161:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2216
+	JZ skip2162
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -49683,8 +48591,8 @@ skip2215:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip2216:
-skip2212:
+skip2162:
+skip2158:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49718,13 +48626,13 @@ skip2212:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2201
+	JLE last2147
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2200
-last2201:
+	JMP next2146
+last2147:
 	VZEROUPPER 
 	RET 
 
@@ -49732,7 +48640,7 @@ TEXT ·tileInt8AVX512VNNI_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2217:
+next2163:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -49740,7 +48648,7 @@ next2217:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2219
+	JZ fresh2165
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49765,8 +48673,8 @@ next2217:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started2220
-fresh2219:
+	JMP started2166
+fresh2165:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -49793,13 +48701,13 @@ fresh2219:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2221
+	JZ none2167
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2222
+	JNZ each2168
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -49844,8 +48752,8 @@ fresh2219:
 	VPMULLD 0(AX), Z30, Z10
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z10, Z10
-	JMP terms2223
-each2222:
+	JMP terms2169
+each2168:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -49902,10 +48810,10 @@ each2222:
 	VPBROADCASTD 40(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z10, Z10
-terms2223:
+terms2169:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2224
+	JZ skip2170
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -49919,9 +48827,9 @@ terms2223:
 	VPADDD Z30, Z8, Z8
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
-skip2224:
-	JMP started2220
-none2221:
+skip2170:
+	JMP started2166
+none2167:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -49933,10 +48841,10 @@ none2221:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started2220:
+started2166:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2226
+	JZ done2172
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -49951,7 +48859,7 @@ started2220:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2225:
+loop2171:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -49986,10 +48894,10 @@ loop2225:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2225
-done2226:
+	JNZ loop2171
+done2172:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2227
+	JZ skip2173
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -50050,7 +48958,7 @@ done2226:
 	VMULPS Z31, Z10, Z10
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2228
+	JZ skip2174
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -50064,10 +48972,10 @@ done2226:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip2228:
+skip2174:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2229
+	JZ skip2175
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -50090,10 +48998,10 @@ skip2228:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip2229:
+skip2175:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2230
+	JZ skip2176
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -50129,9 +49037,9 @@ skip2229:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip2230:
+skip2176:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2231
+	JZ skip2177
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -50156,8 +49064,8 @@ skip2230:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip2231:
-skip2227:
+skip2177:
+skip2173:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50183,13 +49091,13 @@ skip2227:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2218
+	JLE last2164
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2217
-last2218:
+	JMP next2163
+last2164:
 	VZEROUPPER 
 	RET 
 
@@ -50197,7 +49105,7 @@ TEXT ·tileInt8AVX512VNNI_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2232:
+next2178:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -50207,13 +49115,13 @@ next2232:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2234
+	JZ side2180
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2234:
+side2180:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2235
+	JZ fresh2181
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50249,8 +49157,8 @@ side2234:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started2236
-fresh2235:
+	JMP started2182
+fresh2181:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50288,13 +49196,13 @@ fresh2235:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2237
+	JZ none2183
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2238
+	JNZ each2184
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -50361,8 +49269,8 @@ fresh2235:
 	VPBROADCASTD 40(DX), Z30
 	VPADDD Z30, Z20, Z20
 	VPADDD Z30, Z21, Z21
-	JMP terms2239
-each2238:
+	JMP terms2185
+each2184:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -50452,10 +49360,10 @@ each2238:
 	VPADDD Z31, Z20, Z20
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z21, Z21
-terms2239:
+terms2185:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2240
+	JZ skip2186
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -50481,9 +49389,9 @@ terms2239:
 	VPADDD Z30, Z17, Z17
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
-skip2240:
-	JMP started2236
-none2237:
+skip2186:
+	JMP started2182
+none2183:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -50506,10 +49414,10 @@ none2237:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started2236:
+started2182:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2242
+	JZ done2188
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -50526,7 +49434,7 @@ started2236:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2241:
+loop2187:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -50574,18 +49482,18 @@ loop2241:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2241
-done2242:
+	JNZ loop2187
+done2188:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2243
+	JZ side2189
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2243:
+side2189:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2244
+	JZ skip2190
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -50690,7 +49598,7 @@ side2243:
 	VMULPS Z31, Z21, Z21
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2245
+	JZ skip2191
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -50716,10 +49624,10 @@ side2243:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip2245:
+skip2191:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2246
+	JZ skip2192
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -50753,10 +49661,10 @@ skip2245:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip2246:
+skip2192:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2247
+	JZ skip2193
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -50814,9 +49722,9 @@ skip2246:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip2247:
+skip2193:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2248
+	JZ skip2194
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -50863,8 +49771,8 @@ skip2247:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip2248:
-skip2244:
+skip2194:
+skip2190:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50901,13 +49809,13 @@ skip2244:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2233
+	JLE last2179
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2232
-last2233:
+	JMP next2178
+last2179:
 	VZEROUPPER 
 	RET 
 
@@ -50915,7 +49823,7 @@ TEXT ·tileInt8AVX512VNNI_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2249:
+next2195:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -50923,7 +49831,7 @@ next2249:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2251
+	JZ fresh2197
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50950,8 +49858,8 @@ next2249:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started2252
-fresh2251:
+	JMP started2198
+fresh2197:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -50980,13 +49888,13 @@ fresh2251:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2253
+	JZ none2199
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2254
+	JNZ each2200
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -51035,8 +49943,8 @@ fresh2251:
 	VPMULLD 0(AX), Z30, Z11
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z11, Z11
-	JMP terms2255
-each2254:
+	JMP terms2201
+each2200:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -51098,10 +50006,10 @@ each2254:
 	VPBROADCASTD 44(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z11, Z11
-terms2255:
+terms2201:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2256
+	JZ skip2202
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -51116,9 +50024,9 @@ terms2255:
 	VPADDD Z30, Z9, Z9
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
-skip2256:
-	JMP started2252
-none2253:
+skip2202:
+	JMP started2198
+none2199:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -51131,10 +50039,10 @@ none2253:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2252:
+started2198:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2258
+	JZ done2204
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -51149,7 +50057,7 @@ started2252:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2257:
+loop2203:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -51186,10 +50094,10 @@ loop2257:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2257
-done2258:
+	JNZ loop2203
+done2204:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2259
+	JZ skip2205
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -51255,7 +50163,7 @@ done2258:
 	VMULPS Z31, Z11, Z11
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2260
+	JZ skip2206
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -51270,10 +50178,10 @@ done2258:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip2260:
+skip2206:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2261
+	JZ skip2207
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -51298,10 +50206,10 @@ skip2260:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip2261:
+skip2207:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2262
+	JZ skip2208
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -51340,9 +50248,9 @@ skip2261:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip2262:
+skip2208:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2263
+	JZ skip2209
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -51369,8 +50277,8 @@ skip2262:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2263:
-skip2259:
+skip2209:
+skip2205:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -51398,13 +50306,13 @@ skip2259:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2250
+	JLE last2196
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2249
-last2250:
+	JMP next2195
+last2196:
 	VZEROUPPER 
 	RET 
 
@@ -51412,7 +50320,7 @@ TEXT ·tileInt8AVX512VNNI_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2264:
+next2210:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -51422,13 +50330,13 @@ next2264:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2266
+	JZ side2212
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2266:
+side2212:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2267
+	JZ fresh2213
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -51467,8 +50375,8 @@ side2266:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started2268
-fresh2267:
+	JMP started2214
+fresh2213:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -51509,13 +50417,13 @@ fresh2267:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2269
+	JZ none2215
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2270
+	JNZ each2216
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -51588,8 +50496,8 @@ fresh2267:
 	VPBROADCASTD 44(DX), Z30
 	VPADDD Z30, Z22, Z22
 	VPADDD Z30, Z23, Z23
-	JMP terms2271
-each2270:
+	JMP terms2217
+each2216:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -51687,10 +50595,10 @@ each2270:
 	VPADDD Z31, Z22, Z22
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z23, Z23
-terms2271:
+terms2217:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2272
+	JZ skip2218
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -51718,9 +50626,9 @@ terms2271:
 	VPADDD Z30, Z19, Z19
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
-skip2272:
-	JMP started2268
-none2269:
+skip2218:
+	JMP started2214
+none2215:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -51745,10 +50653,10 @@ none2269:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started2268:
+started2214:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2274
+	JZ done2220
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -51765,7 +50673,7 @@ started2268:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2273:
+loop2219:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -51816,18 +50724,18 @@ loop2273:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2273
-done2274:
+	JNZ loop2219
+done2220:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2275
+	JZ side2221
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2275:
+side2221:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2276
+	JZ skip2222
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -51941,7 +50849,7 @@ side2275:
 	VMULPS Z31, Z23, Z23
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2277
+	JZ skip2223
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -51969,10 +50877,10 @@ side2275:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip2277:
+skip2223:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2278
+	JZ skip2224
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -52009,10 +50917,10 @@ skip2277:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip2278:
+skip2224:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2279
+	JZ skip2225
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -52075,9 +50983,9 @@ skip2278:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip2279:
+skip2225:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2280
+	JZ skip2226
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52128,8 +51036,8 @@ skip2279:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip2280:
-skip2276:
+skip2226:
+skip2222:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52169,13 +51077,13 @@ skip2276:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2265
+	JLE last2211
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2264
-last2265:
+	JMP next2210
+last2211:
 	VZEROUPPER 
 	RET 
 
@@ -52183,7 +51091,7 @@ TEXT ·tileInt8AVX512VNNI_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2281:
+next2227:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -52191,7 +51099,7 @@ next2281:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2283
+	JZ fresh2229
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52220,8 +51128,8 @@ next2281:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started2284
-fresh2283:
+	JMP started2230
+fresh2229:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52252,13 +51160,13 @@ fresh2283:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2285
+	JZ none2231
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2286
+	JNZ each2232
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -52311,8 +51219,8 @@ fresh2283:
 	VPMULLD 0(AX), Z30, Z12
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z12, Z12
-	JMP terms2287
-each2286:
+	JMP terms2233
+each2232:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -52379,10 +51287,10 @@ each2286:
 	VPBROADCASTD 48(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z12, Z12
-terms2287:
+terms2233:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2288
+	JZ skip2234
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -52398,9 +51306,9 @@ terms2287:
 	VPADDD Z30, Z10, Z10
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
-skip2288:
-	JMP started2284
-none2285:
+skip2234:
+	JMP started2230
+none2231:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -52414,10 +51322,10 @@ none2285:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started2284:
+started2230:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2290
+	JZ done2236
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -52434,7 +51342,7 @@ started2284:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2289:
+loop2235:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -52474,10 +51382,10 @@ loop2289:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2289
-done2290:
+	JNZ loop2235
+done2236:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2291
+	JZ skip2237
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -52548,7 +51456,7 @@ done2290:
 	VMULPS Z31, Z12, Z12
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2292
+	JZ skip2238
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -52564,10 +51472,10 @@ done2290:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip2292:
+skip2238:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2293
+	JZ skip2239
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -52594,10 +51502,10 @@ skip2292:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip2293:
+skip2239:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2294
+	JZ skip2240
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -52639,9 +51547,9 @@ skip2293:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip2294:
+skip2240:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2295
+	JZ skip2241
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -52670,8 +51578,8 @@ skip2294:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip2295:
-skip2291:
+skip2241:
+skip2237:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52701,13 +51609,13 @@ skip2291:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2282
+	JLE last2228
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2281
-last2282:
+	JMP next2227
+last2228:
 	VZEROUPPER 
 	RET 
 
@@ -52715,7 +51623,7 @@ TEXT ·tileInt8AVX512VNNI_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2296:
+next2242:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -52725,13 +51633,13 @@ next2296:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2298
+	JZ side2244
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2298:
+side2244:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2299
+	JZ fresh2245
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52773,8 +51681,8 @@ side2298:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started2300
-fresh2299:
+	JMP started2246
+fresh2245:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -52818,13 +51726,13 @@ fresh2299:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2301
+	JZ none2247
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2302
+	JNZ each2248
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -52903,8 +51811,8 @@ fresh2299:
 	VPBROADCASTD 48(DX), Z30
 	VPADDD Z30, Z24, Z24
 	VPADDD Z30, Z25, Z25
-	JMP terms2303
-each2302:
+	JMP terms2249
+each2248:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -53010,10 +51918,10 @@ each2302:
 	VPADDD Z31, Z24, Z24
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z25, Z25
-terms2303:
+terms2249:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2304
+	JZ skip2250
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -53043,9 +51951,9 @@ terms2303:
 	VPADDD Z30, Z21, Z21
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
-skip2304:
-	JMP started2300
-none2301:
+skip2250:
+	JMP started2246
+none2247:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -53072,10 +51980,10 @@ none2301:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started2300:
+started2246:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2306
+	JZ done2252
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -53094,7 +52002,7 @@ started2300:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2305:
+loop2251:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53149,18 +52057,18 @@ loop2305:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2305
-done2306:
+	JNZ loop2251
+done2252:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2307
+	JZ side2253
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2307:
+side2253:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2308
+	JZ skip2254
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -53283,7 +52191,7 @@ side2307:
 	VMULPS Z31, Z25, Z25
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2309
+	JZ skip2255
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -53313,10 +52221,10 @@ side2307:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip2309:
+skip2255:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2310
+	JZ skip2256
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -53356,10 +52264,10 @@ skip2309:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip2310:
+skip2256:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2311
+	JZ skip2257
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -53427,9 +52335,9 @@ skip2310:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip2311:
+skip2257:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2312
+	JZ skip2258
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -53484,8 +52392,8 @@ skip2311:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip2312:
-skip2308:
+skip2258:
+skip2254:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -53528,13 +52436,13 @@ skip2308:
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2297
+	JLE last2243
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2296
-last2297:
+	JMP next2242
+last2243:
 	VZEROUPPER 
 	RET 
 
@@ -53542,7 +52450,7 @@ TEXT ·tileInt8AVX512VNNI_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2313:
+next2259:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -53550,7 +52458,7 @@ next2313:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2315
+	JZ fresh2261
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -53581,8 +52489,8 @@ next2313:
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started2316
-fresh2315:
+	JMP started2262
+fresh2261:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -53615,13 +52523,13 @@ fresh2315:
 	PREFETCHT0 0(SI)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2317
+	JZ none2263
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2318
+	JNZ each2264
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPBROADCASTD 0(DX), Z30
@@ -53678,8 +52586,8 @@ fresh2315:
 	VPMULLD 0(AX), Z30, Z13
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z13, Z13
-	JMP terms2319
-each2318:
+	JMP terms2265
+each2264:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -53751,10 +52659,10 @@ each2318:
 	VPBROADCASTD 52(DX), Z30
 	VPMULLD 0(CX), Z30, Z31
 	VPADDD Z31, Z13, Z13
-terms2319:
+terms2265:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2320
+	JZ skip2266
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VPADDD Z30, Z0, Z0
@@ -53771,9 +52679,9 @@ terms2319:
 	VPADDD Z30, Z11, Z11
 	VPADDD Z30, Z12, Z12
 	VPADDD Z30, Z13, Z13
-skip2320:
-	JMP started2316
-none2317:
+skip2266:
+	JMP started2262
+none2263:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -53788,10 +52696,10 @@ none2317:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2316:
+started2262:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2322
+	JZ done2268
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -53808,7 +52716,7 @@ started2316:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2321:
+loop2267:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -53850,10 +52758,10 @@ loop2321:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2321
-done2322:
+	JNZ loop2267
+done2268:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2323
+	JZ skip2269
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -53929,7 +52837,7 @@ done2322:
 	VMULPS Z31, Z13, Z13
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2324
+	JZ skip2270
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -53946,10 +52854,10 @@ done2322:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2324:
+skip2270:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2325
+	JZ skip2271
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -53978,10 +52886,10 @@ skip2324:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip2325:
+skip2271:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2326
+	JZ skip2272
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -54026,9 +52934,9 @@ skip2325:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip2326:
+skip2272:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2327
+	JZ skip2273
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54059,8 +52967,8 @@ skip2326:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2327:
-skip2323:
+skip2273:
+skip2269:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -54092,13 +53000,13 @@ skip2323:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2314
+	JLE last2260
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2313
-last2314:
+	JMP next2259
+last2260:
 	VZEROUPPER 
 	RET 
 
@@ -54106,7 +53014,7 @@ TEXT ·tileInt8AVX512VNNI_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2328:
+next2274:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -54116,13 +53024,13 @@ next2328:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2330
+	JZ side2276
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2330:
+side2276:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2331
+	JZ fresh2277
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -54167,8 +53075,8 @@ side2330:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started2332
-fresh2331:
+	JMP started2278
+fresh2277:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -54215,13 +53123,13 @@ fresh2331:
 	PREFETCHT0 0(SI)(R9*1)
 	MOVQ tile_terms(DI), AX
 	TESTQ AX, AX
-	JZ none2333
+	JZ none2279
 	ADDQ tile_passed(DI), AX
 	MOVQ tile_factors(DI), BX
 	MOVQ tile_rowTerms(DI), DX
 	MOVQ tile_zeros(DI), CX
 	TESTQ CX, CX
-	JNZ each2334
+	JNZ each2280
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
 	VPMULLD 64(AX), Z30, Z1
@@ -54306,8 +53214,8 @@ fresh2331:
 	VPBROADCASTD 52(DX), Z30
 	VPADDD Z30, Z26, Z26
 	VPADDD Z30, Z27, Z27
-	JMP terms2335
-each2334:
+	JMP terms2281
+each2280:
 	ADDQ tile_passed(DI), CX
 	VPBROADCASTD 0(BX), Z30
 	VPMULLD 0(AX), Z30, Z0
@@ -54421,10 +53329,10 @@ each2334:
 	VPADDD Z31, Z26, Z26
 	VPMULLD 64(CX), Z30, Z31
 	VPADDD Z31, Z27, Z27
-terms2335:
+terms2281:
 	MOVQ tile_sumBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2336
+	JZ skip2282
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VPADDD Z30, Z0, Z0
@@ -54456,9 +53364,9 @@ terms2335:
 	VPADDD Z30, Z23, Z23
 	VPADDD Z30, Z25, Z25
 	VPADDD Z30, Z27, Z27
-skip2336:
-	JMP started2332
-none2333:
+skip2282:
+	JMP started2278
+none2279:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -54487,10 +53395,10 @@ none2333:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started2332:
+started2278:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2338
+	JZ done2284
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -54509,7 +53417,7 @@ started2332:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2337:
+loop2283:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -54567,18 +53475,18 @@ loop2337:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2337
-done2338:
+	JNZ loop2283
+done2284:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2339
+	JZ side2285
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2339:
+side2285:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2340
+	JZ skip2286
 	MOVQ tile_rowScales(DI), AX
 	MOVQ tile_scales(DI), SI
 	ADDQ tile_passed(DI), SI
@@ -54710,7 +53618,7 @@ side2339:
 	VMULPS Z31, Z27, Z27
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2341
+	JZ skip2287
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -54742,10 +53650,10 @@ side2339:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip2341:
+skip2287:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2342
+	JZ skip2288
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -54788,10 +53696,10 @@ skip2341:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip2342:
+skip2288:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2343
+	JZ skip2289
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -54864,9 +53772,9 @@ skip2342:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip2343:
+skip2289:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2344
+	JZ skip2290
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -54925,8 +53833,8 @@ skip2343:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip2344:
-skip2340:
+skip2290:
+skip2286:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -54972,214 +53880,13 @@ skip2340:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2329
+	JLE last2275
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2328
-last2329:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileBF16AVX512BF16_1x128(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
-next2345:
-	MOVQ tile_cols(DI), CX
-	SUBQ $112, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2347
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS 0(SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS 256(SI), Z4
-	VMOVUPS 320(SI), Z5
-	VMOVUPS 384(SI), Z6
-	VMOVUPS.Z 448(SI), K1, Z7
-	JMP started2348
-fresh2347:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-started2348:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done2350
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-	LEAQ 0(R14)(R14*2), R11
-loop2349:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	LEAQ 0(R15)(R14*4), AX
-	MOVQ R15, R10
-	ADDQ tile_ahead(DI), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	LEAQ 0(R10)(R14*4), R10
-	PREFETCHT0 0(R10)
-	PREFETCHT0 0(R10)(R14*1)
-	PREFETCHT0 0(R10)(R14*2)
-	PREFETCHT0 0(R10)(R11*1)
-	VBROADCASTSS 0(SI), Z8
-	VMOVUPS 0(R15), Z9
-	LONG $0x483ed262; WORD $0xc152 // VDPBF16PS Z9, Z8, Z0
-	VMOVUPS 0(R15)(R14*1), Z10
-	LONG $0x483ed262; WORD $0xca52 // VDPBF16PS Z10, Z8, Z1
-	VMOVUPS 0(R15)(R14*2), Z11
-	LONG $0x483ed262; WORD $0xd352 // VDPBF16PS Z11, Z8, Z2
-	VMOVUPS 0(R15)(R11*1), Z12
-	LONG $0x483ed262; WORD $0xdc52 // VDPBF16PS Z12, Z8, Z3
-	VMOVUPS 0(AX), Z9
-	LONG $0x483ed262; WORD $0xe152 // VDPBF16PS Z9, Z8, Z4
-	VMOVUPS 0(AX)(R14*1), Z10
-	LONG $0x483ed262; WORD $0xea52 // VDPBF16PS Z10, Z8, Z5
-	VMOVUPS 0(AX)(R14*2), Z11
-	LONG $0x483ed262; WORD $0xf352 // VDPBF16PS Z11, Z8, Z6
-	VMOVUPS 0(AX)(R11*1), Z12
-	LONG $0x483ed262; WORD $0xfc52 // VDPBF16PS Z12, Z8, Z7
-	ADDQ R13, SI
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop2349
-done2350:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2351
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2352
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-	VMULPS Z30, Z2, Z2
-	VMULPS Z30, Z3, Z3
-	VMULPS Z30, Z4, Z4
-	VMULPS Z30, Z5, Z5
-	VMULPS Z30, Z6, Z6
-	VMULPS Z30, Z7, Z7
-skip2352:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip2353
-	ADDQ tile_passed(DI), AX
-	VMOVUPS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(AX), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(AX), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip2353:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip2354
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
-skip2354:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip2355
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS 0(SI), Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS 64(SI), Z31
-	VADDPS Z31, Z1, Z1
-	VMOVUPS 128(SI), Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS 192(SI), Z31
-	VADDPS Z31, Z3, Z3
-	VMOVUPS 256(SI), Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS 320(SI), Z31
-	VADDPS Z31, Z5, Z5
-	VMOVUPS 384(SI), Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 448(SI), K1, Z31
-	VADDPS Z31, Z7, Z7
-skip2355:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2356
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-skip2356:
-skip2351:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, 0(SI)
-	VMOVUPS Z1, 64(SI)
-	VMOVUPS Z2, 128(SI)
-	VMOVUPS Z3, 192(SI)
-	VMOVUPS Z4, 256(SI)
-	VMOVUPS Z5, 320(SI)
-	VMOVUPS Z6, 384(SI)
-	VMOVUPS Z7, K1, 448(SI)
-	DECQ tile_times(DI)
-	JLE last2346
-	ADDQ $512, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $32, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next2345
-last2346:
+	JMP next2274
+last2275:
 	VZEROUPPER 
 	RET 
 
@@ -55187,7 +53894,7 @@ TEXT ·tileBF16AVX512BF16_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2357:
+next2291:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -55195,7 +53902,7 @@ next2357:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2359
+	JZ fresh2293
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55203,16 +53910,16 @@ next2357:
 	VMOVUPS 64(SI), Z1
 	VMOVUPS 128(SI), Z2
 	VMOVUPS.Z 192(SI), K1, Z3
-	JMP started2360
-fresh2359:
+	JMP started2294
+fresh2293:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2360:
+started2294:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2362
+	JZ done2296
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -55224,7 +53931,7 @@ started2360:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2361:
+loop2295:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55245,21 +53952,21 @@ loop2361:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2361
-done2362:
+	JNZ loop2295
+done2296:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2363
+	JZ skip2297
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2364
+	JZ skip2298
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2364:
+skip2298:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2365
+	JZ skip2299
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -55269,19 +53976,19 @@ skip2364:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2365:
+skip2299:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2366
+	JZ skip2300
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip2366:
+skip2300:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2367
+	JZ skip2301
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -55293,9 +54000,9 @@ skip2366:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2367:
+skip2301:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2368
+	JZ skip2302
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55306,8 +54013,8 @@ skip2367:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2368:
-skip2363:
+skip2302:
+skip2297:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55316,13 +54023,13 @@ skip2363:
 	VMOVUPS Z2, 128(SI)
 	VMOVUPS Z3, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last2358
+	JLE last2292
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2357
-last2358:
+	JMP next2291
+last2292:
 	VZEROUPPER 
 	RET 
 
@@ -55330,7 +54037,7 @@ TEXT ·tileBF16AVX512BF16_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2369:
+next2303:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -55338,7 +54045,7 @@ next2369:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2371
+	JZ fresh2305
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55351,8 +54058,8 @@ next2369:
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS.Z 192(SI), K1, Z7
-	JMP started2372
-fresh2371:
+	JMP started2306
+fresh2305:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55361,10 +54068,10 @@ fresh2371:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2372:
+started2306:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2374
+	JZ done2308
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -55376,7 +54083,7 @@ started2372:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2373:
+loop2307:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55402,12 +54109,12 @@ loop2373:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2373
-done2374:
+	JNZ loop2307
+done2308:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2375
+	JZ skip2309
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2376
+	JZ skip2310
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55417,10 +54124,10 @@ done2374:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2376:
+skip2310:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2377
+	JZ skip2311
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -55434,10 +54141,10 @@ skip2376:
 	VMOVUPS.Z 192(AX), K1, Z31
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
-skip2377:
+skip2311:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2378
+	JZ skip2312
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55448,10 +54155,10 @@ skip2377:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip2378:
+skip2312:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2379
+	JZ skip2313
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -55472,9 +54179,9 @@ skip2378:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2379:
+skip2313:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2380
+	JZ skip2314
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55493,8 +54200,8 @@ skip2379:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2380:
-skip2375:
+skip2314:
+skip2309:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55508,13 +54215,13 @@ skip2375:
 	VMOVUPS Z6, 128(SI)
 	VMOVUPS Z7, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last2370
+	JLE last2304
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2369
-last2370:
+	JMP next2303
+last2304:
 	VZEROUPPER 
 	RET 
 
@@ -55522,7 +54229,7 @@ TEXT ·tileBF16AVX512BF16_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2381:
+next2315:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -55530,7 +54237,7 @@ next2381:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2383
+	JZ fresh2317
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55548,8 +54255,8 @@ next2381:
 	VMOVUPS 64(SI), Z9
 	VMOVUPS 128(SI), Z10
 	VMOVUPS.Z 192(SI), K1, Z11
-	JMP started2384
-fresh2383:
+	JMP started2318
+fresh2317:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55562,10 +54269,10 @@ fresh2383:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2384:
+started2318:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2386
+	JZ done2320
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -55577,7 +54284,7 @@ started2384:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2385:
+loop2319:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55608,12 +54315,12 @@ loop2385:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2385
-done2386:
+	JNZ loop2319
+done2320:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2387
+	JZ skip2321
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2388
+	JZ skip2322
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55627,10 +54334,10 @@ done2386:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2388:
+skip2322:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2389
+	JZ skip2323
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -55648,10 +54355,10 @@ skip2388:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
-skip2389:
+skip2323:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2390
+	JZ skip2324
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55667,10 +54374,10 @@ skip2389:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip2390:
+skip2324:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2391
+	JZ skip2325
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -55700,9 +54407,9 @@ skip2390:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip2391:
+skip2325:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2392
+	JZ skip2326
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -55729,8 +54436,8 @@ skip2391:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2392:
-skip2387:
+skip2326:
+skip2321:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55749,13 +54456,13 @@ skip2387:
 	VMOVUPS Z10, 128(SI)
 	VMOVUPS Z11, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last2382
+	JLE last2316
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2381
-last2382:
+	JMP next2315
+last2316:
 	VZEROUPPER 
 	RET 
 
@@ -55763,7 +54470,7 @@ TEXT ·tileBF16AVX512BF16_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2393:
+next2327:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
 	MOVL $1, AX
@@ -55771,7 +54478,7 @@ next2393:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2395
+	JZ fresh2329
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -55794,8 +54501,8 @@ next2393:
 	VMOVUPS 64(SI), Z13
 	VMOVUPS 128(SI), Z14
 	VMOVUPS.Z 192(SI), K1, Z15
-	JMP started2396
-fresh2395:
+	JMP started2330
+fresh2329:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -55812,10 +54519,10 @@ fresh2395:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started2396:
+started2330:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2398
+	JZ done2332
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -55829,7 +54536,7 @@ started2396:
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
 	LEAQ 0(R14)(R14*2), R11
-loop2397:
+loop2331:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -55866,12 +54573,12 @@ loop2397:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2397
-done2398:
+	JNZ loop2331
+done2332:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2399
+	JZ skip2333
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2400
+	JZ skip2334
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -55889,10 +54596,10 @@ done2398:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip2400:
+skip2334:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2401
+	JZ skip2335
 	ADDQ tile_passed(DI), AX
 	VMOVUPS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
@@ -55914,10 +54621,10 @@ skip2400:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z15, Z15
-skip2401:
+skip2335:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2402
+	JZ skip2336
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -55938,10 +54645,10 @@ skip2401:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip2402:
+skip2336:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2403
+	JZ skip2337
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -55980,9 +54687,9 @@ skip2402:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 192(SI), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip2403:
+skip2337:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2404
+	JZ skip2338
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56017,8 +54724,8 @@ skip2403:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip2404:
-skip2399:
+skip2338:
+skip2333:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56042,13 +54749,13 @@ skip2399:
 	VMOVUPS Z14, 128(SI)
 	VMOVUPS Z15, K1, 192(SI)
 	DECQ tile_times(DI)
-	JLE last2394
+	JLE last2328
 	ADDQ $256, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $16, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2393
-last2394:
+	JMP next2327
+last2328:
 	VZEROUPPER 
 	RET 
 
@@ -56056,7 +54763,7 @@ TEXT ·tileBF16AVX512BF16_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2405:
+next2339:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56064,18 +54771,18 @@ next2405:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2407
+	JZ fresh2341
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started2408
-fresh2407:
+	JMP started2342
+fresh2341:
 	VPXORD Z0, Z0, Z0
-started2408:
+started2342:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2410
+	JZ done2344
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56084,7 +54791,7 @@ started2408:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2409:
+loop2343:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56096,57 +54803,57 @@ loop2409:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2409
-done2410:
+	JNZ loop2343
+done2344:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2411
+	JZ skip2345
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2412
+	JZ skip2346
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip2412:
+skip2346:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2413
+	JZ skip2347
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip2413:
+skip2347:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2414
+	JZ skip2348
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip2414:
+skip2348:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2415
+	JZ skip2349
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip2415:
+skip2349:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2416
+	JZ skip2350
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip2416:
-skip2411:
+skip2350:
+skip2345:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2406
+	JLE last2340
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2405
-last2406:
+	JMP next2339
+last2340:
 	VZEROUPPER 
 	RET 
 
@@ -56154,7 +54861,7 @@ TEXT ·tileBF16AVX512BF16_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2417:
+next2351:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -56164,26 +54871,26 @@ next2417:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2419
+	JZ side2353
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2419:
+side2353:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2420
+	JZ fresh2354
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started2421
-fresh2420:
+	JMP started2355
+fresh2354:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started2421:
+started2355:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2423
+	JZ done2357
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56194,7 +54901,7 @@ started2421:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2422:
+loop2356:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56209,43 +54916,43 @@ loop2422:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2422
-done2423:
+	JNZ loop2356
+done2357:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2424
+	JZ side2358
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2424:
+side2358:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2425
+	JZ skip2359
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2426
+	JZ skip2360
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip2426:
+skip2360:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2427
+	JZ skip2361
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip2427:
+skip2361:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2428
+	JZ skip2362
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip2428:
+skip2362:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2429
+	JZ skip2363
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56253,30 +54960,30 @@ skip2428:
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip2429:
+skip2363:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2430
+	JZ skip2364
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip2430:
-skip2425:
+skip2364:
+skip2359:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2418
+	JLE last2352
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2417
-last2418:
+	JMP next2351
+last2352:
 	VZEROUPPER 
 	RET 
 
@@ -56284,7 +54991,7 @@ TEXT ·tileBF16AVX512BF16_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2431:
+next2365:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56292,21 +54999,21 @@ next2431:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2433
+	JZ fresh2367
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started2434
-fresh2433:
+	JMP started2368
+fresh2367:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started2434:
+started2368:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2436
+	JZ done2370
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56315,7 +55022,7 @@ started2434:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2435:
+loop2369:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56329,35 +55036,35 @@ loop2435:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2435
-done2436:
+	JNZ loop2369
+done2370:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2437
+	JZ skip2371
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2438
+	JZ skip2372
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip2438:
+skip2372:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2439
+	JZ skip2373
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip2439:
+skip2373:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2440
+	JZ skip2374
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip2440:
+skip2374:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2441
+	JZ skip2375
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56366,17 +55073,17 @@ skip2440:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip2441:
+skip2375:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2442
+	JZ skip2376
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip2442:
-skip2437:
+skip2376:
+skip2371:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56384,13 +55091,13 @@ skip2437:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2432
+	JLE last2366
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2431
-last2432:
+	JMP next2365
+last2366:
 	VZEROUPPER 
 	RET 
 
@@ -56398,7 +55105,7 @@ TEXT ·tileBF16AVX512BF16_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2443:
+next2377:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -56408,13 +55115,13 @@ next2443:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2445
+	JZ side2379
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2445:
+side2379:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2446
+	JZ fresh2380
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56423,16 +55130,16 @@ side2445:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started2447
-fresh2446:
+	JMP started2381
+fresh2380:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2447:
+started2381:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2449
+	JZ done2383
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56443,7 +55150,7 @@ started2447:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2448:
+loop2382:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56461,29 +55168,29 @@ loop2448:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2448
-done2449:
+	JNZ loop2382
+done2383:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2450
+	JZ side2384
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2450:
+side2384:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2451
+	JZ skip2385
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2452
+	JZ skip2386
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2452:
+skip2386:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2453
+	JZ skip2387
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -56491,20 +55198,20 @@ skip2452:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip2453:
+skip2387:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2454
+	JZ skip2388
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip2454:
+skip2388:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2455
+	JZ skip2389
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56517,9 +55224,9 @@ skip2454:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip2455:
+skip2389:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2456
+	JZ skip2390
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56530,8 +55237,8 @@ skip2455:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2456:
-skip2451:
+skip2390:
+skip2385:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56541,13 +55248,13 @@ skip2451:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2444
+	JLE last2378
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2443
-last2444:
+	JMP next2377
+last2378:
 	VZEROUPPER 
 	RET 
 
@@ -56555,7 +55262,7 @@ TEXT ·tileBF16AVX512BF16_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2457:
+next2391:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56563,7 +55270,7 @@ next2457:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2459
+	JZ fresh2393
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56572,15 +55279,15 @@ next2457:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started2460
-fresh2459:
+	JMP started2394
+fresh2393:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started2460:
+started2394:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2462
+	JZ done2396
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56589,7 +55296,7 @@ started2460:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop2461:
+loop2395:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56605,39 +55312,39 @@ loop2461:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2461
-done2462:
+	JNZ loop2395
+done2396:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2463
+	JZ skip2397
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2464
+	JZ skip2398
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip2464:
+skip2398:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2465
+	JZ skip2399
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip2465:
+skip2399:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2466
+	JZ skip2400
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip2466:
+skip2400:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2467
+	JZ skip2401
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56649,9 +55356,9 @@ skip2466:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip2467:
+skip2401:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2468
+	JZ skip2402
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56660,8 +55367,8 @@ skip2467:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
-skip2468:
-skip2463:
+skip2402:
+skip2397:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56671,13 +55378,13 @@ skip2463:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2458
+	JLE last2392
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2457
-last2458:
+	JMP next2391
+last2392:
 	VZEROUPPER 
 	RET 
 
@@ -56685,7 +55392,7 @@ TEXT ·tileBF16AVX512BF16_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2469:
+next2403:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -56695,13 +55402,13 @@ next2469:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2471
+	JZ side2405
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2471:
+side2405:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2472
+	JZ fresh2406
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56713,18 +55420,18 @@ side2471:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started2473
-fresh2472:
+	JMP started2407
+fresh2406:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started2473:
+started2407:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2475
+	JZ done2409
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56735,7 +55442,7 @@ started2473:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2474:
+loop2408:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56756,20 +55463,20 @@ loop2474:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2474
-done2475:
+	JNZ loop2408
+done2409:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2476
+	JZ side2410
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2476:
+side2410:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2477
+	JZ skip2411
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2478
+	JZ skip2412
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -56777,10 +55484,10 @@ side2476:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip2478:
+skip2412:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2479
+	JZ skip2413
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -56790,10 +55497,10 @@ skip2478:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip2479:
+skip2413:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2480
+	JZ skip2414
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -56803,10 +55510,10 @@ skip2479:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip2480:
+skip2414:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2481
+	JZ skip2415
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56824,9 +55531,9 @@ skip2480:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip2481:
+skip2415:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2482
+	JZ skip2416
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56841,8 +55548,8 @@ skip2481:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip2482:
-skip2477:
+skip2416:
+skip2411:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56855,13 +55562,13 @@ skip2477:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2470
+	JLE last2404
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2469
-last2470:
+	JMP next2403
+last2404:
 	VZEROUPPER 
 	RET 
 
@@ -56869,7 +55576,7 @@ TEXT ·tileBF16AVX512BF16_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2483:
+next2417:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -56877,7 +55584,7 @@ next2483:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2485
+	JZ fresh2419
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -56888,16 +55595,16 @@ next2483:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started2486
-fresh2485:
+	JMP started2420
+fresh2419:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started2486:
+started2420:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2488
+	JZ done2422
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -56908,7 +55615,7 @@ started2486:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2487:
+loop2421:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -56927,31 +55634,31 @@ loop2487:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2487
-done2488:
+	JNZ loop2421
+done2422:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2489
+	JZ skip2423
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2490
+	JZ skip2424
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip2490:
+skip2424:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2491
+	JZ skip2425
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip2491:
+skip2425:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2492
+	JZ skip2426
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -56960,10 +55667,10 @@ skip2491:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip2492:
+skip2426:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2493
+	JZ skip2427
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -56978,9 +55685,9 @@ skip2492:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip2493:
+skip2427:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2494
+	JZ skip2428
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -56991,8 +55698,8 @@ skip2493:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip2494:
-skip2489:
+skip2428:
+skip2423:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57004,13 +55711,13 @@ skip2489:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2484
+	JLE last2418
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2483
-last2484:
+	JMP next2417
+last2418:
 	VZEROUPPER 
 	RET 
 
@@ -57018,7 +55725,7 @@ TEXT ·tileBF16AVX512BF16_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2495:
+next2429:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -57028,13 +55735,13 @@ next2495:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2497
+	JZ side2431
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2497:
+side2431:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2498
+	JZ fresh2432
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57049,8 +55756,8 @@ side2497:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started2499
-fresh2498:
+	JMP started2433
+fresh2432:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57059,10 +55766,10 @@ fresh2498:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2499:
+started2433:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2501
+	JZ done2435
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -57075,7 +55782,7 @@ started2499:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2500:
+loop2434:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57100,20 +55807,20 @@ loop2500:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2500
-done2501:
+	JNZ loop2434
+done2435:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2502
+	JZ side2436
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2502:
+side2436:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2503
+	JZ skip2437
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2504
+	JZ skip2438
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57123,10 +55830,10 @@ side2502:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2504:
+skip2438:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2505
+	JZ skip2439
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -57138,10 +55845,10 @@ skip2504:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip2505:
+skip2439:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2506
+	JZ skip2440
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57154,10 +55861,10 @@ skip2505:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip2506:
+skip2440:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2507
+	JZ skip2441
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -57180,9 +55887,9 @@ skip2506:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip2507:
+skip2441:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2508
+	JZ skip2442
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57201,8 +55908,8 @@ skip2507:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2508:
-skip2503:
+skip2442:
+skip2437:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57218,13 +55925,13 @@ skip2503:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2496
+	JLE last2430
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2495
-last2496:
+	JMP next2429
+last2430:
 	VZEROUPPER 
 	RET 
 
@@ -57232,7 +55939,7 @@ TEXT ·tileBF16AVX512BF16_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2509:
+next2443:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -57240,7 +55947,7 @@ next2509:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2511
+	JZ fresh2445
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57253,17 +55960,17 @@ next2509:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started2512
-fresh2511:
+	JMP started2446
+fresh2445:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started2512:
+started2446:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2514
+	JZ done2448
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -57274,7 +55981,7 @@ started2512:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2513:
+loop2447:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57295,22 +56002,22 @@ loop2513:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2513
-done2514:
+	JNZ loop2447
+done2448:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2515
+	JZ skip2449
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2516
+	JZ skip2450
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip2516:
+skip2450:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2517
+	JZ skip2451
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -57318,10 +56025,10 @@ skip2516:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip2517:
+skip2451:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2518
+	JZ skip2452
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -57332,10 +56039,10 @@ skip2517:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip2518:
+skip2452:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2519
+	JZ skip2453
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -57353,9 +56060,9 @@ skip2518:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip2519:
+skip2453:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2520
+	JZ skip2454
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57368,8 +56075,8 @@ skip2519:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip2520:
-skip2515:
+skip2454:
+skip2449:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57383,13 +56090,13 @@ skip2515:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2510
+	JLE last2444
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2509
-last2510:
+	JMP next2443
+last2444:
 	VZEROUPPER 
 	RET 
 
@@ -57397,7 +56104,7 @@ TEXT ·tileBF16AVX512BF16_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2521:
+next2455:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -57407,13 +56114,13 @@ next2521:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2523
+	JZ side2457
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2523:
+side2457:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2524
+	JZ fresh2458
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57431,8 +56138,8 @@ side2523:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started2525
-fresh2524:
+	JMP started2459
+fresh2458:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57443,10 +56150,10 @@ fresh2524:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2525:
+started2459:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2527
+	JZ done2461
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -57459,7 +56166,7 @@ started2525:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2526:
+loop2460:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57487,20 +56194,20 @@ loop2526:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2526
-done2527:
+	JNZ loop2460
+done2461:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2528
+	JZ side2462
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2528:
+side2462:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2529
+	JZ skip2463
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2530
+	JZ skip2464
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57512,10 +56219,10 @@ side2528:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip2530:
+skip2464:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2531
+	JZ skip2465
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -57529,10 +56236,10 @@ skip2530:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip2531:
+skip2465:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2532
+	JZ skip2466
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57548,10 +56255,10 @@ skip2531:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2532:
+skip2466:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2533
+	JZ skip2467
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -57579,9 +56286,9 @@ skip2532:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip2533:
+skip2467:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2534
+	JZ skip2468
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57604,8 +56311,8 @@ skip2533:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2534:
-skip2529:
+skip2468:
+skip2463:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57624,13 +56331,13 @@ skip2529:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2522
+	JLE last2456
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2521
-last2522:
+	JMP next2455
+last2456:
 	VZEROUPPER 
 	RET 
 
@@ -57638,7 +56345,7 @@ TEXT ·tileBF16AVX512BF16_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2535:
+next2469:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -57646,7 +56353,7 @@ next2535:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2537
+	JZ fresh2471
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57661,18 +56368,18 @@ next2535:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started2538
-fresh2537:
+	JMP started2472
+fresh2471:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started2538:
+started2472:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2540
+	JZ done2474
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -57683,7 +56390,7 @@ started2538:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop2539:
+loop2473:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57706,12 +56413,12 @@ loop2539:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2539
-done2540:
+	JNZ loop2473
+done2474:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2541
+	JZ skip2475
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2542
+	JZ skip2476
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57719,10 +56426,10 @@ done2540:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip2542:
+skip2476:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2543
+	JZ skip2477
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -57731,10 +56438,10 @@ skip2542:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip2543:
+skip2477:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2544
+	JZ skip2478
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -57747,10 +56454,10 @@ skip2543:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip2544:
+skip2478:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2545
+	JZ skip2479
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -57771,9 +56478,9 @@ skip2544:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip2545:
+skip2479:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2546
+	JZ skip2480
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -57788,8 +56495,8 @@ skip2545:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip2546:
-skip2541:
+skip2480:
+skip2475:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57805,13 +56512,13 @@ skip2541:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2536
+	JLE last2470
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2535
-last2536:
+	JMP next2469
+last2470:
 	VZEROUPPER 
 	RET 
 
@@ -57819,7 +56526,7 @@ TEXT ·tileBF16AVX512BF16_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2547:
+next2481:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -57829,13 +56536,13 @@ next2547:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2549
+	JZ side2483
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2549:
+side2483:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2550
+	JZ fresh2484
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -57856,8 +56563,8 @@ side2549:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started2551
-fresh2550:
+	JMP started2485
+fresh2484:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -57870,10 +56577,10 @@ fresh2550:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2551:
+started2485:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2553
+	JZ done2487
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -57886,7 +56593,7 @@ started2551:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2552:
+loop2486:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -57917,20 +56624,20 @@ loop2552:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2552
-done2553:
+	JNZ loop2486
+done2487:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2554
+	JZ side2488
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2554:
+side2488:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2555
+	JZ skip2489
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2556
+	JZ skip2490
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -57944,10 +56651,10 @@ side2554:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2556:
+skip2490:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2557
+	JZ skip2491
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -57963,10 +56670,10 @@ skip2556:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip2557:
+skip2491:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2558
+	JZ skip2492
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -57985,10 +56692,10 @@ skip2557:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip2558:
+skip2492:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2559
+	JZ skip2493
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -58021,9 +56728,9 @@ skip2558:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip2559:
+skip2493:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2560
+	JZ skip2494
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58050,8 +56757,8 @@ skip2559:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2560:
-skip2555:
+skip2494:
+skip2489:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58073,13 +56780,13 @@ skip2555:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2548
+	JLE last2482
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2547
-last2548:
+	JMP next2481
+last2482:
 	VZEROUPPER 
 	RET 
 
@@ -58087,7 +56794,7 @@ TEXT ·tileBF16AVX512BF16_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2561:
+next2495:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -58095,7 +56802,7 @@ next2561:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2563
+	JZ fresh2497
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58112,8 +56819,8 @@ next2561:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started2564
-fresh2563:
+	JMP started2498
+fresh2497:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58121,10 +56828,10 @@ fresh2563:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started2564:
+started2498:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2566
+	JZ done2500
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -58137,7 +56844,7 @@ started2564:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2565:
+loop2499:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58163,12 +56870,12 @@ loop2565:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2565
-done2566:
+	JNZ loop2499
+done2500:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2567
+	JZ skip2501
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2568
+	JZ skip2502
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58177,10 +56884,10 @@ done2566:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip2568:
+skip2502:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2569
+	JZ skip2503
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -58190,10 +56897,10 @@ skip2568:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip2569:
+skip2503:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2570
+	JZ skip2504
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -58208,10 +56915,10 @@ skip2569:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip2570:
+skip2504:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2571
+	JZ skip2505
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -58235,9 +56942,9 @@ skip2570:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip2571:
+skip2505:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2572
+	JZ skip2506
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58254,8 +56961,8 @@ skip2571:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip2572:
-skip2567:
+skip2506:
+skip2501:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58273,13 +56980,13 @@ skip2567:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2562
+	JLE last2496
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2561
-last2562:
+	JMP next2495
+last2496:
 	VZEROUPPER 
 	RET 
 
@@ -58287,7 +56994,7 @@ TEXT ·tileBF16AVX512BF16_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2573:
+next2507:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -58297,13 +57004,13 @@ next2573:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2575
+	JZ side2509
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2575:
+side2509:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2576
+	JZ fresh2510
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58327,8 +57034,8 @@ side2575:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started2577
-fresh2576:
+	JMP started2511
+fresh2510:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58343,10 +57050,10 @@ fresh2576:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2577:
+started2511:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2579
+	JZ done2513
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -58361,7 +57068,7 @@ started2577:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2578:
+loop2512:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58396,20 +57103,20 @@ loop2578:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2578
-done2579:
+	JNZ loop2512
+done2513:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2580
+	JZ side2514
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2580:
+side2514:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2581
+	JZ skip2515
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2582
+	JZ skip2516
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58425,10 +57132,10 @@ side2580:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip2582:
+skip2516:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2583
+	JZ skip2517
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -58446,10 +57153,10 @@ skip2582:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip2583:
+skip2517:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2584
+	JZ skip2518
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -58471,10 +57178,10 @@ skip2583:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2584:
+skip2518:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2585
+	JZ skip2519
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -58512,9 +57219,9 @@ skip2584:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip2585:
+skip2519:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2586
+	JZ skip2520
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58545,8 +57252,8 @@ skip2585:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2586:
-skip2581:
+skip2520:
+skip2515:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58571,13 +57278,13 @@ skip2581:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2574
+	JLE last2508
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2573
-last2574:
+	JMP next2507
+last2508:
 	VZEROUPPER 
 	RET 
 
@@ -58585,7 +57292,7 @@ TEXT ·tileBF16AVX512BF16_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2587:
+next2521:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -58593,7 +57300,7 @@ next2587:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2589
+	JZ fresh2523
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58612,8 +57319,8 @@ next2587:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started2590
-fresh2589:
+	JMP started2524
+fresh2523:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58622,10 +57329,10 @@ fresh2589:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started2590:
+started2524:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2592
+	JZ done2526
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -58638,7 +57345,7 @@ started2590:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2591:
+loop2525:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58666,12 +57373,12 @@ loop2591:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2591
-done2592:
+	JNZ loop2525
+done2526:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2593
+	JZ skip2527
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2594
+	JZ skip2528
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58681,10 +57388,10 @@ done2592:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip2594:
+skip2528:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2595
+	JZ skip2529
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -58695,10 +57402,10 @@ skip2594:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip2595:
+skip2529:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2596
+	JZ skip2530
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -58715,10 +57422,10 @@ skip2595:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip2596:
+skip2530:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2597
+	JZ skip2531
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -58745,9 +57452,9 @@ skip2596:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip2597:
+skip2531:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2598
+	JZ skip2532
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -58766,8 +57473,8 @@ skip2597:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip2598:
-skip2593:
+skip2532:
+skip2527:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58787,13 +57494,13 @@ skip2593:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2588
+	JLE last2522
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2587
-last2588:
+	JMP next2521
+last2522:
 	VZEROUPPER 
 	RET 
 
@@ -58801,7 +57508,7 @@ TEXT ·tileBF16AVX512BF16_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2599:
+next2533:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -58811,13 +57518,13 @@ next2599:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2601
+	JZ side2535
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2601:
+side2535:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2602
+	JZ fresh2536
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -58844,8 +57551,8 @@ side2601:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started2603
-fresh2602:
+	JMP started2537
+fresh2536:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -58862,10 +57569,10 @@ fresh2602:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started2603:
+started2537:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2605
+	JZ done2539
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -58880,7 +57587,7 @@ started2603:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2604:
+loop2538:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -58918,20 +57625,20 @@ loop2604:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2604
-done2605:
+	JNZ loop2538
+done2539:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2606
+	JZ side2540
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2606:
+side2540:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2607
+	JZ skip2541
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2608
+	JZ skip2542
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -58949,10 +57656,10 @@ side2606:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip2608:
+skip2542:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2609
+	JZ skip2543
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -58972,10 +57679,10 @@ skip2608:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip2609:
+skip2543:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2610
+	JZ skip2544
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -59000,10 +57707,10 @@ skip2609:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip2610:
+skip2544:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2611
+	JZ skip2545
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -59046,9 +57753,9 @@ skip2610:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip2611:
+skip2545:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2612
+	JZ skip2546
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59083,8 +57790,8 @@ skip2611:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip2612:
-skip2607:
+skip2546:
+skip2541:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59112,13 +57819,13 @@ skip2607:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2600
+	JLE last2534
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2599
-last2600:
+	JMP next2533
+last2534:
 	VZEROUPPER 
 	RET 
 
@@ -59126,7 +57833,7 @@ TEXT ·tileBF16AVX512BF16_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2613:
+next2547:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -59134,7 +57841,7 @@ next2613:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2615
+	JZ fresh2549
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59155,8 +57862,8 @@ next2613:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started2616
-fresh2615:
+	JMP started2550
+fresh2549:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -59166,10 +57873,10 @@ fresh2615:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started2616:
+started2550:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2618
+	JZ done2552
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -59182,7 +57889,7 @@ started2616:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop2617:
+loop2551:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -59212,12 +57919,12 @@ loop2617:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2617
-done2618:
+	JNZ loop2551
+done2552:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2619
+	JZ skip2553
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2620
+	JZ skip2554
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -59228,10 +57935,10 @@ done2618:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip2620:
+skip2554:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2621
+	JZ skip2555
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -59243,10 +57950,10 @@ skip2620:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip2621:
+skip2555:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2622
+	JZ skip2556
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -59265,10 +57972,10 @@ skip2621:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip2622:
+skip2556:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2623
+	JZ skip2557
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -59298,9 +58005,9 @@ skip2622:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip2623:
+skip2557:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2624
+	JZ skip2558
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59321,8 +58028,8 @@ skip2623:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip2624:
-skip2619:
+skip2558:
+skip2553:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59344,13 +58051,13 @@ skip2619:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2614
+	JLE last2548
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2613
-last2614:
+	JMP next2547
+last2548:
 	VZEROUPPER 
 	RET 
 
@@ -59358,7 +58065,7 @@ TEXT ·tileBF16AVX512BF16_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2625:
+next2559:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -59368,13 +58075,13 @@ next2625:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2627
+	JZ side2561
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2627:
+side2561:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2628
+	JZ fresh2562
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59404,8 +58111,8 @@ side2627:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started2629
-fresh2628:
+	JMP started2563
+fresh2562:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -59424,10 +58131,10 @@ fresh2628:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started2629:
+started2563:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2631
+	JZ done2565
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -59442,7 +58149,7 @@ started2629:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2630:
+loop2564:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -59483,20 +58190,20 @@ loop2630:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2630
-done2631:
+	JNZ loop2564
+done2565:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2632
+	JZ side2566
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2632:
+side2566:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2633
+	JZ skip2567
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2634
+	JZ skip2568
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -59516,10 +58223,10 @@ side2632:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip2634:
+skip2568:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2635
+	JZ skip2569
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -59541,10 +58248,10 @@ skip2634:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip2635:
+skip2569:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2636
+	JZ skip2570
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -59572,10 +58279,10 @@ skip2635:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip2636:
+skip2570:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2637
+	JZ skip2571
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -59623,9 +58330,9 @@ skip2636:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip2637:
+skip2571:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2638
+	JZ skip2572
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59664,8 +58371,8 @@ skip2637:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip2638:
-skip2633:
+skip2572:
+skip2567:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59696,13 +58403,13 @@ skip2633:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2626
+	JLE last2560
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2625
-last2626:
+	JMP next2559
+last2560:
 	VZEROUPPER 
 	RET 
 
@@ -59710,7 +58417,7 @@ TEXT ·tileBF16AVX512BF16_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2639:
+next2573:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -59718,7 +58425,7 @@ next2639:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2641
+	JZ fresh2575
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59741,8 +58448,8 @@ next2639:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started2642
-fresh2641:
+	JMP started2576
+fresh2575:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -59753,10 +58460,10 @@ fresh2641:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started2642:
+started2576:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2644
+	JZ done2578
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -59771,7 +58478,7 @@ started2642:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2643:
+loop2577:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -59804,12 +58511,12 @@ loop2643:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2643
-done2644:
+	JNZ loop2577
+done2578:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2645
+	JZ skip2579
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2646
+	JZ skip2580
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -59821,10 +58528,10 @@ done2644:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip2646:
+skip2580:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2647
+	JZ skip2581
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -59837,10 +58544,10 @@ skip2646:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip2647:
+skip2581:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2648
+	JZ skip2582
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -59861,10 +58568,10 @@ skip2647:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip2648:
+skip2582:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2649
+	JZ skip2583
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -59897,9 +58604,9 @@ skip2648:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip2649:
+skip2583:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2650
+	JZ skip2584
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -59922,8 +58629,8 @@ skip2649:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip2650:
-skip2645:
+skip2584:
+skip2579:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -59947,13 +58654,13 @@ skip2645:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2640
+	JLE last2574
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2639
-last2640:
+	JMP next2573
+last2574:
 	VZEROUPPER 
 	RET 
 
@@ -59961,7 +58668,7 @@ TEXT ·tileBF16AVX512BF16_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2651:
+next2585:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -59971,13 +58678,13 @@ next2651:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2653
+	JZ side2587
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2653:
+side2587:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2654
+	JZ fresh2588
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -60010,8 +58717,8 @@ side2653:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started2655
-fresh2654:
+	JMP started2589
+fresh2588:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -60032,10 +58739,10 @@ fresh2654:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started2655:
+started2589:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2657
+	JZ done2591
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -60052,7 +58759,7 @@ started2655:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2656:
+loop2590:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -60097,20 +58804,20 @@ loop2656:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2656
-done2657:
+	JNZ loop2590
+done2591:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2658
+	JZ side2592
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2658:
+side2592:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2659
+	JZ skip2593
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2660
+	JZ skip2594
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -60132,10 +58839,10 @@ side2658:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip2660:
+skip2594:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2661
+	JZ skip2595
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -60159,10 +58866,10 @@ skip2660:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip2661:
+skip2595:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2662
+	JZ skip2596
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -60193,10 +58900,10 @@ skip2661:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip2662:
+skip2596:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2663
+	JZ skip2597
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -60249,9 +58956,9 @@ skip2662:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip2663:
+skip2597:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2664
+	JZ skip2598
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -60294,8 +59001,8 @@ skip2663:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip2664:
-skip2659:
+skip2598:
+skip2593:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -60329,13 +59036,13 @@ skip2659:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2652
+	JLE last2586
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2651
-last2652:
+	JMP next2585
+last2586:
 	VZEROUPPER 
 	RET 
 
@@ -60343,7 +59050,7 @@ TEXT ·tileBF16AVX512BF16_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2665:
+next2599:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -60351,7 +59058,7 @@ next2665:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2667
+	JZ fresh2601
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -60376,8 +59083,8 @@ next2665:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started2668
-fresh2667:
+	JMP started2602
+fresh2601:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -60389,10 +59096,10 @@ fresh2667:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started2668:
+started2602:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2670
+	JZ done2604
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -60407,7 +59114,7 @@ started2668:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2669:
+loop2603:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -60442,12 +59149,12 @@ loop2669:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2669
-done2670:
+	JNZ loop2603
+done2604:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2671
+	JZ skip2605
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2672
+	JZ skip2606
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -60460,10 +59167,10 @@ done2670:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip2672:
+skip2606:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2673
+	JZ skip2607
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -60477,10 +59184,10 @@ skip2672:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip2673:
+skip2607:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2674
+	JZ skip2608
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -60503,10 +59210,10 @@ skip2673:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip2674:
+skip2608:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2675
+	JZ skip2609
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -60542,9 +59249,9 @@ skip2674:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip2675:
+skip2609:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2676
+	JZ skip2610
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -60569,8 +59276,8 @@ skip2675:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip2676:
-skip2671:
+skip2610:
+skip2605:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -60596,13 +59303,13 @@ skip2671:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2666
+	JLE last2600
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2665
-last2666:
+	JMP next2599
+last2600:
 	VZEROUPPER 
 	RET 
 
@@ -60610,7 +59317,7 @@ TEXT ·tileBF16AVX512BF16_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2677:
+next2611:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -60620,13 +59327,13 @@ next2677:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2679
+	JZ side2613
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2679:
+side2613:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2680
+	JZ fresh2614
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -60662,8 +59369,8 @@ side2679:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started2681
-fresh2680:
+	JMP started2615
+fresh2614:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -60686,10 +59393,10 @@ fresh2680:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started2681:
+started2615:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2683
+	JZ done2617
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -60706,7 +59413,7 @@ started2681:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2682:
+loop2616:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -60754,20 +59461,20 @@ loop2682:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2682
-done2683:
+	JNZ loop2616
+done2617:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2684
+	JZ side2618
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2684:
+side2618:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2685
+	JZ skip2619
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2686
+	JZ skip2620
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -60791,10 +59498,10 @@ side2684:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip2686:
+skip2620:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2687
+	JZ skip2621
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -60820,10 +59527,10 @@ skip2686:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip2687:
+skip2621:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2688
+	JZ skip2622
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -60857,10 +59564,10 @@ skip2687:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip2688:
+skip2622:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2689
+	JZ skip2623
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -60918,9 +59625,9 @@ skip2688:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip2689:
+skip2623:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2690
+	JZ skip2624
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -60967,8 +59674,8 @@ skip2689:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip2690:
-skip2685:
+skip2624:
+skip2619:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61005,13 +59712,13 @@ skip2685:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2678
+	JLE last2612
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2677
-last2678:
+	JMP next2611
+last2612:
 	VZEROUPPER 
 	RET 
 
@@ -61019,7 +59726,7 @@ TEXT ·tileBF16AVX512BF16_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2691:
+next2625:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -61027,7 +59734,7 @@ next2691:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2693
+	JZ fresh2627
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61054,8 +59761,8 @@ next2691:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started2694
-fresh2693:
+	JMP started2628
+fresh2627:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -61068,10 +59775,10 @@ fresh2693:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started2694:
+started2628:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2696
+	JZ done2630
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -61086,7 +59793,7 @@ started2694:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop2695:
+loop2629:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -61123,12 +59830,12 @@ loop2695:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2695
-done2696:
+	JNZ loop2629
+done2630:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2697
+	JZ skip2631
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2698
+	JZ skip2632
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -61142,10 +59849,10 @@ done2696:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip2698:
+skip2632:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2699
+	JZ skip2633
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -61160,10 +59867,10 @@ skip2698:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip2699:
+skip2633:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2700
+	JZ skip2634
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -61188,10 +59895,10 @@ skip2699:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip2700:
+skip2634:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2701
+	JZ skip2635
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -61230,9 +59937,9 @@ skip2700:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip2701:
+skip2635:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2702
+	JZ skip2636
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -61259,8 +59966,8 @@ skip2701:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip2702:
-skip2697:
+skip2636:
+skip2631:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61288,13 +59995,13 @@ skip2697:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2692
+	JLE last2626
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2691
-last2692:
+	JMP next2625
+last2626:
 	VZEROUPPER 
 	RET 
 
@@ -61302,7 +60009,7 @@ TEXT ·tileBF16AVX512BF16_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2703:
+next2637:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -61312,13 +60019,13 @@ next2703:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2705
+	JZ side2639
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2705:
+side2639:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2706
+	JZ fresh2640
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61357,8 +60064,8 @@ side2705:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started2707
-fresh2706:
+	JMP started2641
+fresh2640:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -61383,10 +60090,10 @@ fresh2706:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started2707:
+started2641:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2709
+	JZ done2643
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -61403,7 +60110,7 @@ started2707:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2708:
+loop2642:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -61454,20 +60161,20 @@ loop2708:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2708
-done2709:
+	JNZ loop2642
+done2643:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2710
+	JZ side2644
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2710:
+side2644:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2711
+	JZ skip2645
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2712
+	JZ skip2646
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -61493,10 +60200,10 @@ side2710:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip2712:
+skip2646:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2713
+	JZ skip2647
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -61524,10 +60231,10 @@ skip2712:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip2713:
+skip2647:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2714
+	JZ skip2648
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -61564,10 +60271,10 @@ skip2713:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip2714:
+skip2648:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2715
+	JZ skip2649
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -61630,9 +60337,9 @@ skip2714:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip2715:
+skip2649:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2716
+	JZ skip2650
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -61683,8 +60390,8 @@ skip2715:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip2716:
-skip2711:
+skip2650:
+skip2645:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61724,13 +60431,13 @@ skip2711:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2704
+	JLE last2638
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2703
-last2704:
+	JMP next2637
+last2638:
 	VZEROUPPER 
 	RET 
 
@@ -61738,7 +60445,7 @@ TEXT ·tileBF16AVX512BF16_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2717:
+next2651:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -61746,7 +60453,7 @@ next2717:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2719
+	JZ fresh2653
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -61775,8 +60482,8 @@ next2717:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started2720
-fresh2719:
+	JMP started2654
+fresh2653:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -61790,10 +60497,10 @@ fresh2719:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started2720:
+started2654:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2722
+	JZ done2656
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -61810,7 +60517,7 @@ started2720:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2721:
+loop2655:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -61850,12 +60557,12 @@ loop2721:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2721
-done2722:
+	JNZ loop2655
+done2656:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2723
+	JZ skip2657
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2724
+	JZ skip2658
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -61870,10 +60577,10 @@ done2722:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip2724:
+skip2658:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2725
+	JZ skip2659
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -61889,10 +60596,10 @@ skip2724:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip2725:
+skip2659:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2726
+	JZ skip2660
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -61919,10 +60626,10 @@ skip2725:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip2726:
+skip2660:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2727
+	JZ skip2661
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -61964,9 +60671,9 @@ skip2726:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip2727:
+skip2661:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2728
+	JZ skip2662
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -61995,8 +60702,8 @@ skip2727:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip2728:
-skip2723:
+skip2662:
+skip2657:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62026,13 +60733,13 @@ skip2723:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2718
+	JLE last2652
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2717
-last2718:
+	JMP next2651
+last2652:
 	VZEROUPPER 
 	RET 
 
@@ -62040,7 +60747,7 @@ TEXT ·tileBF16AVX512BF16_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2729:
+next2663:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -62050,13 +60757,13 @@ next2729:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2731
+	JZ side2665
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2731:
+side2665:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2732
+	JZ fresh2666
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62098,8 +60805,8 @@ side2731:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started2733
-fresh2732:
+	JMP started2667
+fresh2666:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -62126,10 +60833,10 @@ fresh2732:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started2733:
+started2667:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2735
+	JZ done2669
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -62148,7 +60855,7 @@ started2733:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2734:
+loop2668:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -62203,20 +60910,20 @@ loop2734:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2734
-done2735:
+	JNZ loop2668
+done2669:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2736
+	JZ side2670
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2736:
+side2670:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2737
+	JZ skip2671
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2738
+	JZ skip2672
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -62244,10 +60951,10 @@ side2736:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-skip2738:
+skip2672:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2739
+	JZ skip2673
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -62277,10 +60984,10 @@ skip2738:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-skip2739:
+skip2673:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2740
+	JZ skip2674
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -62320,10 +61027,10 @@ skip2739:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-skip2740:
+skip2674:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2741
+	JZ skip2675
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -62391,9 +61098,9 @@ skip2740:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
-skip2741:
+skip2675:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2742
+	JZ skip2676
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -62448,8 +61155,8 @@ skip2741:
 	VMINPS Z23, Z31, Z23
 	VMINPS Z24, Z31, Z24
 	VMINPS Z25, Z31, Z25
-skip2742:
-skip2737:
+skip2676:
+skip2671:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62492,13 +61199,13 @@ skip2737:
 	VMOVUPS Z24, K2, 0(SI)
 	VMOVUPS Z25, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2730
+	JLE last2664
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2729
-last2730:
+	JMP next2663
+last2664:
 	VZEROUPPER 
 	RET 
 
@@ -62506,7 +61213,7 @@ TEXT ·tileBF16AVX512BF16_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2743:
+next2677:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
@@ -62514,7 +61221,7 @@ next2743:
 	DECL AX
 	KMOVW AX, K1
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2745
+	JZ fresh2679
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62545,8 +61252,8 @@ next2743:
 	VMOVUPS.Z 0(SI), K1, Z12
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started2746
-fresh2745:
+	JMP started2680
+fresh2679:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -62561,10 +61268,10 @@ fresh2745:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started2746:
+started2680:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2748
+	JZ done2682
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -62581,7 +61288,7 @@ started2746:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop2747:
+loop2681:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -62623,12 +61330,12 @@ loop2747:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2747
-done2748:
+	JNZ loop2681
+done2682:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2749
+	JZ skip2683
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2750
+	JZ skip2684
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -62644,10 +61351,10 @@ done2748:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip2750:
+skip2684:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2751
+	JZ skip2685
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -62664,10 +61371,10 @@ skip2750:
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip2751:
+skip2685:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2752
+	JZ skip2686
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -62696,10 +61403,10 @@ skip2751:
 	VADDPS Z30, Z12, Z12
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z13, Z13
-skip2752:
+skip2686:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2753
+	JZ skip2687
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -62744,9 +61451,9 @@ skip2752:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z13, Z13
-skip2753:
+skip2687:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2754
+	JZ skip2688
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -62777,8 +61484,8 @@ skip2753:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip2754:
-skip2749:
+skip2688:
+skip2683:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62810,13 +61517,13 @@ skip2749:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z13, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last2744
+	JLE last2678
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2743
-last2744:
+	JMP next2677
+last2678:
 	VZEROUPPER 
 	RET 
 
@@ -62824,7 +61531,7 @@ TEXT ·tileBF16AVX512BF16_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ $0, tile_passed(DI)
 	MOVQ $0, tile_passedB(DI)
-next2755:
+next2689:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -62834,13 +61541,13 @@ next2755:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2757
+	JZ side2691
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2757:
+side2691:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh2758
+	JZ fresh2692
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -62885,8 +61592,8 @@ side2757:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started2759
-fresh2758:
+	JMP started2693
+fresh2692:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -62915,10 +61622,10 @@ fresh2758:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-started2759:
+started2693:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done2761
+	JZ done2695
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -62937,7 +61644,7 @@ started2759:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop2760:
+loop2694:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -62995,20 +61702,20 @@ loop2760:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop2760
-done2761:
+	JNZ loop2694
+done2695:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side2762
+	JZ side2696
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side2762:
+side2696:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip2763
+	JZ skip2697
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip2764
+	JZ skip2698
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -63038,10 +61745,10 @@ side2762:
 	VMULPS Z30, Z25, Z25
 	VMULPS Z30, Z26, Z26
 	VMULPS Z30, Z27, Z27
-skip2764:
+skip2698:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip2765
+	JZ skip2699
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -63073,10 +61780,10 @@ skip2764:
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
 	VADDPS Z31, Z27, Z27
-skip2765:
+skip2699:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip2766
+	JZ skip2700
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -63119,10 +61826,10 @@ skip2765:
 	VBROADCASTSS 52(AX), Z31
 	VADDPS Z31, Z26, Z26
 	VADDPS Z31, Z27, Z27
-skip2766:
+skip2700:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip2767
+	JZ skip2701
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -63195,9 +61902,9 @@ skip2766:
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip2767:
+skip2701:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip2768
+	JZ skip2702
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -63256,8 +61963,8 @@ skip2767:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip2768:
-skip2763:
+skip2702:
+skip2697:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -63303,13 +62010,13 @@ skip2763:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last2756
+	JLE last2690
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next2755
-last2756:
+	JMP next2689
+last2690:
 	VZEROUPPER 
 	RET 
 

@@ -81,7 +81,7 @@ func tiles(f *file) {
 	f.maskTable("tileMask")
 	sizes := map[isa][][2]int{
 		avx2:   {{1, 4}, {1, 2}, {2, 2}, {3, 2}},
-		avx512: {{1, 8}, {1, 4}, {2, 4}, {3, 4}, {4, 4}},
+		avx512: {{1, 4}, {2, 4}, {3, 4}, {4, 4}},
 	}
 	for rows := range 6 {
 		sizes[avx2] = append(sizes[avx2], [2]int{rows + 1, 1})
@@ -294,9 +294,6 @@ func (k tileKernel) multiply() {
 	k.place(loop)
 	k.op("MOVQ", at(0, regOffset), regTemp)
 	k.op("LEAQ", indexed(0, regB, regTemp, 4), regBRow)
-	if k.panels > 4 {
-		k.op("LEAQ", indexed(0, regBRow, regPanel, 4), regTemp)
-	}
 	k.prefetch()
 	k.step()
 	for _, base := range bases {
@@ -308,27 +305,24 @@ func (k tileKernel) multiply() {
 	k.place(done)
 }
 
-// prefetch fetches what is ahead of a row of B. With up to four panels regTemp is free for that.
+// prefetch fetches what is ahead of a row of B.
 func (k tileKernel) prefetch() {
-	row := regTemp
-	if k.panels > 4 {
-		row = aBases[3]
-	}
-	k.op("MOVQ", regBRow, row)
-	k.op("ADDQ", at("tile_ahead", regTile), row)
+	k.op("MOVQ", regBRow, regTemp)
+	k.op("ADDQ", at("tile_ahead", regTile), regTemp)
 	for panel := range k.panels {
-		switch panel % 4 {
-		case 0:
-			if panel > 0 {
-				k.op("LEAQ", indexed(0, row, regPanel, 4), row)
-			}
-			k.op("PREFETCHT0", at(0, row))
-		case 3:
-			k.op("PREFETCHT0", indexed(0, row, regPanel3, 1))
-		default:
-			k.op("PREFETCHT0", indexed(0, row, regPanel, panel%4))
-		}
+		k.op("PREFETCHT0", inPanel(panel, 0, regTemp))
 	}
+}
+
+// inPanel is an operand in one of the panels that start at base.
+func inPanel(panel, offset int, base string) string {
+	switch panel {
+	case 0:
+		return at(offset, base)
+	case 3:
+		return indexed(offset, base, regPanel3, 1)
+	}
+	return indexed(offset, base, regPanel, panel)
 }
 
 // step multiplies one column of units of A with one row of B.
@@ -386,18 +380,7 @@ func (k tileKernel) broadcast(row, part int, reg string) {
 // bVector is the operand of the v-th vector of the current row of B.
 func (k tileKernel) bVector(v int) string {
 	perPanel := 16 / k.isa.width
-	panel, offset := v/perPanel, v%perPanel*k.isa.width*4
-	base := regBRow
-	if panel >= 4 {
-		base, panel = regTemp, panel-4
-	}
-	switch panel {
-	case 0:
-		return at(offset, base)
-	case 3:
-		return indexed(offset, base, regPanel3, 1)
-	}
-	return indexed(offset, base, regPanel, panel)
+	return inPanel(v/perPanel, v%perPanel*k.isa.width*4, regBRow)
 }
 
 // finish adds and applies what comes after the product.
