@@ -23,6 +23,9 @@ type depth struct {
 
 var depthRows = []string{"R9", "R10", "R11", "R12", "R13"}
 
+// depthAhead is from what is read of the last row to what is fetched meanwhile, in bytes.
+const depthAhead = 3072
+
 const (
 	depthSum = "Z0"
 	depthBox = "Z1" // values of a tap
@@ -99,6 +102,7 @@ func (d depth) block() {
 		d.op("KMOVW", at(2*j, "DX"), mask(j))
 	}
 	d.op("VBROADCASTSS", at("depth_start", "DI"), depthSum)
+	d.op("PREFETCHT0", indexed(depthAhead, depthRows[d.kernel-1], "BX", 1))
 	for i := range d.kernel {
 		for j := range d.kernel {
 			from := indexed(4*j, depthRows[i], "BX", 1)
