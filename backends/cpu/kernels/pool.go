@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -9,8 +10,35 @@ import (
 // several goroutines at once and from within a loop, and then share the workers.
 type Pool struct {
 	threads int
-	jobs    chan *job
+	jobs    chan *job // to workers that sleep
+	awake   []worker
 	workers sync.WaitGroup
+}
+
+// worker is what callers know of one.
+type worker struct {
+	looks atomic.Bool         // for a job
+	offer atomic.Pointer[job] // that it is to take
+	_     [48]byte            // until the next cache line
+}
+
+// A thread looks for what it waits for before it sleeps, for some twenty microseconds: sleeping and
+// waking take as long as many steps of a model. In between it lets others run.
+const (
+	looks    = 30
+	eachLook = 500 // loads of a word
+)
+
+// soon returns when done does so with true, or after a moment.
+func soon(done func() bool) {
+	for range looks {
+		for range eachLook {
+			if done() {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
 }
 
 // NewPool returns a pool that runs a loop on up to threads goroutines, the caller's included.
@@ -19,9 +47,9 @@ func NewPool(threads int) *Pool {
 	if threads < 1 {
 		panic("kernels: a pool needs at least one thread")
 	}
-	p := &Pool{threads: threads, jobs: make(chan *job)}
-	for range threads - 1 {
-		p.workers.Go(p.work)
+	p := &Pool{threads: threads, jobs: make(chan *job), awake: make([]worker, threads-1)}
+	for i := range p.awake {
+		p.workers.Go(func() { p.work(&p.awake[i]) })
 	}
 	return p
 }
@@ -35,10 +63,20 @@ func (p *Pool) Close() {
 	p.workers.Wait()
 }
 
-func (p *Pool) work() {
+func (p *Pool) work(w *worker) {
 	for j := range p.jobs {
-		j.help()
+		for ; j != nil; j = w.look() {
+			j.help()
+		}
 	}
+}
+
+// look waits a moment for another job.
+func (w *worker) look() *job {
+	w.looks.Store(true)
+	soon(func() bool { return w.offer.Load() != nil })
+	w.looks.Store(false)
+	return w.offer.Swap(nil)
 }
 
 // For calls f for disjoint ranges that cover [0, n), at least grain indices long but for the last,
@@ -72,7 +110,7 @@ func (p *Pool) Do(n, grain int, t Task) {
 	j.next.Store(0)
 	p.invite(j, min(p.threads, (n+step-1)/step)-1)
 	j.run()
-	j.helpers.Wait() // from here on nobody else has it
+	p.wait(j) // from here on nobody else has it
 	failure := j.failure.Swap(nil)
 	j.task = nil
 	jobs.Put(j)
@@ -84,18 +122,44 @@ func (p *Pool) Do(n, grain int, t Task) {
 // jobs are those that nobody works on.
 var jobs = sync.Pool{New: func() any { return new(job) }}
 
-// invite hands the job to workers that wait for one. A worker that is busy with another loop is
-// not waited for: the caller does its part.
+// invite hands the job to workers that look for one, or sleep. A worker that is busy with another
+// loop is not waited for: the caller does its part.
 func (p *Pool) invite(j *job, helpers int) {
+	for i := range p.awake {
+		if helpers == 0 {
+			return
+		}
+		if w := &p.awake[i]; w.looks.Load() {
+			j.expect()
+			if w.offer.CompareAndSwap(nil, j) {
+				helpers--
+			} else {
+				j.leave()
+			}
+		}
+	}
 	for range helpers {
-		j.helpers.Add(1)
+		j.expect()
 		select {
 		case p.jobs <- j:
 		default:
-			j.helpers.Done()
+			j.leave()
 			return
 		}
 	}
+}
+
+// wait returns when no worker has the job, and none will take it.
+func (p *Pool) wait(j *job) {
+	if j.busy.Load() > 0 {
+		for i := range p.awake {
+			if w := &p.awake[i]; w.offer.Load() == j && w.offer.CompareAndSwap(j, nil) {
+				j.leave()
+			}
+		}
+	}
+	soon(func() bool { return j.busy.Load() == 0 })
+	j.helpers.Wait()
 }
 
 // job is one running loop.
@@ -103,14 +167,25 @@ type job struct {
 	next    atomic.Int64 // the first index that nobody has taken
 	n, step int64
 	task    Task
-	helpers sync.WaitGroup
+	busy    atomic.Int32   // helpers
+	helpers sync.WaitGroup // the same
 	failure atomic.Pointer[failure]
 }
 
 type failure struct{ value any }
 
+func (j *job) expect() {
+	j.busy.Add(1)
+	j.helpers.Add(1)
+}
+
+func (j *job) leave() {
+	j.busy.Add(-1)
+	j.helpers.Done()
+}
+
 func (j *job) help() {
-	defer j.helpers.Done()
+	defer j.leave()
 	j.run()
 }
 
