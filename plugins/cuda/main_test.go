@@ -17,7 +17,11 @@ import (
 	"time"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/backendtest"
+	"github.com/thrumserve/thrum/backends/cuda"
 	"github.com/thrumserve/thrum/backends/cuda/cudatest"
+	"github.com/thrumserve/thrum/backends/cuda/gpu"
+	"github.com/thrumserve/thrum/backends/cuda/kernels/emulated"
 	"github.com/thrumserve/thrum/plugins"
 )
 
@@ -26,7 +30,8 @@ const pluginKey = "THRUM_TEST_PLUGIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(pluginKey) != "" {
-		main()
+		// The driver that pretends has its kernels from elsewhere.
+		plugins.Serve(cuda.New(gpu.Open, func(int, int) ([]byte, error) { return []byte("kernels\x00"), nil }))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -42,13 +47,18 @@ func env(t *testing.T, settings string) []string {
 		}
 		return append(add, "LD_LIBRARY_PATH=")
 	}
-	return append(add, "LD_LIBRARY_PATH="+cudatest.Folder(t), cudatest.Key+"="+settings)
+	return append(add, "LD_LIBRARY_PATH="+cudatest.Folder(t), cudatest.Key+"="+settings, cudatest.KernelsKey+"="+emulated.Library(t))
 }
 
 func start(t *testing.T, settings string) (*plugins.Process, error) {
 	t.Helper()
+	return startBy(t, settings, "")
+}
+
+func startBy(t *testing.T, settings, transport string) (*plugins.Process, error) {
+	t.Helper()
 	self := plugins.Command{Path: os.Args[0], Env: append(os.Environ(), env(t, settings)...)}
-	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cuda", AutoMTLS: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := plugins.Start(t.Context(), self, plugins.Options{Name: "cuda", AutoMTLS: true, Transport: transport, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err == nil {
 		t.Cleanup(func() { p.Close() })
 	}
@@ -107,8 +117,8 @@ func TestLoadRefuses(t *testing.T) {
 		kind                error
 		want                string
 	}{
-		{"a device with room", "memory=85899345920", backends.ErrUnsupported, "runs no models yet"},
-		{"a device without", "memory=10", backends.ErrUnavailable, "are free of 10 bytes"},
+		{"a device without room", "memory=10", backends.ErrUnavailable, "are free of 10 bytes"},
+		{"a device with room for the weights alone", "memory=85000", backends.ErrUnavailable, "model m, version 1, needs"},
 	} {
 		p, err := start(t, c.settings)
 		if err != nil {
@@ -139,6 +149,26 @@ func TestAStickyErrorEndsTheProcess(t *testing.T) {
 	}
 }
 
+// TestThePluginConforms runs the suite that every backend passes, across the boundary.
+func TestThePluginConforms(t *testing.T) {
+	dir, err := filepath.Abs("../../backends/cuda/testdata/layers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixture := backendtest.Fixture{Spec: backends.Spec{Model: "layers", Version: "1", Dir: dir, MaxRows: 1024}, Tolerance: 1e-5}
+	for _, transport := range []string{plugins.TransportShared, plugins.TransportGRPC} {
+		t.Run(transport, func(t *testing.T) {
+			backendtest.Run(t, func(t *testing.T) backends.Backend {
+				p, err := startBy(t, "memory=1073741824", transport)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return p
+			}, fixture)
+		})
+	}
+}
+
 // bundled is a model's file.
 func bundled(t *testing.T) string {
 	t.Helper()
@@ -155,19 +185,14 @@ func bundled(t *testing.T) string {
 
 // TestServer runs the server with a model of this backend and another.
 func TestServer(t *testing.T) {
-	thrum := filepath.Join(t.TempDir(), "thrum")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", thrum, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	thrum := build(t)
 	for _, c := range []struct {
 		situation, settings, listed string
 		code                        int
 		want                        []string
 	}{
 		{"no driver", "", "unusable: start plugin cuda: no NVIDIA driver: libcuda.so.1", 503, []string{"no NVIDIA driver: libcuda.so.1", "`nvidia-smi`"}},
-		{"a device", "memory=85899345920", "Fake GPU 0 (sm_90, 80.0 GiB); driver for CUDA 12.4", 501, []string{"runs no models yet", "`backend: cpu`"}},
+		{"a device", "memory=85899345920", "Fake GPU 0 (sm_90, 80.0 GiB); driver for CUDA 12.4", 200, nil},
 		{"a device that is full", "memory=10", "Fake GPU 0 (sm_90, 10 bytes)", 503, []string{"model heavy, version 1, needs", "are free of 10 bytes"}},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
@@ -181,10 +206,13 @@ func TestServer(t *testing.T) {
 				t.Fatalf("loading a model of another backend: %d %s", code, text)
 			}
 			code, text := post(t, at, "/v2/repository/models/heavy/load")
+			if code != c.code {
+				t.Errorf("loading a model of this backend: %d %s, want %d", code, text, c.code)
+			}
 			_, index := post(t, at, "/v2/repository/index")
 			for _, want := range c.want {
-				if code != c.code || !strings.Contains(text, want) {
-					t.Errorf("loading a model of this backend: %d %s, want %d with %q", code, text, c.code, want)
+				if !strings.Contains(text, want) {
+					t.Errorf("loading a model of this backend: %s, want %q", text, want)
 				}
 				if !strings.Contains(index, want) || !strings.Contains(index, `"READY"`) {
 					t.Errorf("the index is %s, want %q in it, and the other model ready", index, want)
@@ -192,6 +220,69 @@ func TestServer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerServesTheExamples loads the bundled models, which are ready only when they give what their
+// golden sets say.
+func TestServerServesTheExamples(t *testing.T) {
+	dir := repository(t, "memory=1073741824")
+	if err := os.CopyFS(filepath.Join(dir, "models"), os.DirFS("../../examples/models")); err != nil {
+		t.Fatal(err)
+	}
+	at := serve(t, build(t), dir)
+	for _, name := range []string{"digits", "tumor", "yarnit"} {
+		write(t, filepath.Join(dir, "models", name, "model.yaml"), "backend: cuda\nbatching: {max_rows: 16}\n", 0o644)
+		if code, text := post(t, at, "/v2/repository/models/"+name+"/load"); code != 200 {
+			t.Errorf("loading %s: %d %s", name, code, text)
+		}
+	}
+}
+
+// TestADyingDeviceLosesNothing has the driver answer with an illegal address again and again: each time
+// the process ends, another takes its place, and whoever asked is answered.
+func TestADyingDeviceLosesNothing(t *testing.T) {
+	dir := repository(t, "memory=1073741824 failing=150")
+	if err := os.CopyFS(filepath.Join(dir, "models", "layers", "1"), os.DirFS("../../backends/cuda/testdata/layers")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "models", "layers", "model.yaml"), "backend: cuda\ninstances: 2\nbatching: {max_rows: 4}\n", 0o644)
+	at := serve(t, build(t), dir)
+	if code, text := post(t, at, "/v2/repository/models/layers/load"); code != 200 {
+		t.Fatalf("load: %d %s", code, text)
+	}
+	for i := range 200 {
+		if code, text := infer(t, at, "layers"); code != 200 {
+			t.Fatalf("request %d: %d %s", i, code, text)
+		}
+	}
+}
+
+// infer asks a model of two layers.
+func infer(t *testing.T, address, model string) (int, string) {
+	t.Helper()
+	body := `{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 8], "data": [1, 2, 3, 4, 5, 6, 7, 8]}]}`
+	r, err := http.Post("http://"+address+"/v2/models/"+model+"/infer", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(text)
+}
+
+// build makes the server.
+func build(t *testing.T) string {
+	t.Helper()
+	thrum := filepath.Join(t.TempDir(), "thrum")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", thrum, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return thrum
 }
 
 // repository makes a folder of models and one of plugins: this one, with a driver of settings.
