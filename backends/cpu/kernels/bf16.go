@@ -90,6 +90,12 @@ func (p Precision) left(dst []float32, row int, a []float32, s shape) {
 	if s.rows == 0 || s.cols == 0 {
 		return
 	}
+	if p == FP32 {
+		for r := range s.rows {
+			copy(dst[r*row:][:s.cols], a[r*s.stride:])
+		}
+		return
+	}
 	level := CurrentLevel()
 	step := leftStep(p, level)
 	words := p.units(s.cols) * step

@@ -69,7 +69,7 @@ func (g *product) stream(m int) int {
 // setA makes the rows of a the left operand, rounded to the precision of the product. It returns
 // the memory to give back after the product, which may be nil.
 func (g *product) setA(p *Pool, a []float32, s shape) *scratch {
-	if g.precision == FP32 {
+	if g.precision == FP32 && !(s.compete() && s.rows > fewRows) {
 		g.a, g.aRow, g.aStep = a, s.stride, 1
 		return nil
 	}
@@ -81,6 +81,12 @@ func (g *product) setA(p *Pool, a []float32, s shape) *scratch {
 	rounded.rounding = rounding{}
 	g.a, g.aRow, g.aStep = rounded.data, row, step
 	return rounded
+}
+
+// compete says that the same columns of neighbouring rows have one place in the first-level cache.
+func (s shape) compete() bool {
+	const page = 4096
+	return s.stride%(page/4) == 0
 }
 
 // rounding makes rows of A units.
