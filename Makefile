@@ -27,6 +27,10 @@ cuda-test: cuda ## test what is built with the tag cuda, with a driver that pret
 	$(CUDA) $(GO) vet -tags cuda -trimpath ./backends/cuda/gpu ./plugins/cuda
 	$(CUDA) $(GO) test -tags cuda -trimpath ./backends/cuda/gpu ./plugins/cuda
 
+.PHONY: cuda-kernels
+cuda-kernels: ## compile the kernels for NVIDIA's devices anew, with a compiler from PyPI (three minutes; the images are in the tree)
+	backends/cuda/kernels/build.sh bin/cuda/nvcc
+
 .PHONY: demo
 demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)
 	$(GO) run ./examples/demo -thrum ./thrum -models examples/models $(if $(ONCE),-once)

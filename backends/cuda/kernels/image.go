@@ -1,11 +1,10 @@
 package kernels
 
 import (
-	"bytes"
-	"compress/gzip"
 	"embed"
 	"fmt"
-	"io"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // images are what build.sh makes: cubins for devices that are known, PTX for those that come later.
@@ -32,13 +31,14 @@ func Image(major, minor int) ([]byte, error) {
 	if name == "" {
 		return nil, fmt.Errorf("a device of compute capability %d.%d: 8.0 is the least", major, minor)
 	}
-	packed, err := images.ReadFile("images/" + name + ".gz")
+	packed, err := images.ReadFile("images/" + name + ".zst")
 	if err != nil {
 		return nil, fmt.Errorf("no kernels for a device of compute capability %d.%d: %w", major, minor, err)
 	}
-	r, err := gzip.NewReader(bytes.NewReader(packed))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(r)
+	defer d.Close()
+	return d.DecodeAll(packed, nil)
 }
