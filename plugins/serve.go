@@ -50,6 +50,12 @@ func serve(b backends.Backend, version uint) {
 	}
 }
 
+// Sharer is a Backend that is told of the memory in which batches arrive, such as to pin it for a device.
+// end is called before the memory goes, when no batch is computed in it.
+type Sharer interface {
+	Share(mem []byte) (end func())
+}
+
 // share offers the host the memory that it has offered.
 func (s *server) share() {
 	memory, err := openMemory()
@@ -58,6 +64,9 @@ func (s *server) share() {
 		return
 	}
 	s.memory = memory
+	if b, ok := s.backend.(Sharer); ok && memory != nil {
+		memory.Watch(b.Share)
+	}
 	s.working = func(err error) {
 		if err != nil {
 			slog.Error("the host cannot be served any more", "error", err)

@@ -23,6 +23,8 @@ type Backend struct {
 	end     func(error) // ends the process
 	image   func(major, minor int) ([]byte, error)
 
+	pins pins
+
 	mu     sync.Mutex
 	models map[*model]bool // those loaded; guarded by mu
 	closed bool            // guarded by mu
@@ -88,7 +90,8 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	if err != nil {
 		return nil, backends.Errorf(backends.ErrUnsupported, "%v: %w", d, err)
 	}
-	e, err := newEngine(b.machine.Context(o.device), image, account, purpose, b.end)
+	b.pins.use(b.machine.Context(o.device))
+	e, err := newEngine(b.machine.Context(o.device), image, account, purpose, b)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +191,10 @@ func constants(g *onnx.Graph) uint64 {
 	return n
 }
 
+// Share tells of memory in which batches arrive: devices copy from it without a detour where the driver
+// pins it. It is pinned until end is called.
+func (b *Backend) Share(mem []byte) (end func()) { return b.pins.share(mem) }
+
 // Close closes all models and ends the use of the devices.
 func (b *Backend) Close() error {
 	b.mu.Lock()
@@ -200,6 +207,7 @@ func (b *Backend) Close() error {
 		err = errors.Join(err, m.Close())
 	}
 	if b.machine != nil && first {
+		b.pins.close()
 		err = errors.Join(err, b.machine.Close())
 	}
 	return err

@@ -104,29 +104,40 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 
 // stage returns inputs in pinned memory: as they are, where their memory is, else copied.
 func (e *engine) stage(l *lane, inputs [][]byte) ([][]byte, error) {
-	total := 0
-	for _, mem := range inputs {
+	pinned, total := make([][]byte, len(inputs)), 0
+	for i, mem := range inputs {
+		if e.pins.has(mem) {
+			pinned[i] = mem
+			continue
+		}
 		total += int(aligned(int64(len(mem))))
 	}
 	if total > len(l.staged) {
-		if l.staged != nil {
-			if err := e.context.FreeHost(l.staged); err != nil {
-				return nil, err
-			}
-			l.staged = nil
-		}
-		mem, err := e.context.HostAlloc(total)
-		if err != nil {
+		if err := e.restage(l, total); err != nil {
 			return nil, err
 		}
-		l.staged = mem
 	}
-	pinned, at := make([][]byte, len(inputs)), 0
+	at := 0
 	for i, mem := range inputs {
-		pinned[i] = l.staged[at : at+copy(l.staged[at:], mem)]
-		at += int(aligned(int64(len(mem))))
+		if pinned[i] == nil {
+			pinned[i] = l.staged[at : at+copy(l.staged[at:], mem)]
+			at += int(aligned(int64(len(mem))))
+		}
 	}
 	return pinned, nil
+}
+
+// restage gives a lane more memory for inputs that are not pinned.
+func (e *engine) restage(l *lane, n int) error {
+	if l.staged != nil {
+		if err := e.context.FreeHost(l.staged); err != nil {
+			return err
+		}
+		l.staged = nil
+	}
+	mem, err := e.context.HostAlloc(n)
+	l.staged = mem
+	return err
 }
 
 // faulty refuses a batch in which an index is of no row, and forgets it: its rows must not pad others.

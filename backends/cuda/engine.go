@@ -23,6 +23,7 @@ type engine struct {
 	account  *Account
 	purpose  string // of its memory, for errors
 	end      func(error)
+	pins     *pins
 	tf32     bool
 	streams  struct{ in, compute, out, capture driver.Stream }
 	lanes    chan *lane
@@ -58,9 +59,9 @@ type lane struct {
 const faultBytes = alignment
 
 // newEngine makes streams and lanes.
-func newEngine(c Context, image []byte, account *Account, purpose string, end func(error)) (*engine, error) {
+func newEngine(c Context, image []byte, account *Account, purpose string, b *Backend) (*engine, error) {
 	e := &engine{
-		context: c, account: account, purpose: purpose, end: end, lanes: make(chan *lane, lanes), finished: make(chan *batch, lanes),
+		context: c, account: account, purpose: purpose, end: b.end, pins: &b.pins, lanes: make(chan *lane, lanes), finished: make(chan *batch, lanes),
 		weights: map[string]uint64{}, functions: map[string]driver.Function{}, held: map[uint64]func(){},
 	}
 	err := c.In(func() (err error) {

@@ -31,6 +31,7 @@ type Plugin struct {
 	replies ring  // writes a reply
 
 	closed atomic.Bool
+	watch  func(mem []byte) (end func()) // may be nil
 
 	mu        sync.Mutex // protects the fields below
 	arenas    map[uint32]*mapping
@@ -44,6 +45,7 @@ type mapping struct {
 	region    region
 	slots     uint32
 	slotBytes uint64
+	end       func() // of who watches; may be nil
 }
 
 // turns is a mutex among workers, which costs nothing where there is only one.
@@ -95,6 +97,10 @@ func Open(control, socket *os.File) (*Plugin, error) {
 
 // Spin sets how to wait for requests, before Serve. See Host.Spin.
 func (p *Plugin) Spin(how Spinning) { p.spin.how = how }
+
+// Watch sets who is told of memory in which calls arrive, before Serve. end is called before the memory
+// goes, when no call is under way in it.
+func (p *Plugin) Watch(mapped func(mem []byte) (end func())) { p.watch = mapped }
 
 // Request is a call as it arrives.
 type Request struct {
@@ -290,6 +296,9 @@ func (p *Plugin) add(m message, f *os.File) error {
 		_, known := p.arenas[m.arena]
 		if !known {
 			p.arenas[m.arena] = &mapping{region: r, slots: m.slot, slotBytes: m.size}
+			if p.watch != nil {
+				p.arenas[m.arena].end = p.watch(r.mem)
+			}
 		}
 		p.mu.Unlock()
 		if known {
@@ -310,6 +319,9 @@ func (p *Plugin) drop(number uint32) {
 		return
 	}
 	delete(p.arenas, number)
+	if m.end != nil {
+		m.end()
+	}
 	m.region.unmap()
 }
 
