@@ -37,7 +37,7 @@ type depth struct {
 func newDepth(w Window, in, out [2]int) *depth {
 	k, stride := w.Kernel[0], w.Stride[0]
 	known := (k == 3 || k == 5) && (stride == 1 || stride == 2)
-	if CurrentLevel() < AVX512 || !known || w.Kernel[1] != k || w.Stride[1] != stride || w.Dilation != [2]int{1, 1} {
+	if CurrentLevel() < AVX512 || !known || w.Kernel[1] != k || w.Stride[1] != stride || w.Dilation != [2]int{1, 1} || w.Pads[0] >= k {
 		return nil
 	}
 	d := &depth{

@@ -84,7 +84,7 @@ func (d *depth) run() {
 	step := max(1, 64*1024/whole.cols)
 	for row := 0; row < whole.rows; row += step {
 		d.dst, d.rows = whole.dst[row*whole.cols:], min(step, whole.rows-row)
-		d.top = whole.top - row*whole.stride
+		d.from(whole, whole.top-row*whole.stride)
 		switch {
 		case len(d.weights) == 9 && d.stride == 1:
 			depth3x1AVX512(d)
@@ -96,7 +96,14 @@ func (d *depth) run() {
 			depth5x2AVX512(d)
 		}
 	}
-	d.rows, d.top = whole.rows, whole.top
+	*d = whole
+}
+
+// from starts so many rows above the plane, or below where there are fewer than none.
+func (d *depth) from(whole depth, top int) {
+	below := min(max(0, -top), whole.height)
+	d.top, d.height = top+below, whole.height-below
+	d.src = whole.src[below*whole.width:]
 }
 
 // run computes the sweep, with as many rows at a time as may not be preempted.
