@@ -24,12 +24,23 @@ cuda: ## build bin/thrum-backend-cuda, which needs gcc here and a driver only wh
 
 .PHONY: cuda-test
 cuda-test: cuda ## test what is built with the tag cuda, with a driver that pretends
-	$(CUDA) $(GO) vet -tags cuda -trimpath ./backends/cuda/gpu ./plugins/cuda
-	$(CUDA) $(GO) test -tags cuda -trimpath ./backends/cuda/gpu ./plugins/cuda
+	$(CUDA) $(GO) vet -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./plugins/cuda
+	$(CUDA) $(GO) test -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./plugins/cuda
 
 .PHONY: cuda-kernels
 cuda-kernels: ## compile the kernels for NVIDIA's devices anew, with a compiler from PyPI (three minutes; the images are in the tree)
 	backends/cuda/kernels/build.sh bin/cuda/nvcc
+
+.PHONY: cuda-check
+cuda-check: ## build bin/cuda-check/check, which holds a device against the processor where it is started, and start it
+	plugins/cuda/shim.sh bin/cuda
+	rm -rf bin/cuda-check
+	mkdir -p bin/cuda-check/models
+	cp -r backends/cuda/testdata/{layers,encoder,network} bin/cuda-check/models
+	for m in digits tumor yarnit; do mkdir bin/cuda-check/models/$$m && cp examples/models/$$m/1/model.onnx bin/cuda-check/models/$$m; done
+	cp backends/cpu/testdata/cases.jsonl.gz bin/cuda-check
+	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/cuda-check/check ./backends/cuda/check
+	bin/cuda-check/check || [ $$? = 77 ]
 
 .PHONY: demo
 demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)
