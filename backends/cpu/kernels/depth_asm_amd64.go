@@ -14,12 +14,12 @@ func depth3x1AVX512(d *depth)
 //go:noescape
 func depth3x2AVX512(d *depth)
 
-// depth5x2AVX512 moves a filter of 5 x 5 in steps of 2.
-//
-//go:noescape
-func depth5x2AVX512(d *depth)
-
 // depth5x1AVX512 moves a filter of 5 x 5 in steps of 1.
 //
 //go:noescape
 func depth5x1AVX512(d *depth)
+
+// depth5x2AVX512 moves a filter of 5 x 5 in steps of 2.
+//
+//go:noescape
+func depth5x2AVX512(d *depth)

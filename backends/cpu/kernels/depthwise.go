@@ -21,7 +21,6 @@ func (c *PackedConv) depthwise() bool {
 type depth struct {
 	src, dst      []float32
 	weights       []float32
-	zeros         []float32 // a row
 	masks         []uint16
 	even          []int32 // 0, 2 … 14
 	height, width int
@@ -41,7 +40,7 @@ func newDepth(w Window, in, out [2]int) *depth {
 		return nil
 	}
 	d := &depth{
-		zeros: aligned(in[1] + panelWidth), height: in[0], width: in[1], top: w.Pads[0], left: w.Pads[1], rows: out[0], cols: out[1],
+		height: in[0], width: in[1], top: w.Pads[0], left: w.Pads[1], rows: out[0], cols: out[1],
 		stride: stride,
 		even:   []int32{0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0},
 	}
