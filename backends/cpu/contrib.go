@@ -203,6 +203,7 @@ type byFloats struct {
 	scales      []int // of data
 	plain       []int // inputs that go as they are, before data
 	scale, zero int   // inputs: those of the result
+	sum         bool  // the inputs are made multiples of the result's scale: half of it is half, and rounds to even
 	inner       kernel
 	out         backends.Datatype
 }
@@ -223,6 +224,7 @@ func byFloatsOf(n *node) (f byFloats, err error) {
 	switch n.Op {
 	case "QLinearAdd", "QLinearMul":
 		f.data, f.scales, f.scale, f.zero = []int{0, 3}, []int{1, 4}, 6, 7
+		f.sum = n.Op == "QLinearAdd"
 	case "QLinearWhere":
 		f.plain, f.data, f.scales, f.scale, f.zero = []int{0}, []int{1, 4}, []int{2, 5}, 7, 8
 	case "QLinearConcat":
@@ -278,45 +280,66 @@ func (f byFloats) kernel(r *run, in, out []*tensor) error {
 	for _, i := range f.plain {
 		floats = append(floats, in[i])
 	}
+	to, err := byteValuesOf(f.out, in[f.scale], optional(in, f.zero))
+	if err != nil {
+		return err
+	}
 	for j, i := range f.data {
+		of, err := byteValuesOf(in[i].dtype, in[f.scales[j]], optional(in, f.scales[j]+1))
+		if err != nil {
+			return err
+		}
+		if f.sum {
+			of.scale /= to.scale
+		}
 		t := r.scratch()
-		if err := r.dequantize(t, in[i], in[f.scales[j]], optional(in, f.scales[j]+1)); err != nil {
+		if err := r.dequantize(t, in[i], of); err != nil {
 			return err
 		}
 		floats = append(floats, t)
+	}
+	if f.sum {
+		to.scale = 1
 	}
 	result := r.scratch()
 	if err := f.inner(r, floats, []*tensor{result}); err != nil {
 		return err
 	}
-	return r.quantize(out[0], result, f.out, in[f.scale], optional(in, f.zero))
+	return r.quantize(out[0], result, f.out, to)
 }
 
-// dequantize makes t the values of bytes of one scale.
-func (r *run) dequantize(t, bytes, scale, zero *tensor) error {
-	of, err := byteTypeOf(bytes.dtype, scale, zero)
+// byteValues is what bytes stand for.
+type byteValues struct {
+	kernels.ByteType
+	scale float32
+}
+
+// byteValuesOf returns what bytes with one scale and one zero point, or none, stand for.
+func byteValuesOf(d backends.Datatype, scale, zero *tensor) (byteValues, error) {
+	t, err := byteTypeOf(d, scale, zero)
 	if err != nil {
-		return err
+		return byteValues{}, err
 	}
+	return byteValues{t, view[float32](scale)[0]}, nil
+}
+
+// dequantize makes t the values of bytes.
+func (r *run) dequantize(t, bytes *tensor, of byteValues) error {
 	if err := r.makeTensor(t, backends.FP32, bytes.shape); err != nil {
 		return err
 	}
-	dst, src, by := view[float32](t), bytes.raw, view[float32](scale)[0]
-	r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { of.Dequantize(dst[lo:hi], src[lo:hi], by) })
+	dst, src := view[float32](t), bytes.raw
+	r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { of.Dequantize(dst[lo:hi], src[lo:hi], of.scale) })
 	return nil
 }
 
-// quantize makes t bytes of one scale.
-func (r *run) quantize(t, values *tensor, d backends.Datatype, scale, zero *tensor) error {
-	of, err := byteTypeOf(d, scale, zero)
-	if err != nil {
-		return err
-	}
+// quantize makes t bytes of a type that stand for the values.
+func (r *run) quantize(t, values *tensor, d backends.Datatype, of byteValues) error {
 	if err := r.makeTensor(t, d, values.shape); err != nil {
 		return err
 	}
-	dst, src, by := t.raw, view[float32](values), view[float32](scale)[0]
-	r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { of.Quantize(dst[lo:hi], src[lo:hi], by) })
+	dst, src := t.raw, view[float32](values)
+	r.engine.pool.For(len(dst), elementGrain, func(lo, hi int) { of.Quantize(dst[lo:hi], src[lo:hi], of.scale) })
 	return nil
 }
 
@@ -391,18 +414,19 @@ func pairRow(a, b *tensor) int {
 
 // pairs computes a op b part by part, so that the values in between stay in the cache.
 func (f byFloats) pairs(r *run, in []*tensor, out *tensor, op kernels.Operator, row int) error {
-	var types [3]kernels.ByteType
-	var scales [3]float32
-	for i, of := range [][3]*tensor{{in[0], in[1], optional(in, 2)}, {in[3], in[4], optional(in, 5)}, {out, in[6], optional(in, 7)}} {
+	var of [3]byteValues
+	for i, values := range [][3]*tensor{{in[0], in[1], optional(in, 2)}, {in[3], in[4], optional(in, 5)}, {out, in[6], optional(in, 7)}} {
 		d := f.out
 		if i < 2 {
-			d = of[0].dtype
+			d = values[0].dtype
 		}
 		var err error
-		if types[i], err = byteTypeOf(d, of[1], of[2]); err != nil {
+		if of[i], err = byteValuesOf(d, values[1], values[2]); err != nil {
 			return err
 		}
-		scales[i] = view[float32](of[1])[0]
+	}
+	if f.sum {
+		of[0].scale, of[1].scale, of[2].scale = of[0].scale/of[2].scale, of[1].scale/of[2].scale, 1
 	}
 	if err := r.makeTensor(out, f.out, in[0].shape); err != nil {
 		return err
@@ -416,10 +440,10 @@ func (f byFloats) pairs(r *run, in []*tensor, out *tensor, op kernels.Operator, 
 			from := i % parts * part
 			to := min(from+part, row)
 			at, n := i/parts*row, to-from
-			types[0].Dequantize(left[:n], a[at+from:at+to], scales[0])
-			types[1].Dequantize(right[:n], b[from:to], scales[1])
+			of[0].Dequantize(left[:n], a[at+from:at+to], of[0].scale)
+			of[1].Dequantize(right[:n], b[from:to], of[1].scale)
 			kernels.Combine(op, left[:n], left[:n], right[:n])
-			types[2].Quantize(dst[at+from:at+to], left[:n], scales[2])
+			of[2].Quantize(dst[at+from:at+to], left[:n], of[2].scale)
 		}
 	})
 	return nil

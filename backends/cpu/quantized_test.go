@@ -1,9 +1,11 @@
 package cpu
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -362,4 +364,27 @@ func integersOf(t backends.Tensor) []int32 {
 		all = append(all, int32(uint32(t.Data[i])|uint32(t.Data[i+1])<<8|uint32(t.Data[i+2])<<16|uint32(t.Data[i+3])<<24))
 	}
 	return all
+}
+
+// Where the scale of the result is that of an input and twice that of the other, as for erf(x)+1,
+// every second sum lies in the middle between two bytes.
+func TestSumsInTheMiddleAreRoundedToEven(t *testing.T) {
+	const scale = float32(2) / 255
+	for _, n := range []int64{1, 256} {
+		a := backends.Tensor{Name: "a", Datatype: backends.Uint8, Shape: []int64{256}, Data: slices.Clone(everyByte)}
+		b := backends.Tensor{Name: "b", Datatype: backends.Uint8, Shape: []int64{n}, Data: bytes.Repeat([]byte{255}, int(n))}
+		zero := func(v byte) backends.Tensor { return zeroPoint(backends.Uint8, []int64{1}, v) }
+		one := func(v float32) backends.Tensor { return floats("scale", []int64{1}, v) }
+		out, err := runQuantized(t, "QLinearAdd", backends.Uint8, []backends.Tensor{
+			a, one(scale), zero(128), b, one(scale / 2), zero(0), one(scale), zero(0),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range out[0].Data {
+			if want := byte(math.RoundToEven(float64(i) - 128 + 127.5)); i > 0 && got != want {
+				t.Errorf("%d of b: %d and 127.5 of the result's scale = %d, want %d", n, i-128, got, want)
+			}
+		}
+	}
 }
