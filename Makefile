@@ -42,6 +42,14 @@ cuda-check: ## build bin/cuda-check/check, which holds a device against the proc
 	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/cuda-check/check ./backends/cuda/check
 	bin/cuda-check/check || [ $$? = 77 ]
 
+.PHONY: bench-cuda
+bench-cuda: ## build bin/cuda-bench/bench, which measures a device beside torch.compile where it is started, and start it
+	plugins/cuda/shim.sh bin/cuda
+	mkdir -p bin/cuda-bench
+	cp backends/cuda/bench/peer.py bin/cuda-bench
+	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/cuda-bench/bench ./backends/cuda/bench
+	bin/cuda-bench/bench || [ $$? = 77 ]
+
 .PHONY: demo
 demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)
 	$(GO) run ./examples/demo -thrum ./thrum -models examples/models $(if $(ONCE),-once)

@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"backends/cpu":         {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/weights"},
 	"backends/cpu/ml":      {"backends", "backends/cpu/kernels"},
 	"backends/cuda":        {"backends", "backends/cpu", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/onnx"},
+	"backends/cuda/bench":  {"backends", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
 	"backends/cuda/check":  {"backends", "backends/cpu", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
 	"backends/cuda/driver": {"backends"},
 	// It is of tests.
