@@ -42,6 +42,12 @@ func (c Conv) Depthwise() bool {
 	return c.Groups > 1 && c.Groups == c.Channels && c.Groups == c.OutChannels
 }
 
+// product says that c is the product of the pixels with the weights.
+func (c Conv) product() bool {
+	w := c.Window
+	return c.Groups == 1 && w.Size == [2]int64{1, 1} && w.Stride == [2]int64{1, 1} && w.Pad == [2]int64{} && c.OutHeight == c.Height && c.OutWidth == c.Width
+}
+
 // Launch returns how a device computes c.
 func (c Conv) Launch() (Launch, error) {
 	if err := floating(c.Type); err != nil {
@@ -59,6 +65,10 @@ func (c Conv) Launch() (Launch, error) {
 	rows := c.Images * c.OutHeight * c.OutWidth
 	if err := positive(rows); err != nil {
 		return Launch{}, err
+	}
+	if c.product() {
+		return Gemm{Type: c.Type, TF32: c.TF32, M: rows, N: c.OutChannels, K: c.Channels, Batch: [2]int64{1, 1}, TransposedB: true, Alpha: 1, Epilogue: c.Epilogue,
+			A: Matrix{Address: c.X, Row: c.Channels}, B: Matrix{Address: c.Weights, Row: c.Channels}, C: Matrix{Address: c.Y, Row: c.OutChannels}}.Launch()
 	}
 	args := cells(nil, c.X, c.Weights, c.Y)
 	args = cells(args, c.Images, c.Height, c.Width, c.Channels, c.OutHeight, c.OutWidth, c.OutChannels, c.Groups)

@@ -23,6 +23,7 @@ func TestConv(t *testing.T) {
 		size, stride, pad, dil int64
 	}{
 		{"pointwise", 2, 5, 7, 16, 24, 1, 1, 1, 0, 1},
+		{"pointwise, strided", 2, 5, 7, 16, 24, 1, 1, 2, 0, 1},
 		{"three by three", 1, 9, 8, 16, 17, 1, 3, 1, 1, 1},
 		{"of three channels, strided", 2, 11, 13, 3, 8, 1, 3, 2, 1, 1},
 		{"dilated", 1, 12, 10, 8, 8, 1, 3, 1, 2, 2},

@@ -48,6 +48,7 @@ func Library(t testing.TB) string {
 	}
 	made := filepath.Join(t.TempDir(), "emulated.so")
 	c := exec.CommandContext(t.Context(), compiler, "-std=c++17", "-O2", "-mavx2", "-mfma", "-mf16c", "-fPIC", "-shared",
+		"-fsanitize=alignment", "-fsanitize-undefined-trap-on-error",
 		"-Wall", "-Wno-unknown-pragmas", "-Werror", "-fvisibility=hidden", "-DEMULATED", "-o", made,
 		"-x", "c++", "src/all.cu", "emulated/emulate.cu", "-pthread")
 	c.Dir = dir

@@ -22,11 +22,22 @@ template <class T> struct Scores {
   bool causal;
   float scale;
 
+  METHOD bool sees(int query, int key) const { return query < queries && key < keys && !(causal && key > query + keys - queries); }
+  METHOD float added(int query, int key) const { return to_float(mask[query * row + key * step]); }
   METHOD float score(int query, int key, float product) const {
-    if (query >= queries || key >= keys || (causal && key > query + keys - queries)) return -INFINITY;
-    float s = product * scale;
-    return mask ? s + to_float(mask[query * row + key * step]) : s;
+    if (!sees(query, key)) return -INFINITY;
+    return mask ? product * scale + added(query, key) : product * scale;
   }
+  // Makes scores of the products of two queries, eight apart, with a key.
+  METHOD void pair(int query, int key, float &first, float &second) const {
+    bool one = sees(query, key), two = sees(query + 8, key);
+    float extra = mask && (one || two) ? added(query, key) : 0, other = extra;
+    if (mask && row != 0 && two) other = added(query + 8, key);
+    first = one ? first * scale + extra : -INFINITY;
+    second = two ? second * scale + other : -INFINITY;
+  }
+  // Says that nothing is between 64 keys from one on and all queries, so that scores are products.
+  METHOD bool open(int key) const { return !mask && !causal && key + 64 <= keys; }
   // How many keys there are for queries before one.
   METHOD int seen(int query) const { return causal ? max(min(keys, query + keys - queries), 0) : keys; }
 };
@@ -91,12 +102,17 @@ template <class T, int Size> DEVICE void attention(char *ks, char *vs, ATTENTION
     __syncthreads();
     if (from + 64 < end) copy<T, Size>(ks, kr_, from + 64);
     float top[2] = {most[0], most[1]}, factor[2];
+    bool open = scores.open(from);
 #pragma unroll
     for (int j = 0; j < 8; j++)
 #pragma unroll
-      for (int x = 0; x < 4; x++) {
-        s[j][x] = scores.score(query + x / 2 * 8, from + j * 8 + lane % 4 * 2 + x % 2, s[j][x]);
-        top[x / 2] = larger(top[x / 2], s[j][x]);
+      for (int x = 0; x < 2; x++) {
+        if (open)
+          s[j][x] *= scores.scale, s[j][x + 2] *= scores.scale;
+        else
+          scores.pair(query, from + j * 8 + lane % 4 * 2 + x, s[j][x], s[j][x + 2]);
+        top[0] = larger(top[0], s[j][x]);
+        top[1] = larger(top[1], s[j][x + 2]);
       }
 #pragma unroll
     for (int x = 0; x < 2; x++) {
