@@ -24,6 +24,7 @@ type PackedConv struct {
 	step      int         // words of a unit in weights
 	row       int         // distance of filters in weights
 	weights   []float32   // filter by filter
+	matrix    *Packed     // the weights of a kernel of 1x1, where they are panels
 	bytes     convAsBytes // for Int8, instead of weights
 	plan      atomic.Pointer[convPlan]
 }
@@ -114,6 +115,11 @@ func Conv2D(p *Pool, c *PackedConv, x, y Images, ep Epilogue) {
 	}
 	if c.precision == Int8 {
 		c.bytes.conv2D(p, x, y, ep)
+		return
+	}
+	if c.matrix != nil && x.H*x.W == 1 && y.H*y.W == 1 {
+		ep.Bias, ep.RowBias = ep.RowBias, nil
+		Gemm(p, x.N, x.Data, c.conv.Channels, c.matrix, y.Data, c.conv.Filters, ep)
 		return
 	}
 	r := convolutions.Get().(*convolution)

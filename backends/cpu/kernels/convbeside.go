@@ -108,6 +108,15 @@ func (m Memory) packBeside(c *PackedConv, weights []float32) []float32 {
 	})
 }
 
+// asMatrix returns the panels as a matrix, by which planes of one position are multiplied together, or
+// nil where the kernel is larger.
+func (c *PackedConv) asMatrix() *Packed {
+	if c.conv.Kernel != [2]int{1, 1} || c.conv.Pads != [4]int{} {
+		return nil
+	}
+	return &Packed{precision: c.precision, k: c.conv.Channels, n: c.conv.Filters, units: c.units, data: c.weights, offsets: panelOffsets(c.units)}
+}
+
 // unitsOf writes the weights of a filter as units.
 func (c *PackedConv) unitsOf(dst, weights []float32) {
 	if c.precision == FP32 {

@@ -35,6 +35,7 @@ func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
 	}
 	if packed.panels = packed.beside(); packed.panels {
 		packed.weights = m.packBeside(packed, weights)
+		packed.matrix = packed.asMatrix()
 		return packed
 	}
 	packed.weights = m.make(packed.conv.Filters*packed.row, func(dst []float32) {
