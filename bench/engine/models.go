@@ -15,6 +15,7 @@ import (
 const (
 	sameToRounding = 0.99999
 	sameInBF16     = 0.999
+	sameInInt8     = 0.999
 )
 
 // encoder is 12 layers of BERT-base, 128 tokens.
@@ -64,6 +65,7 @@ func (l *lab) mlp(ctx context.Context) ([]turns.Finding, error) {
 	d := duel{model: m, what: "MLP 784-512-256-10, batch 1", inputs: "1", threads: 1}
 	return l.fights(ctx, []duel{
 		d.of("fp32", engine.OnnxRuntime, "fp32", 3, sameToRounding), d.of("bf16", engine.OnnxRuntime, "fp32", 3, sameInBF16),
+		d.of("int8", engine.OnnxRuntime, "fp32", 3, sameInInt8),
 	})
 }
 
