@@ -62,7 +62,7 @@ func (b *Backend) Info(context.Context) (backends.Info, error) {
 // device has free is an ErrUnavailable with the figures.
 //
 // Its options are "device", the number of a device, 0 if it is not given, and "precision": fp32, tf32,
-// fp16 or bf16.
+// fp16, bf16, or int8 for quantised files.
 func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
 	if b.refusal != nil {
 		return nil, b.refusal
@@ -123,12 +123,15 @@ type precision struct {
 	name    string
 	float   backends.Datatype // of what lies between inputs and outputs
 	tf32    bool
+	int8    bool   // products of what is dequantised
 	shrinks uint64 // FP32 constants, by that factor
 }
 
 // precisions are those that a model may ask for, the default first.
 var precisions = []precision{
-	{"fp32", backends.FP32, false, 1}, {"tf32", backends.FP32, true, 1}, {"fp16", backends.FP16, false, 2}, {"bf16", backends.BF16, false, 2},
+	{name: "fp32", float: backends.FP32, shrinks: 1}, {name: "tf32", float: backends.FP32, tf32: true, shrinks: 1},
+	{name: "fp16", float: backends.FP16, shrinks: 2}, {name: "bf16", float: backends.BF16, shrinks: 2},
+	{name: "int8", float: backends.FP32, int8: true, shrinks: 1},
 }
 
 // options are a model's.
@@ -147,7 +150,7 @@ func (b *Backend) options(settings map[string]string) (options, error) {
 		case "precision":
 			i := slices.IndexFunc(precisions, func(p precision) bool { return p.name == value })
 			if i < 0 {
-				return o, backends.Errorf(backends.ErrInvalid, "precision %q: use fp32, tf32, fp16 or bf16", value)
+				return o, backends.Errorf(backends.ErrInvalid, "precision %q: use fp32, tf32, fp16, bf16 or int8", value)
 			}
 			o.precision = precisions[i]
 		default:

@@ -102,7 +102,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"any model", machine{free: 1 << 30}, backends.Spec{Dir: dir}, backends.ErrUnavailable, "no context here"},
 		{"the last device", machine{free: 1 << 30}, backends.Spec{Dir: dir, Options: map[string]string{"device": "1"}}, backends.ErrUnavailable, "no context here"},
 		{"a device from before", machine{free: 1 << 30}, backends.Spec{Dir: dir, Options: map[string]string{"device": "2"}}, backends.ErrUnsupported, "8.0 is the least"},
-		{"another precision", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"precision": "fp8"}}, backends.ErrInvalid, "use fp32, tf32, fp16 or bf16"},
+		{"another precision", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"precision": "fp8"}}, backends.ErrInvalid, "use fp32, tf32, fp16, bf16 or int8"},
 		{"a device that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "3"}}, backends.ErrInvalid, "this machine has 0 to 2"},
 		{"a device that is no number", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "gpu"}}, backends.ErrInvalid, "this machine has 0 to 2"},
 		{"an unknown option", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"threads": "1"}}, backends.ErrInvalid, `unknown option "threads"`},

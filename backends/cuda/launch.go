@@ -101,6 +101,11 @@ func (b binding) launch(o *lower.Op) (kernels.Launch, error) {
 			From: types[x.Type], To: types[out.Type], Outer: x.Shape[0], Count: x.Shape[1], Inner: x.Shape[2], X: b.at(x), Y: b.at(out),
 			Scale: b.at(o.In[1]), Zero: b.at(o.In[2]),
 		}.Launch()
+	case lower.GemmInteger:
+		return kernels.GemmInt8{
+			A: types[x.Type], Out: types[out.Type], M: out.Shape[2], N: out.Shape[3], K: x.Shape[3], AddressA: b.at(x), AddressB: b.at(o.In[1]),
+			Y: b.at(out), Scale: b.at(o.In[2]), Bias: b.at(o.In[3]),
+		}.Launch()
 	case lower.Trees:
 		return kernels.Trees{
 			Aggregate: k.Aggregate, Rows: x.Shape[0], Features: x.Shape[1], Count: k.Count, Targets: out.Shape[1], Nodes: b.at(o.In[1]),

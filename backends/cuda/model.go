@@ -21,7 +21,7 @@ const maxPrograms = 64
 type model struct {
 	signature backends.Signature
 	graph     *onnx.Graph
-	float     backends.Datatype
+	precision precision
 	engine    *engine
 	buckets   []int
 	answers   *answers
@@ -36,10 +36,10 @@ type model struct {
 
 // newModel prepares the programs of a graph: one for each bucket where all other dimensions are known.
 func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, maxRows int) (*model, error) {
-	if err := fold(g); err != nil {
+	if err := fold(g, p.int8); err != nil {
 		return nil, err
 	}
-	m := &model{signature: g.Signature(), graph: g, float: p.float, engine: e, buckets: Buckets(maxRows), answers: newAnswers(e), gone: func() {}}
+	m := &model{signature: g.Signature(), graph: g, precision: p, engine: e, buckets: Buckets(maxRows), answers: newAnswers(e), gone: func() {}}
 	m.signature.Precision = p.name
 	e.tf32 = p.tf32
 	lower.Rewrite(g)
@@ -64,7 +64,10 @@ func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, maxRow
 	return m, nil
 }
 
-func fold(g *onnx.Graph) error { return cpu.Fold(g, func(*onnx.Node) bool { return false }) }
+// fold computes what is known of g, but for what is dequantised if that is to stay.
+func fold(g *onnx.Graph, quantized bool) error {
+	return cpu.Fold(g, func(n *onnx.Node) bool { return quantized && n.Op == "DequantizeLinear" })
+}
 
 // static says that nothing but the number of rows varies.
 func (m *model) static() bool {
@@ -113,10 +116,10 @@ func (m *model) lower(shapes [][]int64) (*lower.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := fold(g); err != nil {
+	if err := fold(g, m.precision.int8); err != nil {
 		return nil, err
 	}
-	return lower.Lower(g, m.float)
+	return lower.Lower(g, m.precision.float, m.precision.int8)
 }
 
 // programs are those prepared, by the shapes of their inputs.

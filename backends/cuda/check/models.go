@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/thrumserve/thrum/backends"
 )
@@ -19,10 +20,11 @@ import (
 var precisions = []struct {
 	name      string
 	tolerance float64
-}{{"fp32", 3e-4}, {"tf32", 2e-2}, {"fp16", 3e-2}, {"bf16", 0.2}}
+}{{"fp32", 3e-4}, {"tf32", 2e-2}, {"fp16", 3e-2}, {"bf16", 0.2}, {"int8", 3e-2}}
 
 // models compares the whole models of a folder, for several numbers of rows. Those that choose among
-// classes are compared in FP32 alone.
+// classes are compared in FP32 alone, and those whose name says that they are quantised, which round to
+// a few steps, in FP32 and products of eight bits.
 func (c *checking) models(folder string) {
 	dirs, err := filepath.Glob(filepath.Join(folder, "*", "model.onnx"))
 	if err != nil || len(dirs) == 0 {
@@ -45,7 +47,8 @@ func (c *checking) model(dir, precision string, tolerance float64) {
 	}
 	defer r.Close()
 	integers := slices.ContainsFunc(r.Signature().Outputs, func(s backends.TensorSpec) bool { return s.Datatype != backends.FP32 })
-	if precision != "fp32" && integers {
+	quantized := strings.HasPrefix(filepath.Base(dir), "quantized")
+	if precision != "fp32" && (integers || quantized != (precision == "int8")) {
 		return
 	}
 	m, err := c.device.Load(ctx, backends.Spec{Dir: dir, MaxRows: 32, Options: map[string]string{"precision": precision}})

@@ -11,14 +11,14 @@ import (
 // fuse joins operations: factors move into products, products around a softmax become attention, the
 // layers before it one, and what follows products and convolutions their epilogues.
 func (l *lowering) fuse(g *onnx.Graph) {
-	f := &fusion{program: &l.program, kept: map[*Buffer]bool{}}
+	f := &fusion{program: &l.program, kept: map[*Buffer]bool{}, quantities: l.integral}
 	for _, v := range g.Outputs {
 		if t, ok := l.values[v]; ok {
 			f.kept[t.Buffer] = true
 		}
 	}
 	l.program.pruneBut(f.kept)
-	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.epilogue, f.join} {
+	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.bias, f.integer, f.epilogue, f.join} {
 		f.each(pass)
 	}
 }
@@ -29,6 +29,8 @@ type fusion struct {
 	kept    map[*Buffer]bool // read by who runs the program
 	readers map[*Buffer][]*Op
 	writers map[*Buffer][]*Op
+
+	quantities map[*Buffer]quantity
 }
 
 // each tries a pass on every operation, in order, again and again where it succeeds.
@@ -242,6 +244,23 @@ func (f *fusion) place(o *Op) bool {
 
 // epilogues are the functions that products and convolutions apply to their results.
 var epilogues = []string{"Relu", "Gelu", "GeluTanh", "Swish", "HardSwish", "Sigmoid", "Tanh", "Clip"}
+
+// bias is epilogue for a product with weights of eight bits, until it has its bias.
+func (f *fusion) bias(o *Op) bool {
+	if _, ok := o.Kind.(Gemm); !ok || f.quantities[o.In[1].Buffer].value.Buffer == nil || o.In[2].Given() {
+		return false
+	}
+	next := f.reader(o)
+	if next == nil || next.Kind != (Map{Function: "Add"}) {
+		return false
+	}
+	for i, t := range next.In {
+		if t.Buffer == o.Out[0].Buffer && next.In[1-i].Buffer.Weight != nil {
+			return f.epilogue(o)
+		}
+	}
+	return false
+}
 
 // epilogue moves the addition of a row, an activation or the addition of a residual into the product
 // or convolution before it.

@@ -173,6 +173,14 @@ func (m interpreter) do(o *Op) {
 		}
 	case Quantize, Dequantize:
 		affine(o, in, y)
+	case GemmInteger:
+		n, depth := int(out.Shape[3]), int(o.In[0].Shape[3])
+		for i := range y {
+			for e := range depth {
+				y[i] += in[0][i/n*depth+e] * in[1][i%n*depth+e]
+			}
+			y[i] = y[i]*in[2][i%n] + in[3][i%n]
+		}
 	case Trees:
 		m.trees(k, o, in, y)
 	default:

@@ -11,9 +11,10 @@ import (
 
 // Lower makes a program of g, in which every shape is known, as after onnx.Graph.Specialise. Values
 // that the graph has in FP32 are kept in float: FP32, FP16 or BF16. Inputs and outputs keep their
-// datatypes. What cannot be lowered is an ErrUnsupported that names the operator, its node and opset.
-func Lower(g *onnx.Graph, float backends.Datatype) (*Program, error) {
-	l := &lowering{float: float, values: map[*onnx.Value]Tensor{}}
+// datatypes. With integers, products of what quantised files dequantise are taken in eight bits where g has
+// kept its DequantizeLinear nodes. What cannot be lowered is an ErrUnsupported that names the operator, its node and opset.
+func Lower(g *onnx.Graph, float backends.Datatype, integers bool) (*Program, error) {
+	l := &lowering{float: float, integers: integers, values: map[*onnx.Value]Tensor{}, integral: map[*Buffer]quantity{}}
 	for _, v := range g.Inputs {
 		t, err := l.input(v)
 		if err != nil {
@@ -43,7 +44,10 @@ type lowering struct {
 	program Program
 	float   backends.Datatype
 	values  map[*onnx.Value]Tensor
-	at      *onnx.Node // the node at hand
+
+	integers bool                 // products are of eight bits where they can be
+	integral map[*Buffer]quantity // what weights have been made of
+	at       *onnx.Node           // the node at hand
 }
 
 // shapeOf returns the shape of a value, which must be known.

@@ -33,12 +33,16 @@ type conformanceTensor struct {
 
 // prepare loads a model as the backend does, and lowers it for inputs of those shapes.
 func prepare(dir string, float backends.Datatype, shapes ...[]int64) (*Program, *onnx.Graph, error) {
+	return prepareWith(dir, float, false, shapes...)
+}
+
+func prepareWith(dir string, float backends.Datatype, integers bool, shapes ...[]int64) (*Program, *onnx.Graph, error) {
 	g, err := onnx.Load(dir, "model.onnx")
 	if err != nil {
 		return nil, nil, err
 	}
-	none := func(*onnx.Node) bool { return false }
-	if err := cpu.Fold(g, none); err != nil {
+	keep := func(n *onnx.Node) bool { return integers && n.Op == "DequantizeLinear" }
+	if err := cpu.Fold(g, keep); err != nil {
 		return nil, nil, err
 	}
 	Rewrite(g)
@@ -46,10 +50,10 @@ func prepare(dir string, float backends.Datatype, shapes ...[]int64) (*Program, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := cpu.Fold(s, none); err != nil {
+	if err := cpu.Fold(s, keep); err != nil {
 		return nil, nil, err
 	}
-	p, err := Lower(s, float)
+	p, err := Lower(s, float, integers)
 	return p, s, err
 }
 

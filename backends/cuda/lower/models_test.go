@@ -105,3 +105,37 @@ func TestModels(t *testing.T) {
 		}
 	}
 }
+
+// TestIntegers holds a quantised model against the cpu backend, with products of eight bits and without.
+func TestIntegers(t *testing.T) {
+	reference := cpu.New(cpu.Options{Threads: 1})
+	defer reference.Close()
+	m, err := reference.Load(t.Context(), backends.Spec{Dir: "../testdata/quantized"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := random(m.Signature(), 5, 1)
+	want, err := m.Predict(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		integers bool
+		products map[string]int
+	}{{false, map[string]int{"Gemm": 3}}, {true, map[string]int{"GemmInteger": 3}}} {
+		p, _, err := prepareWith("../testdata/quantized", backends.FP32, c.integers, in.Tensors[0].Shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds := map[string]int{}
+		for _, o := range p.Ops {
+			kinds[o.Name()]++
+		}
+		if kinds["Gemm"] != c.products["Gemm"] || kinds["GemmInteger"] != c.products["GemmInteger"] {
+			t.Errorf("integers %v: %v, want %v", c.integers, kinds, c.products)
+		}
+		if err := differs(interpret(p, in.Tensors)[0], want.Tensors[0], 2e-2); err != nil {
+			t.Errorf("integers %v: %v", c.integers, err)
+		}
+	}
+}

@@ -122,6 +122,10 @@ type (
 	// Dequantize computes (x-zero)·scale of what Quantize makes; the zero point is of the datatype of x.
 	Dequantize struct{}
 
+	// GemmInteger is Out = (A·B)·scale + bias, where A [1, 1, m, k] is of Uint8 or Int8, B lies as [n, k] of
+	// Int8, and scale and bias are [n] of FP32. Products are exact.
+	GemmInteger struct{}
+
 	// Trees sends rows [n, features] in FP32 through a forest. Out is scores [n, targets] in FP32. The other
 	// operands are nodes, roots, ends, targets and weights, as package kernels lays them out.
 	Trees struct {
@@ -140,19 +144,20 @@ type Activation struct {
 	Alpha, Beta float32
 }
 
-func (Gemm) kind() string       { return "Gemm" }
-func (Conv) kind() string       { return "Conv" }
-func (Attention) kind() string  { return "Attention" }
-func (Norm) kind() string       { return "Norm" }
-func (Softmax) kind() string    { return "Softmax" }
-func (Map) kind() string        { return "Map" }
-func (Reduce) kind() string     { return "Reduce" }
-func (ArgReduce) kind() string  { return "ArgReduce" }
-func (Gather) kind() string     { return "Gather" }
-func (Pool) kind() string       { return "Pool" }
-func (Quantize) kind() string   { return "Quantize" }
-func (Dequantize) kind() string { return "Dequantize" }
-func (Trees) kind() string      { return "Trees" }
+func (Gemm) kind() string        { return "Gemm" }
+func (Conv) kind() string        { return "Conv" }
+func (Attention) kind() string   { return "Attention" }
+func (Norm) kind() string        { return "Norm" }
+func (Softmax) kind() string     { return "Softmax" }
+func (Map) kind() string         { return "Map" }
+func (Reduce) kind() string      { return "Reduce" }
+func (ArgReduce) kind() string   { return "ArgReduce" }
+func (Gather) kind() string      { return "Gather" }
+func (Pool) kind() string        { return "Pool" }
+func (Quantize) kind() string    { return "Quantize" }
+func (Dequantize) kind() string  { return "Dequantize" }
+func (GemmInteger) kind() string { return "GemmInteger" }
+func (Trees) kind() string       { return "Trees" }
 
 // Elements returns how many elements t has.
 func (t Tensor) Elements() int64 { return backends.Elements(t.Shape) }

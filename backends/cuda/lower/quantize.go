@@ -36,6 +36,9 @@ func lowerDequantize(c *call) error {
 	if err != nil {
 		return err
 	}
+	if isWeight(flat) && isWeight(scale) && (!zero.Given() || isWeight(zero)) {
+		return c.give(c.known(x, flat, scale, zero, d))
+	}
 	out := newTensor(d, shape)
 	to, _ := out.reshape(flat.Shape)
 	c.add(Dequantize{}, to, flat, scale, zero)
@@ -56,3 +59,5 @@ func lowerQuantize(c *call) error {
 	c.add(Quantize{}, to, flat, scale, zero)
 	return c.give(out)
 }
+
+func isWeight(t Tensor) bool { return t.Buffer.Weight != nil }

@@ -107,8 +107,29 @@ def layers(folder):
     g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (g.op("Gemm", x, g.random(16, 4), g.random(4)), ["batch", 4])})
 
 
+def quantized(folder):
+    """Three layers of eight bits: a scale for all, one for each column, and a matrix that lies the other way round."""
+    g = Graph()
+
+    def rows(x, scale, zero, kind):
+        scale, zero = g.const(np.float32(scale)), g.const(kind(zero))
+        return g.op("DequantizeLinear", g.op("QuantizeLinear", x, scale, zero), scale, zero)
+
+    def matrix(scales, *shape, axis):
+        w = g.const(g.rng.integers(-127, 128, shape).astype(np.int8))
+        scales = np.asarray(scales, np.float32)
+        return g.op("DequantizeLinear", w, g.const(scales), g.const(np.zeros(scales.shape, np.int8)), **({"axis": axis} if scales.shape else {}))
+
+    x = g.op("Add", g.op("MatMul", rows("x", 0.02, 130, np.uint8), matrix(0.002, 8, 33, axis=1)), g.random(33))
+    x = g.op("Relu", x)
+    x = g.op("MatMul", rows(x, 0.02, 3, np.uint8), matrix(0.001 + 0.001 * g.rng.random(20), 33, 20, axis=1))
+    x = g.op("Gemm", rows(x, 0.03, -5, np.int8), matrix(0.001 + 0.001 * g.rng.random(6), 6, 20, axis=0), g.random(6), transB=1)
+    g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (x, ["batch", 6])})
+
+
 if __name__ == "__main__":
     to = Path(sys.argv[1])
     encoder(to / "encoder")
     network(to / "network")
     layers(to / "layers")
+    quantized(to / "quantized")
