@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"testing/synctest"
 )
 
@@ -130,11 +131,10 @@ func TestCloseEndsTheWorkers(t *testing.T) {
 		p.Close()
 	}
 	// A worker has left the wait group a moment before it has ended.
-	for range 1000 {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		runtime.Gosched()
 	}
 	t.Errorf("%d goroutines, want %d as before", runtime.NumGoroutine(), before)
 }
