@@ -308,7 +308,7 @@ func (g *product) strip(level Level, t *tile, row int, s segment) {
 		if g.terms != nil {
 			t.aimTerms(g.terms, row, s.c+j)
 		}
-		t.times = t.repeats(s.cols - j)
+		t.times, t.passed, t.passedB = t.repeats(s.cols-j), 0, 0
 		cols := t.times * t.cols
 		t.run(level)
 		j += cols

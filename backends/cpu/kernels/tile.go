@@ -48,7 +48,7 @@ type tile struct {
 	rowScales []float32 // one per row
 	scales    []float32 // one per column
 
-	// Of the assembly, in bytes: what it has passed of columns and of b.
+	// What the assembly has passed of columns and of b, in bytes: zero where it begins.
 	passed, passedB int
 }
 

@@ -41,8 +41,6 @@ GLOBL tileMask<>(SB), RODATA|NOPTR, $128
 
 TEXT ·tileAVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -252,8 +250,6 @@ last2:
 
 TEXT ·tileAVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next15:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -408,8 +404,6 @@ last16:
 
 TEXT ·tileAVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next29:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -622,8 +616,6 @@ last30:
 
 TEXT ·tileAVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next43:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -890,8 +882,6 @@ last44:
 
 TEXT ·tileAVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next57:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -1017,8 +1007,6 @@ last58:
 
 TEXT ·tileAVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next71:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -1176,8 +1164,6 @@ last72:
 
 TEXT ·tileAVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next85:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -1365,8 +1351,6 @@ last86:
 
 TEXT ·tileAVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next99:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -1587,8 +1571,6 @@ last100:
 
 TEXT ·tileAVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next113:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -1839,8 +1821,6 @@ last114:
 
 TEXT ·tileAVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next127:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -2121,8 +2101,6 @@ last128:
 
 TEXT ·tileAVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next141:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -2260,8 +2238,6 @@ last142:
 
 TEXT ·tileAVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next153:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -2452,8 +2428,6 @@ last154:
 
 TEXT ·tileAVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next165:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -2693,8 +2667,6 @@ last166:
 
 TEXT ·tileAVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next177:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -2986,8 +2958,6 @@ last178:
 
 TEXT ·tileAVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next189:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -3083,8 +3053,6 @@ last190:
 
 TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next201:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -3211,8 +3179,6 @@ last202:
 
 TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next215:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -3325,8 +3291,6 @@ last216:
 
 TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next227:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -3482,8 +3446,6 @@ last228:
 
 TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next241:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -3612,8 +3574,6 @@ last242:
 
 TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next253:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -3796,8 +3756,6 @@ last254:
 
 TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next267:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -3945,8 +3903,6 @@ last268:
 
 TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next279:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -4159,8 +4115,6 @@ last280:
 
 TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next293:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -4324,8 +4278,6 @@ last294:
 
 TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next305:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -4565,8 +4517,6 @@ last306:
 
 TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next319:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -4746,8 +4696,6 @@ last320:
 
 TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next331:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -5014,8 +4962,6 @@ last332:
 
 TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next345:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -5214,8 +5160,6 @@ last346:
 
 TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next357:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -5512,8 +5456,6 @@ last358:
 
 TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next371:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -5728,8 +5670,6 @@ last372:
 
 TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next383:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -6053,8 +5993,6 @@ last384:
 
 TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next397:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -6285,8 +6223,6 @@ last398:
 
 TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next409:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -6637,8 +6573,6 @@ last410:
 
 TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next423:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -6888,8 +6822,6 @@ last424:
 
 TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next435:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -7270,8 +7202,6 @@ last436:
 
 TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next449:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -7537,8 +7467,6 @@ last450:
 
 TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next461:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -7946,8 +7874,6 @@ last462:
 
 TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next475:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -8229,8 +8155,6 @@ last476:
 
 TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next487:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -8665,8 +8589,6 @@ last488:
 
 TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next501:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -8967,8 +8889,6 @@ last502:
 
 TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next513:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -9433,8 +9353,6 @@ last514:
 
 TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next527:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -9751,8 +9669,6 @@ last528:
 
 TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next539:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -10244,8 +10160,6 @@ last540:
 
 TEXT ·tileBF16AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next553:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -10496,8 +10410,6 @@ last554:
 
 TEXT ·tileBF16AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next567:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -10673,8 +10585,6 @@ last568:
 
 TEXT ·tileBF16AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next581:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -10909,8 +10819,6 @@ last582:
 
 TEXT ·tileBF16AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next595:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -11204,8 +11112,6 @@ last596:
 
 TEXT ·tileBF16AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next609:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -11342,8 +11248,6 @@ last610:
 
 TEXT ·tileBF16AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next623:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -11513,8 +11417,6 @@ last624:
 
 TEXT ·tileBF16AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next637:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -11717,8 +11619,6 @@ last638:
 
 TEXT ·tileBF16AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next651:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -11957,8 +11857,6 @@ last652:
 
 TEXT ·tileBF16AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next665:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -12230,8 +12128,6 @@ last666:
 
 TEXT ·tileBF16AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next679:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -12536,8 +12432,6 @@ last680:
 
 TEXT ·tileBF16AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next693:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -12692,8 +12586,6 @@ last694:
 
 TEXT ·tileBF16AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next705:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -12902,8 +12794,6 @@ last706:
 
 TEXT ·tileBF16AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next717:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -13166,8 +13056,6 @@ last718:
 
 TEXT ·tileBF16AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next729:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -13487,8 +13375,6 @@ last730:
 
 TEXT ·tileBF16AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next741:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -13589,8 +13475,6 @@ last742:
 
 TEXT ·tileBF16AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next753:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -13726,8 +13610,6 @@ last754:
 
 TEXT ·tileBF16AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next767:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -13846,8 +13728,6 @@ last768:
 
 TEXT ·tileBF16AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next779:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -14013,8 +13893,6 @@ last780:
 
 TEXT ·tileBF16AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next793:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -14151,8 +14029,6 @@ last794:
 
 TEXT ·tileBF16AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next805:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -14348,8 +14224,6 @@ last806:
 
 TEXT ·tileBF16AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next819:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -14507,8 +14381,6 @@ last820:
 
 TEXT ·tileBF16AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next831:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -14737,8 +14609,6 @@ last832:
 
 TEXT ·tileBF16AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next845:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -14914,8 +14784,6 @@ last846:
 
 TEXT ·tileBF16AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next857:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -15174,8 +15042,6 @@ last858:
 
 TEXT ·tileBF16AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next871:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -15369,8 +15235,6 @@ last872:
 
 TEXT ·tileBF16AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next883:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -15659,8 +15523,6 @@ last884:
 
 TEXT ·tileBF16AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next897:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -15875,8 +15737,6 @@ last898:
 
 TEXT ·tileBF16AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next909:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -16198,8 +16058,6 @@ last910:
 
 TEXT ·tileBF16AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next923:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -16432,8 +16290,6 @@ last924:
 
 TEXT ·tileBF16AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next935:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -16785,8 +16641,6 @@ last936:
 
 TEXT ·tileBF16AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next949:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -17037,8 +16891,6 @@ last950:
 
 TEXT ·tileBF16AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next961:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -17420,8 +17272,6 @@ last962:
 
 TEXT ·tileBF16AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next975:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -17693,8 +17543,6 @@ last976:
 
 TEXT ·tileBF16AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next987:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -18109,8 +17957,6 @@ last988:
 
 TEXT ·tileBF16AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1001:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -18400,8 +18246,6 @@ last1002:
 
 TEXT ·tileBF16AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1013:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -18846,8 +18690,6 @@ last1014:
 
 TEXT ·tileBF16AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1027:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -19155,8 +18997,6 @@ last1028:
 
 TEXT ·tileBF16AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1039:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -19631,8 +19471,6 @@ last1040:
 
 TEXT ·tileBF16AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1053:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -19961,8 +19799,6 @@ last1054:
 
 TEXT ·tileBF16AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1065:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -20470,8 +20306,6 @@ last1066:
 
 TEXT ·tileBF16AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1079:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -20818,8 +20652,6 @@ last1080:
 
 TEXT ·tileBF16AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1091:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -21357,8 +21189,6 @@ last1092:
 
 TEXT ·tileInt8AVX2_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1105:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -21740,8 +21570,6 @@ last1106:
 
 TEXT ·tileInt8AVX2_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1122:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -21996,8 +21824,6 @@ last1123:
 
 TEXT ·tileInt8AVX2_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1139:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -22377,8 +22203,6 @@ last1140:
 
 TEXT ·tileInt8AVX2_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1156:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -22877,8 +22701,6 @@ last1157:
 
 TEXT ·tileInt8AVX2_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1173:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -23068,8 +22890,6 @@ last1174:
 
 TEXT ·tileInt8AVX2_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1190:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -23322,8 +23142,6 @@ last1191:
 
 TEXT ·tileInt8AVX2_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1207:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -23639,8 +23457,6 @@ last1208:
 
 TEXT ·tileInt8AVX2_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1224:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -24022,8 +23838,6 @@ last1225:
 
 TEXT ·tileInt8AVX2_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1241:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -24468,8 +24282,6 @@ last1242:
 
 TEXT ·tileInt8AVX2_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1258:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -24977,8 +24789,6 @@ last1259:
 
 TEXT ·tileInt8AVX512_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1275:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -25212,8 +25022,6 @@ last1276:
 
 TEXT ·tileInt8AVX512_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1290:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -25567,8 +25375,6 @@ last1291:
 
 TEXT ·tileInt8AVX512_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1305:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -26036,8 +25842,6 @@ last1306:
 
 TEXT ·tileInt8AVX512_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1320:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -26622,8 +26426,6 @@ last1321:
 
 TEXT ·tileInt8AVX512_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1335:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -26764,8 +26566,6 @@ last1336:
 
 TEXT ·tileInt8AVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1350:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -26954,8 +26754,6 @@ last1351:
 
 TEXT ·tileInt8AVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1367:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -27132,8 +26930,6 @@ last1368:
 
 TEXT ·tileInt8AVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1382:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -27382,8 +27178,6 @@ last1383:
 
 TEXT ·tileInt8AVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1399:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -27596,8 +27390,6 @@ last1400:
 
 TEXT ·tileInt8AVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1414:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -27906,8 +27698,6 @@ last1415:
 
 TEXT ·tileInt8AVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1431:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -28159,8 +27949,6 @@ last1432:
 
 TEXT ·tileInt8AVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1446:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -28532,8 +28320,6 @@ last1447:
 
 TEXT ·tileInt8AVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1463:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -28821,8 +28607,6 @@ last1464:
 
 TEXT ·tileInt8AVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1478:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -29254,8 +29038,6 @@ last1479:
 
 TEXT ·tileInt8AVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1495:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -29579,8 +29361,6 @@ last1496:
 
 TEXT ·tileInt8AVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1510:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -30072,8 +29852,6 @@ last1511:
 
 TEXT ·tileInt8AVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1527:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -30436,8 +30214,6 @@ last1528:
 
 TEXT ·tileInt8AVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1542:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -30992,8 +30768,6 @@ last1543:
 
 TEXT ·tileInt8AVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1559:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -31392,8 +31166,6 @@ last1560:
 
 TEXT ·tileInt8AVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1574:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -32008,8 +31780,6 @@ last1575:
 
 TEXT ·tileInt8AVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1591:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -32444,8 +32214,6 @@ last1592:
 
 TEXT ·tileInt8AVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1606:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -33120,8 +32888,6 @@ last1607:
 
 TEXT ·tileInt8AVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1623:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -33595,8 +33361,6 @@ last1624:
 
 TEXT ·tileInt8AVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1638:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -34334,8 +34098,6 @@ last1639:
 
 TEXT ·tileInt8AVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1655:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -34845,8 +34607,6 @@ last1656:
 
 TEXT ·tileInt8AVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1670:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -35644,8 +35404,6 @@ last1671:
 
 TEXT ·tileInt8AVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1687:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -36191,8 +35949,6 @@ last1688:
 
 TEXT ·tileInt8AVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1702:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -37050,8 +36806,6 @@ last1703:
 
 TEXT ·tileInt8AVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1719:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -37636,8 +37390,6 @@ last1720:
 
 TEXT ·tileInt8AVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1734:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -38558,8 +38310,6 @@ last1735:
 
 TEXT ·tileInt8AVX512_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1751:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -39180,8 +38930,6 @@ last1752:
 
 TEXT ·tileInt8AVX512_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1766:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -40162,8 +39910,6 @@ last1767:
 
 TEXT ·tileInt8AVX512VNNI_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1783:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -40376,8 +40122,6 @@ last1784:
 
 TEXT ·tileInt8AVX512VNNI_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1798:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -40685,8 +40429,6 @@ last1799:
 
 TEXT ·tileInt8AVX512VNNI_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1813:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -41089,8 +40831,6 @@ last1814:
 
 TEXT ·tileInt8AVX512VNNI_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1828:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -41591,8 +41331,6 @@ last1829:
 
 TEXT ·tileInt8AVX512VNNI_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1843:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -41727,8 +41465,6 @@ last1844:
 
 TEXT ·tileInt8AVX512VNNI_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1858:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -41906,8 +41642,6 @@ last1859:
 
 TEXT ·tileInt8AVX512VNNI_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1875:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -42074,8 +41808,6 @@ last1876:
 
 TEXT ·tileInt8AVX512VNNI_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1890:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -42306,8 +42038,6 @@ last1891:
 
 TEXT ·tileInt8AVX512VNNI_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1907:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -42506,8 +42236,6 @@ last1908:
 
 TEXT ·tileInt8AVX512VNNI_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1922:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -42791,8 +42519,6 @@ last1923:
 
 TEXT ·tileInt8AVX512VNNI_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1939:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -43026,8 +42752,6 @@ last1940:
 
 TEXT ·tileInt8AVX512VNNI_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1954:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -43367,8 +43091,6 @@ last1955:
 
 TEXT ·tileInt8AVX512VNNI_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1971:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -43634,8 +43356,6 @@ last1972:
 
 TEXT ·tileInt8AVX512VNNI_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next1986:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -44028,8 +43748,6 @@ last1987:
 
 TEXT ·tileInt8AVX512VNNI_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2003:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -44327,8 +44045,6 @@ last2004:
 
 TEXT ·tileInt8AVX512VNNI_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2018:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -44774,8 +44490,6 @@ last2019:
 
 TEXT ·tileInt8AVX512VNNI_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2035:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -45108,8 +44822,6 @@ last2036:
 
 TEXT ·tileInt8AVX512VNNI_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2050:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -45611,8 +45323,6 @@ last2051:
 
 TEXT ·tileInt8AVX512VNNI_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2067:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -45977,8 +45687,6 @@ last2068:
 
 TEXT ·tileInt8AVX512VNNI_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2082:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -46533,8 +46241,6 @@ last2083:
 
 TEXT ·tileInt8AVX512VNNI_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2099:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -46931,8 +46637,6 @@ last2100:
 
 TEXT ·tileInt8AVX512VNNI_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2114:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -47540,8 +47244,6 @@ last2115:
 
 TEXT ·tileInt8AVX512VNNI_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2131:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -47973,8 +47675,6 @@ last2132:
 
 TEXT ·tileInt8AVX512VNNI_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2146:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -48638,8 +48338,6 @@ last2147:
 
 TEXT ·tileInt8AVX512VNNI_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2163:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -49103,8 +48801,6 @@ last2164:
 
 TEXT ·tileInt8AVX512VNNI_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2178:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -49821,8 +49517,6 @@ last2179:
 
 TEXT ·tileInt8AVX512VNNI_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2195:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -50318,8 +50012,6 @@ last2196:
 
 TEXT ·tileInt8AVX512VNNI_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2210:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -51089,8 +50781,6 @@ last2211:
 
 TEXT ·tileInt8AVX512VNNI_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2227:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -51621,8 +51311,6 @@ last2228:
 
 TEXT ·tileInt8AVX512VNNI_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2242:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -52448,8 +52136,6 @@ last2243:
 
 TEXT ·tileInt8AVX512VNNI_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2259:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -53012,8 +52698,6 @@ last2260:
 
 TEXT ·tileInt8AVX512VNNI_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2274:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -53892,8 +53576,6 @@ last2275:
 
 TEXT ·tileBF16AVX512BF16_1x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2291:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -54035,8 +53717,6 @@ last2292:
 
 TEXT ·tileBF16AVX512BF16_2x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2303:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -54227,8 +53907,6 @@ last2304:
 
 TEXT ·tileBF16AVX512BF16_3x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2315:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -54468,8 +54146,6 @@ last2316:
 
 TEXT ·tileBF16AVX512BF16_4x64(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2327:
 	MOVQ tile_cols(DI), CX
 	SUBQ $48, CX
@@ -54761,8 +54437,6 @@ last2328:
 
 TEXT ·tileBF16AVX512BF16_1x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2339:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -54859,8 +54533,6 @@ last2340:
 
 TEXT ·tileBF16AVX512BF16_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2351:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -54989,8 +54661,6 @@ last2352:
 
 TEXT ·tileBF16AVX512BF16_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2365:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -55103,8 +54773,6 @@ last2366:
 
 TEXT ·tileBF16AVX512BF16_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2377:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -55260,8 +54928,6 @@ last2378:
 
 TEXT ·tileBF16AVX512BF16_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2391:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -55390,8 +55056,6 @@ last2392:
 
 TEXT ·tileBF16AVX512BF16_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2403:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -55574,8 +55238,6 @@ last2404:
 
 TEXT ·tileBF16AVX512BF16_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2417:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -55723,8 +55385,6 @@ last2418:
 
 TEXT ·tileBF16AVX512BF16_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2429:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -55937,8 +55597,6 @@ last2430:
 
 TEXT ·tileBF16AVX512BF16_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2443:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -56102,8 +55760,6 @@ last2444:
 
 TEXT ·tileBF16AVX512BF16_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2455:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -56343,8 +55999,6 @@ last2456:
 
 TEXT ·tileBF16AVX512BF16_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2469:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -56524,8 +56178,6 @@ last2470:
 
 TEXT ·tileBF16AVX512BF16_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2481:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -56792,8 +56444,6 @@ last2482:
 
 TEXT ·tileBF16AVX512BF16_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2495:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -56992,8 +56642,6 @@ last2496:
 
 TEXT ·tileBF16AVX512BF16_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2507:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -57290,8 +56938,6 @@ last2508:
 
 TEXT ·tileBF16AVX512BF16_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2521:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -57506,8 +57152,6 @@ last2522:
 
 TEXT ·tileBF16AVX512BF16_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2533:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -57831,8 +57475,6 @@ last2534:
 
 TEXT ·tileBF16AVX512BF16_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2547:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -58063,8 +57705,6 @@ last2548:
 
 TEXT ·tileBF16AVX512BF16_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2559:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -58415,8 +58055,6 @@ last2560:
 
 TEXT ·tileBF16AVX512BF16_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2573:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -58666,8 +58304,6 @@ last2574:
 
 TEXT ·tileBF16AVX512BF16_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2585:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -59048,8 +58684,6 @@ last2586:
 
 TEXT ·tileBF16AVX512BF16_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2599:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -59315,8 +58949,6 @@ last2600:
 
 TEXT ·tileBF16AVX512BF16_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2611:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -59724,8 +59356,6 @@ last2612:
 
 TEXT ·tileBF16AVX512BF16_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2625:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -60007,8 +59637,6 @@ last2626:
 
 TEXT ·tileBF16AVX512BF16_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2637:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -60443,8 +60071,6 @@ last2638:
 
 TEXT ·tileBF16AVX512BF16_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2651:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -60745,8 +60371,6 @@ last2652:
 
 TEXT ·tileBF16AVX512BF16_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2663:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
@@ -61211,8 +60835,6 @@ last2664:
 
 TEXT ·tileBF16AVX512BF16_14x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2677:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
@@ -61529,8 +61151,6 @@ last2678:
 
 TEXT ·tileBF16AVX512BF16_14x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ $0, tile_passed(DI)
-	MOVQ $0, tile_passedB(DI)
 next2689:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX

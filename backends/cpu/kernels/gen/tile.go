@@ -127,8 +127,6 @@ func (k tileKernel) write() {
 	k.function(k.name(), fmt.Sprintf("computes a tile of %d rows and %d panels.", k.rows, k.panels), "t *tile")
 	next, last := k.label("next"), k.label("last")
 	k.op("MOVQ", "t+0(FP)", regTile)
-	k.op("MOVQ", 0, at("tile_passed", regTile))
-	k.op("MOVQ", 0, at("tile_passedB", regTile))
 	k.place(next)
 	k.loadMasks()
 	k.start()
