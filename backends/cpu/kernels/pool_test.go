@@ -6,8 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 	"testing/synctest"
+	"time"
 )
 
 func TestForCoversEveryIndexOnce(t *testing.T) {
