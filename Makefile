@@ -67,7 +67,8 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s) each
 	.ci/fuzz $(or $(FUZZTIME),10s)
 
 .PHONY: lint
-lint: ## gofmt, vet and staticcheck
+lint: ## gofmt, vet, staticcheck, and no file over 1 MB
+	@large=$$(git ls-files -z --cached --others --exclude-standard | xargs -0 stat -c '%s %n' | awk '$$1 > 1000000'); [ -z "$$large" ] || { echo "over 1 MB:"; echo "$$large"; exit 1; }
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...

@@ -28,7 +28,9 @@ type subject struct {
 }
 
 var subjects = []subject{
-	{"tile", tiles},
+	{"tile", tiles("")},
+	{"tile_bf16", tiles("BF16")},
+	{"tile_int8", tiles("Int8")},
 	{"elementwise", elementwise},
 	{"row", rowKernels},
 	{"beside", besides},

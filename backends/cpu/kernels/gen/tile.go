@@ -77,24 +77,37 @@ type tileKernel struct {
 	rows, panels int
 }
 
-func tiles(f *file) {
-	f.maskTable("tileMask")
-	sizes := map[isa][][2]int{
-		avx2:   {{1, 4}, {1, 2}, {2, 2}, {3, 2}},
-		avx512: {{1, 4}, {2, 4}, {3, 4}, {4, 4}},
-	}
-	for rows := range 6 {
-		sizes[avx2] = append(sizes[avx2], [2]int{rows + 1, 1})
-	}
-	for rows := range 14 {
-		sizes[avx512] = append(sizes[avx512], [2]int{rows + 1, 1}, [2]int{rows + 1, 2})
-	}
-	for _, p := range products {
-		for _, size := range sizes[p.isa] {
-			tileKernel{f, p, size[0], size[1]}.write()
+// tiles describes the kernels of a precision.
+func tiles(precision string) func(f *file) {
+	return func(f *file) {
+		f.maskTable("tileMask")
+		for _, p := range products {
+			if p.precision != precision {
+				continue
+			}
+			sizes := tileSizes(p.isa)
+			for _, size := range sizes {
+				tileKernel{f, p, size[0], size[1]}.write()
+			}
+			p.tileSwitch(f, sizes)
 		}
-		p.tileSwitch(f, sizes[p.isa])
 	}
+}
+
+// tileSizes returns the rows and panels of the tiles that fit into an instruction set's registers.
+func tileSizes(i isa) [][2]int {
+	if i == avx512 {
+		sizes := [][2]int{{1, 4}, {2, 4}, {3, 4}, {4, 4}}
+		for rows := range 14 {
+			sizes = append(sizes, [2]int{rows + 1, 1}, [2]int{rows + 1, 2})
+		}
+		return sizes
+	}
+	sizes := [][2]int{{1, 4}, {1, 2}, {2, 2}, {3, 2}}
+	for rows := range 6 {
+		sizes = append(sizes, [2]int{rows + 1, 1})
+	}
+	return sizes
 }
 
 // tileSwitch writes the Go function that finds the kernel for a tile.
