@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"time"
+
 	"github.com/thrumserve/thrum/backends/cuda/driver"
 	"github.com/thrumserve/thrum/backends/cuda/kernels"
 )
@@ -45,6 +47,9 @@ type Context interface {
 	Wait(s driver.Stream, e driver.Event) error
 	// Synchronize returns when an event has happened. The thread sleeps meanwhile.
 	Synchronize(e driver.Event) error
+	// NewTimer makes an event that remembers when it happened, and Elapsed returns the time between two.
+	NewTimer() (driver.Event, error)
+	Elapsed(from, to driver.Event) (time.Duration, error)
 	// CopyIn and CopyOut put a copy between pinned memory and the device on a stream.
 	CopyIn(at uint64, mem []byte, s driver.Stream) error
 	CopyOut(mem []byte, at uint64, s driver.Stream) error

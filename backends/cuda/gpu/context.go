@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"time"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -94,6 +95,17 @@ func (c *context) CloseStream(s driver.Stream) error {
 func (c *context) NewEvent() (driver.Event, error) {
 	e, err := cu.MakeEvent(cu.BlockingSyncEvent | cu.DisableTiming)
 	return *(*driver.Event)(unsafe.Pointer(&e)), c.machine.failed("cuEventCreate", err)
+}
+
+// NewTimer makes an event that remembers when it happened.
+func (c *context) NewTimer() (driver.Event, error) {
+	e, err := cu.MakeEvent(cu.BlockingSyncEvent)
+	return *(*driver.Event)(unsafe.Pointer(&e)), c.machine.failed("cuEventCreate", err)
+}
+
+func (c *context) Elapsed(from, to driver.Event) (time.Duration, error) {
+	ms, err := event(from).Elapsed(event(to))
+	return time.Duration(ms * float64(time.Millisecond)), c.machine.failed("cuEventElapsedTime", err)
 }
 
 func (c *context) CloseEvent(e driver.Event) error {

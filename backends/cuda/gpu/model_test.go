@@ -231,3 +231,26 @@ func TestFullDevice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestModelReplays computes what a batch has left on the device again, without a batch.
+func TestModelReplays(t *testing.T) {
+	b := backend(t)
+	defer b.Close()
+	m, err := b.Load(t.Context(), backends.Spec{Dir: "../testdata/layers", MaxRows: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.(cuda.Replayer)
+	if took, err := r.Replay(t.Context(), 3, 5); err != nil || took <= 0 {
+		t.Errorf("Replay = %v, %v, want what the device takes for four rows", took, err)
+	}
+	if _, err := r.Replay(t.Context(), 9, 1); !errors.Is(err, backends.ErrInvalid) {
+		t.Errorf("Replay of more rows than any graph has = %v, want an ErrInvalid", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Replay(t.Context(), 1, 1); !errors.Is(err, backends.ErrUnavailable) {
+		t.Errorf("Replay of a closed model = %v, want an ErrUnavailable", err)
+	}
+}

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef int result;
 typedef uint64_t address;
@@ -32,7 +33,7 @@ static pthread_mutex_t device = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; // held 
 static const char *(*emulate)(const char *, const unsigned *, const unsigned *, unsigned, const uint64_t *);
 static const char *(*emulated_kernel)(int);
 
-typedef struct event { int done; } event;
+typedef struct event { int done; double at; } event; // at: milliseconds
 typedef struct function { int cells; int fills; const char *kernel; } function;
 typedef struct op {
   enum { COPY, RECORD, WAIT, LAUNCH, FREE } kind;
@@ -195,10 +196,15 @@ result cuMemHostUnregister(void *p) { IN_CONTEXT; return drop((address)p, 1) < 0
 
 static stream *at(stream *s) { return s ? s : &null_stream; }
 static void run(stream *s, event *until);
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
 static void perform(op *o) {
   switch (o->kind) {
   case COPY: memcpy(o->to, o->from, o->n); break;
-  case RECORD: o->event->done = 1; break;
+  case RECORD: o->event->done = 1, o->event->at = now(); break;
   case WAIT: if (!o->event->done) for (stream *s = streams; s && !o->event->done; s = s->next) run(s, o->event); break;
   case FREE: if (drop((address)o->to, 0) >= 0) free(o->to - GUARD); break;
   case LAUNCH:
@@ -277,6 +283,7 @@ result cuEventCreate(event **e, unsigned flags) { IN_CONTEXT; (void)flags; *e = 
 result cuEventDestroy_v2(event *e) { IN_CONTEXT; free(e); return 0; }
 result cuEventRecord(event *e, stream *s) { IN_CONTEXT; e->done = 0; return put(s, (op){.kind = RECORD, .event = e}); }
 result cuEventQuery(event *e) { IN_CONTEXT; return e->done ? 0 : NOT_READY; }
+result cuEventElapsedTime(float *ms, event *from, event *to) { IN_CONTEXT; *ms = to->at - from->at; return from->done && to->done ? 0 : NOT_READY; }
 result cuEventSynchronize(event *e) {
   IN_CONTEXT;
   pthread_mutex_lock(&device);
