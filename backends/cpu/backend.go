@@ -27,6 +27,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 	"github.com/thrumserve/thrum/backends/weights"
 )
 
@@ -128,14 +129,14 @@ func (e *engine) prepare(ctx context.Context, g *onnx.Graph, shared *os.File) (*
 	if err := g.Fold(e.evaluateFloats); err != nil {
 		return nil, err
 	}
-	fuse(g, quantizedFusions)
+	rewrite.Apply(g, quantizedFusions)
 	if err := g.Fold(e.evaluate); err != nil {
 		return nil, err
 	}
 	e.precision = own
 	signature := g.Signature()
 	signature.Precision = own.asked.String()
-	fuse(g, allFusions)
+	rewrite.Apply(g, allFusions)
 	e.weights = openWeights(ctx, shared) // what folding needed is not kept
 	p, err := newPlan(g, e)
 	if err == nil {

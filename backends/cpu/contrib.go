@@ -6,6 +6,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // contrib are the operators of com.microsoft that quantised models have.
@@ -220,7 +221,7 @@ func byFloatsOf(n *node) (f byFloats, err error) {
 		return f, n.unsupported("channels that come last")
 	}
 	f = byFloats{data: []int{0}, scales: []int{1}, scale: 3, zero: 4, out: n.output(0)}
-	opset := int64(newestOpset)
+	opset := int64(rewrite.Newest)
 	switch n.Op {
 	case "QLinearAdd", "QLinearMul":
 		f.data, f.scales, f.scale, f.zero = []int{0, 3}, []int{1, 4}, 6, 7

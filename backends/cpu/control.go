@@ -27,7 +27,7 @@ func (n *node) body(name string) (*body, error) {
 		return nil, backends.Errorf(backends.ErrInvalid, "attribute %q holds no graph", name)
 	}
 	b := &body{inputs: g.Inputs, outputs: g.Outputs, own: slots(g.Inputs)}
-	for _, inner := range liveNodes(g) {
+	for _, inner := range g.Live() {
 		s, err := n.build(inner, n.engine)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // bagGraph is a graph that looks up rows of table, 7x5.
@@ -143,10 +144,10 @@ func TestEmbeddingBags(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			run := func(all []fusion) (backends.Tensor, map[string]int) {
+			run := func(all []rewrite.Rule) (backends.Tensor, map[string]int) {
 				g := newBagGraph()
 				g.output(test.draw(g, g.input("x", backends.Int64, test.in.Shape...)))
-				fuse(&g.Graph, all)
+				rewrite.Apply(&g.Graph, all)
 				return execute(t, &g.sketch, test.in)
 			}
 			want, _ := run(nil)
@@ -209,7 +210,7 @@ func TestAnIndexOutsideOfTheTableIsNamed(t *testing.T) {
 				v = g.shaped("Concat", onnx.Attrs{"axis": int64(1)}, dims([]int64{2, 10}), v, g.reduced("ReduceSum", g.rows(x), 1, 0))
 			}
 			g.output(v)
-			fuse(&g.Graph, allFusions)
+			rewrite.Apply(&g.Graph, allFusions)
 			p, r := planOf(t, &g.sketch)
 			for _, wrong := range []int64{7, -8, math.MaxInt32, math.MinInt32} {
 				in := integers64("x", []int64{2, 3}, 0, 1, 2, 3, wrong, wrong)
@@ -281,7 +282,7 @@ func TestTablesArePackedAtThePrecision(t *testing.T) {
 				v = g.reduced("ReduceSum", v, 1, 0)
 			}
 			g.output(v)
-			fuse(&g.Graph, allFusions)
+			rewrite.Apply(&g.Graph, allFusions)
 			e := testEngine(t)
 			e.precision.asked = test.precision
 			p, err := newPlan(&g.Graph, e)

@@ -6,6 +6,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // bagParts is the attribute of EmbeddingBags that says what stands in its columns, a []bagPart. No
@@ -114,8 +115,8 @@ func copyColumns(dst []float32, from *tensor, first, width int) {
 
 // fuseEmbeddingBags lets the lookups in several tables be one, where their results are put beside each
 // other.
-func fuseEmbeddingBags(r *rewriting, n *onnx.Node) bool {
-	if n.Domain != "" || n.Op != "Concat" || !isFP32(n.Outputs[0]) {
+func fuseEmbeddingBags(r *rewrite.Graph, n *onnx.Node) bool {
+	if n.Domain != "" || n.Op != "Concat" || !rewrite.IsFP32(n.Outputs[0]) {
 		return false
 	}
 	axis := (&node{Node: n}).int("axis", 0)
@@ -127,7 +128,7 @@ func fuseEmbeddingBags(r *rewriting, n *onnx.Node) bool {
 			return false
 		}
 		part := bagPart{first: len(inputs)}
-		from, attrs := r.bagInputs(v)
+		from, attrs := inputsOfBag(r, v)
 		if attrs != nil {
 			lookups++
 		}
@@ -137,17 +138,17 @@ func fuseEmbeddingBags(r *rewriting, n *onnx.Node) bool {
 	if lookups < 2 {
 		return false
 	}
-	become(n, "EmbeddingBags", onnx.Attrs{bagParts: parts}, inputs...)
+	rewrite.Become(n, "EmbeddingBags", onnx.Attrs{bagParts: parts}, inputs...)
 	n.Domain, n.Opset = fusions, 1
 	return true
 }
 
-// bagInputs returns the inputs and attributes of the EmbeddingBag that makes v for one reader, and for
+// inputsOfBag returns the inputs and attributes of the EmbeddingBag that makes v for one reader, and for
 // another value v and nil. To take rows is to sum bags of one.
-func (r *rewriting) bagInputs(v *onnx.Value) ([]*onnx.Value, onnx.Attrs) {
+func inputsOfBag(r *rewrite.Graph, v *onnx.Value) ([]*onnx.Value, onnx.Attrs) {
 	other := []*onnx.Value{v}
 	p := v.Producer
-	if p == nil || !r.private(v) {
+	if p == nil || !r.Private(v) {
 		return other, nil
 	}
 	if p.Domain == fusions && p.Op == "EmbeddingBag" {

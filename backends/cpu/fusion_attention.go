@@ -5,23 +5,24 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // fuseAttention finds softmax(q·k+mask)·v: two products around a softmax of the last dimension,
 // with or without the replacement of NaN by zeros that PyTorch puts behind it.
-func fuseAttention(r *rewriting, n *onnx.Node) bool {
+func fuseAttention(r *rewrite.Graph, n *onnx.Node) bool {
 	if n.Domain != fusions || n.Op != "Product" || len(n.Inputs) > 2 || n.Attrs[permA] != nil || n.Attrs[scale] != nil {
 		return false
 	}
-	weights, hidden := r.withoutNaN(n.Inputs[0])
+	weights, hidden := withoutNaN(r, n.Inputs[0])
 	if weights == nil {
 		return false
 	}
-	softmax := made(weights, "Softmax")
+	softmax := rewrite.Made(weights, "Softmax")
 	if softmax == nil || !isLastAxis(softmax) {
 		return false
 	}
-	scores := r.productBefore(softmax.Inputs[0])
+	scores := productBefore(r, softmax.Inputs[0])
 	if scores == nil || scores.Attrs[permOut] != nil || !areOfOneRank(scores.Inputs[0], scores.Inputs[1], n.Inputs[1]) {
 		return false
 	}
@@ -49,18 +50,18 @@ func fuseAttention(r *rewriting, n *onnx.Node) bool {
 
 // withoutNaN returns the value that v, which only one node reads, is without its NaN, or v itself; nil
 // if others read it.
-func (r *rewriting) withoutNaN(v *onnx.Value) (weights *onnx.Value, hidden bool) {
-	if !r.private(v) {
+func withoutNaN(r *rewrite.Graph, v *onnx.Value) (weights *onnx.Value, hidden bool) {
+	if !r.Private(v) {
 		return nil, false
 	}
-	where := made(v, "Where")
+	where := rewrite.Made(v, "Where")
 	if where == nil {
 		return v, false
 	}
-	test := made(where.Inputs[0], "IsNaN")
-	zero, ok := scalar(where.Inputs[1])
+	test := rewrite.Made(where.Inputs[0], "IsNaN")
+	zero, ok := rewrite.Scalar(where.Inputs[1])
 	weights = where.Inputs[2]
-	if test == nil || !r.private(where.Inputs[0]) || !ok || zero != 0 || test.Inputs[0] != weights || len(r.readers[weights]) != 2 {
+	if test == nil || !r.Private(where.Inputs[0]) || !ok || zero != 0 || test.Inputs[0] != weights || r.Reads(weights) != 2 {
 		return nil, false
 	}
 	return weights, true
@@ -88,13 +89,13 @@ func areOfOneRank(values ...*onnx.Value) bool {
 }
 
 // fuseHeads lets an attention part the last dimension into heads by itself.
-func fuseHeads(_ *rewriting, n *onnx.Node) bool {
+func fuseHeads(_ *rewrite.Graph, n *onnx.Node) bool {
 	if n.Domain != fusions || n.Op != "Attend" {
 		return false
 	}
 	o, inputs, done := n.Attrs[attendOperands].([3]headed), slices.Clone(n.Inputs), false
 	for i := range o {
-		reshape := made(inputs[i], "Reshape")
+		reshape := rewrite.Made(inputs[i], "Reshape")
 		if reshape == nil || o[i].heads != 0 {
 			continue
 		}
@@ -115,12 +116,12 @@ func fuseHeads(_ *rewriting, n *onnx.Node) bool {
 	}
 	attrs := attrsOf(n)
 	attrs[attendOperands] = o
-	return absorb(n, n, attrs, inputs...)
+	return rewrite.Absorb(n, n, attrs, inputs...)
 }
 
 // fuseProjections makes one layer of those, of one input, that make the queries, keys and values of
 // an attention.
-func fuseProjections(r *rewriting, n *onnx.Node) bool {
+func fuseProjections(r *rewrite.Graph, n *onnx.Node) bool {
 	if n.Domain != fusions || n.Op != "Attend" {
 		return false
 	}
@@ -129,7 +130,7 @@ func fuseProjections(r *rewriting, n *onnx.Node) bool {
 	var layers []*onnx.Node
 	for i := len(o) - 1; i >= 0; i-- {
 		layer := inputs[i].Producer
-		if o[i].heads == 0 || layer == nil || !r.private(inputs[i]) || !isPlainLayer(layer) {
+		if o[i].heads == 0 || layer == nil || !r.Private(inputs[i]) || !isPlainLayer(layer) {
 			continue
 		}
 		if len(layers) == 0 || layer.Inputs[0] == layers[0].Inputs[0] && len(layer.Inputs) == len(layers[0].Inputs) {
@@ -139,7 +140,7 @@ func fuseProjections(r *rewriting, n *onnx.Node) bool {
 	if len(layers) < 2 {
 		return false
 	}
-	joined, widths := r.joinLayers(layers)
+	joined, widths := joinLayers(r, layers)
 	from := 0
 	for j, i := range members {
 		o[i].from, o[i].width, inputs[i] = from, widths[j], joined
@@ -147,7 +148,7 @@ func fuseProjections(r *rewriting, n *onnx.Node) bool {
 	}
 	attrs := attrsOf(n)
 	attrs[attendOperands] = o
-	return absorb(n, n, attrs, inputs...)
+	return rewrite.Absorb(n, n, attrs, inputs...)
 }
 
 // isPlainLayer says that n is a product with a constant matrix, to which at most a whole constant
@@ -174,7 +175,7 @@ func columnsOf(layer *onnx.Node) int64 {
 
 // joinLayers adds one layer that computes the columns of all, before the first node that needs
 // one, and returns its result and how many columns each has.
-func (r *rewriting) joinLayers(layers []*onnx.Node) (*onnx.Value, []int) {
+func joinLayers(r *rewrite.Graph, layers []*onnx.Node) (*onnx.Value, []int) {
 	var widths []int
 	total := 0
 	for _, l := range layers {
@@ -193,11 +194,11 @@ func (r *rewriting) joinLayers(layers []*onnx.Node) (*onnx.Value, []int) {
 		}
 		from += widths[i]
 	}
-	inputs := []*onnx.Value{x, r.constant(matrix.exportTensor(layers[0].Name + ".joined"))}
+	inputs := []*onnx.Value{x, r.Constant(matrix.exportTensor(layers[0].Name + ".joined"))}
 	if len(layers[0].Inputs) > 2 {
-		inputs = append(inputs, r.constant(bias.exportTensor(layers[0].Name+".bias")))
+		inputs = append(inputs, r.Constant(bias.exportTensor(layers[0].Name+".bias")))
 	}
-	return r.insertLayer(layers, inputs, int64(total)), widths
+	return insertLayer(r, layers, inputs, int64(total)), widths
 }
 
 // layColumns writes a matrix into rows that are stride apart.
@@ -216,16 +217,12 @@ func layColumns(dst []float32, w *tensor, stride int, transposed bool) {
 }
 
 // insertLayer adds a layer of so many columns before the first of others.
-func (r *rewriting) insertLayer(others []*onnx.Node, inputs []*onnx.Value, columns int64) *onnx.Value {
+func insertLayer(r *rewrite.Graph, others []*onnx.Node, inputs []*onnx.Value, columns int64) *onnx.Value {
 	x := inputs[0]
-	out := &onnx.Value{ID: len(r.root.Values), Name: others[0].Name + ".joined", Datatype: backends.FP32, HasShape: true}
+	out := &onnx.Value{Name: others[0].Name + ".joined", Datatype: backends.FP32, HasShape: true}
 	out.Shape = append(slices.Clone(x.Shape[:len(x.Shape)-1]), onnx.Dim{Size: columns})
-	r.root.Values = append(r.root.Values, out)
-	layer := &onnx.Node{
+	r.Insert(&onnx.Node{
 		Op: "Linear", Domain: fusions, Opset: 1, Name: others[0].Name, Inputs: inputs, Outputs: []*onnx.Value{out}, Attrs: onnx.Attrs{},
-	}
-	out.Producer = layer
-	at := slices.IndexFunc(r.graph.Nodes, func(n *onnx.Node) bool { return slices.Contains(others, n) })
-	r.graph.Nodes = slices.Insert(r.graph.Nodes, at, layer)
+	}, others)
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // encoding says how an attention of x, n×3×8, in two heads is drawn.
@@ -79,11 +80,11 @@ func TestFusedAttention(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			in := []backends.Tensor{wave("x", 1, 2, 3, 8)}
 			results := make([]backends.Tensor, 2)
-			for i, all := range [][]fusion{nil, allFusions} {
+			for i, all := range [][]rewrite.Rule{nil, allFusions} {
 				var s sketch
 				x := s.input("x", backends.FP32, -1, 3, 8)
 				s.output(test.draw(&s, x))
-				fuse(&s.Graph, all)
+				rewrite.Apply(&s.Graph, all)
 				p, r := planOf(t, &s)
 				got, err := p.execute(t.Context(), r, in, p.outputs)
 				if err != nil {
@@ -113,7 +114,7 @@ func TestFusedAttention(t *testing.T) {
 // TestBodiesAreFused fuses a layer within a branch, which reads what a layer outside makes.
 func TestBodiesAreFused(t *testing.T) {
 	var want []float32
-	for _, all := range [][]fusion{nil, allFusions} {
+	for _, all := range [][]rewrite.Rule{nil, allFusions} {
 		var s sketch
 		cond := s.input("cond", backends.Bool)
 		x := s.input("x", backends.FP32, -1, 4)
@@ -126,7 +127,7 @@ func TestBodiesAreFused(t *testing.T) {
 		n.Outputs[0].Datatype = backends.FP32
 		s.output(n.Outputs[0])
 		s.output(outside)
-		fuse(&s.Graph, all)
+		rewrite.Apply(&s.Graph, all)
 		p, r := planOf(t, &s)
 		got, err := p.execute(t.Context(), r, []backends.Tensor{bools("cond", 1), wave("x", 1, 2, 4)}, p.outputs)
 		if err != nil {

@@ -4,16 +4,17 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // fuseEmbeddingBag finds the sum or the mean of rows of a table over the last dimension of their
 // numbers, and with a factor for each row.
-func fuseEmbeddingBag(r *rewriting, n *onnx.Node) bool {
-	if n.Domain != "" || n.Op != "ReduceSum" && n.Op != "ReduceMean" || !isFP32(n.Outputs[0]) {
+func fuseEmbeddingBag(r *rewrite.Graph, n *onnx.Node) bool {
+	if n.Domain != "" || n.Op != "ReduceSum" && n.Op != "ReduceMean" || !rewrite.IsFP32(n.Outputs[0]) {
 		return false
 	}
 	rows := n.Inputs[0]
-	gather, weights := r.weightedRows(rows)
+	gather, weights := weightedRows(r, rows)
 	if gather == nil {
 		return false
 	}
@@ -34,27 +35,27 @@ func becomeBag(n *onnx.Node, reduction string, attrs onnx.Attrs, inputs ...*onnx
 	if reduction == "ReduceMean" {
 		attrs[bagMean] = true
 	}
-	become(n, "EmbeddingBag", attrs, inputs...)
+	rewrite.Become(n, "EmbeddingBag", attrs, inputs...)
 	n.Domain, n.Opset, n.Captured = fusions, 1, 0
 	return true
 }
 
 // weightedRows returns the Gather of rows of a table that makes v, or makes what is multiplied with a
 // weight for each row to make v. Nobody else reads what is between.
-func (r *rewriting) weightedRows(v *onnx.Value) (gather *onnx.Node, weights *onnx.Value) {
-	if !r.private(v) {
+func weightedRows(r *rewrite.Graph, v *onnx.Value) (gather *onnx.Node, weights *onnx.Value) {
+	if !r.Private(v) {
 		return nil, nil
 	}
 	if g := rowsOfTable(v); g != nil {
 		return g, nil
 	}
-	product := made(v, "Mul")
+	product := rewrite.Made(v, "Mul")
 	if product == nil {
 		return nil, nil
 	}
 	for i, rows := range product.Inputs {
 		weights := product.Inputs[1-i]
-		if g := rowsOfTable(rows); g != nil && r.private(rows) && weighsRows(weights, rows) {
+		if g := rowsOfTable(rows); g != nil && r.Private(rows) && weighsRows(weights, rows) {
 			return g, weights
 		}
 	}
@@ -63,8 +64,8 @@ func (r *rewriting) weightedRows(v *onnx.Value) (gather *onnx.Node, weights *onn
 
 // rowsOfTable returns the Gather that makes v of rows of a matrix of FP32.
 func rowsOfTable(v *onnx.Value) *onnx.Node {
-	g := made(v, "Gather")
-	if g == nil || !isFP32(v) || !g.Inputs[1].HasShape {
+	g := rewrite.Made(v, "Gather")
+	if g == nil || !rewrite.IsFP32(v) || !g.Inputs[1].HasShape {
 		return nil
 	}
 	if table := g.Inputs[0]; !table.HasShape || len(table.Shape) != 2 || table.Shape[1].Size < 1 {
@@ -78,7 +79,7 @@ func rowsOfTable(v *onnx.Value) *onnx.Node {
 
 // weighsRows says that weights has one element for each row of rows.
 func weighsRows(weights, rows *onnx.Value) bool {
-	if !isFP32(weights) || !weights.HasShape || !rows.HasShape || len(weights.Shape) != len(rows.Shape) {
+	if !rewrite.IsFP32(weights) || !weights.HasShape || !rows.HasShape || len(weights.Shape) != len(rows.Shape) {
 		return false
 	}
 	last := len(rows.Shape) - 1
@@ -107,7 +108,7 @@ func constantList(n *onnx.Node, name string, i int) []int {
 // fuseBagLoop finds the loop over bags of any size that PyTorch makes of an EmbeddingBag: its body
 // takes a slice of the numbers of rows, from a start to an end that it looks up by the iteration, and
 // sums the rows.
-func fuseBagLoop(_ *rewriting, n *onnx.Node) bool {
+func fuseBagLoop(_ *rewrite.Graph, n *onnx.Node) bool {
 	if n.Domain != "" || n.Op != "Loop" || len(n.Arguments()) != 2 || len(n.Outputs) != 1 || n.Inputs[0] == nil {
 		return false
 	}
@@ -128,7 +129,7 @@ func fuseBagLoop(_ *rewriting, n *onnx.Node) bool {
 // isTrue says that v is known not to be zero, or zero only where the other value is.
 func isTrue(v, other *onnx.Value) bool {
 	for v.Const == nil && v != other {
-		n := made(v, "Cast", "Identity")
+		n := rewrite.Made(v, "Cast", "Identity")
 		if n == nil {
 			return false
 		}
@@ -148,15 +149,15 @@ type bagBody struct {
 
 // match says whether the body is one, and what it reads.
 func (b *bagBody) match() bool {
-	sum := made(b.Outputs[1], "ReduceSum", "ReduceMean")
+	sum := rewrite.Made(b.Outputs[1], "ReduceSum", "ReduceMean")
 	if sum == nil || !reducesAxis(sum, 0, 2) || (&node{Node: sum}).int("keepdims", 1) != 0 {
 		return false
 	}
 	b.reduction = sum.Op
 	rows := sum.Inputs[0]
-	if product := made(rows, "Mul"); product != nil {
-		column := made(product.Inputs[1], "Unsqueeze")
-		if column == nil || !slices.Equal(constantList(column, "axes", 1), []int{1}) || !isFP32(column.Inputs[0]) {
+	if product := rewrite.Made(rows, "Mul"); product != nil {
+		column := rewrite.Made(product.Inputs[1], "Unsqueeze")
+		if column == nil || !slices.Equal(constantList(column, "axes", 1), []int{1}) || !rewrite.IsFP32(column.Inputs[0]) {
 			return false
 		}
 		rows, b.weights = product.Inputs[0], b.slice(column.Inputs[0])
@@ -175,7 +176,7 @@ func (b *bagBody) match() bool {
 
 // slice returns what v is a slice of, if that is from the bag's start to its end.
 func (b *bagBody) slice(v *onnx.Value) *onnx.Value {
-	n := made(v, "Slice")
+	n := rewrite.Made(v, "Slice")
 	if n == nil || len(n.Inputs) < 3 || !b.outer(n.Inputs[0]) {
 		return nil
 	}
@@ -193,11 +194,11 @@ func (b *bagBody) slice(v *onnx.Value) *onnx.Value {
 
 // lookedUp returns what v is the element of that the iteration counts, in a list of one.
 func (b *bagBody) lookedUp(v *onnx.Value) *onnx.Value {
-	list := made(v, "Unsqueeze")
+	list := rewrite.Made(v, "Unsqueeze")
 	if list == nil || !slices.Equal(constantList(list, "axes", 1), []int{0}) {
 		return nil
 	}
-	n := made(list.Inputs[0], "Gather")
+	n := rewrite.Made(list.Inputs[0], "Gather")
 	if n == nil || n.Inputs[1] != b.Inputs[0] || (&node{Node: n}).int("axis", 0) != 0 || !b.outer(n.Inputs[0]) {
 		return nil
 	}

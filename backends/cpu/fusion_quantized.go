@@ -8,12 +8,13 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // quantizedFusions make integer operators of float ones between DequantizeLinear and QuantizeLinear,
 // and of the steps of a dynamic quantisation. They come before the dequantised weights are folded,
 // and make operators that the importer knows.
-var quantizedFusions = []fusion{
+var quantizedFusions = []rewrite.Rule{
 	fuseDynamicMatMul, fuseDynamicBias, fuseQuantizedOperator, fuseQuantizedMove, fuseQuantizedToFloat,
 }
 
@@ -33,7 +34,7 @@ type quantity struct {
 
 // dequantized returns what v is dequantised from, with a scale that is known.
 func dequantized(v *onnx.Value) (quantity, bool) {
-	n := made(v, "DequantizeLinear")
+	n := rewrite.Made(v, "DequantizeLinear")
 	if n == nil || v.Datatype != backends.FP32 {
 		return quantity{}, false
 	}
@@ -42,7 +43,7 @@ func dequantized(v *onnx.Value) (quantity, bool) {
 
 // quantized returns what n makes of its input, with a scale that is known.
 func quantized(n *onnx.Node) (quantity, bool) {
-	if n.Op != "QuantizeLinear" || n.Domain != "" || !isFP32(n.Inputs[0]) {
+	if n.Op != "QuantizeLinear" || n.Domain != "" || !rewrite.IsFP32(n.Inputs[0]) {
 		return quantity{}, false
 	}
 	q, ok := quantityOf(n, n.Outputs[0])
@@ -75,13 +76,13 @@ func (q quantity) along(axis int, n int64) bool {
 	return q.whole() || q.axis == axis && len(q.scale.Const.Shape) == 1 && q.scale.Const.Elements() == n
 }
 
-// zeroPoint returns q's zero point, made up where it is left out.
-func (r *rewriting) zeroPoint(q quantity) *onnx.Value {
+// zeroPointOf returns q's zero point, made up where it is left out.
+func zeroPointOf(r *rewrite.Graph, q quantity) *onnx.Value {
 	if q.zero != nil {
 		return q.zero
 	}
 	shape := q.scale.Const.Shape
-	return r.constant(backends.Tensor{
+	return r.Constant(backends.Tensor{
 		Name: q.scale.Name + ".zero", Datatype: q.value.Datatype, Shape: shape,
 		Data: make([]byte, q.scale.Const.Elements()*int64(q.value.Datatype.Size())),
 	})
@@ -100,7 +101,7 @@ func alike(a, b quantity) bool {
 
 // retype makes n another operator, known since some opset, with the same outputs.
 func retype(n *onnx.Node, domain, op string, attrs onnx.Attrs, inputs ...*onnx.Value) bool {
-	n.Domain, n.Op, n.Opset, n.Attrs = domain, op, newestOpset, attrs
+	n.Domain, n.Op, n.Opset, n.Attrs = domain, op, rewrite.Newest, attrs
 	if domain == onnx.Contrib {
 		n.Opset = 1
 	}
@@ -112,15 +113,15 @@ func retype(n *onnx.Node, domain, op string, attrs onnx.Attrs, inputs ...*onnx.V
 }
 
 // fuseQuantizedOperator finds an operator between DequantizeLinear and QuantizeLinear.
-func fuseQuantizedOperator(r *rewriting, n *onnx.Node) bool {
+func fuseQuantizedOperator(r *rewrite.Graph, n *onnx.Node) bool {
 	y, ok := quantized(n)
 	op := n.Inputs[0].Producer
-	if !ok || !y.bytes() || op == nil || op.Domain != "" || !r.private(n.Inputs[0]) {
+	if !ok || !y.bytes() || op == nil || op.Domain != "" || !r.Private(n.Inputs[0]) {
 		return false
 	}
-	if relu := made(op.Outputs[0], "Relu"); relu != nil {
-		product := made(relu.Inputs[0], "Conv", "MatMul", "Gemm")
-		if product == nil || !r.private(relu.Inputs[0]) {
+	if relu := rewrite.Made(op.Outputs[0], "Relu"); relu != nil {
+		product := rewrite.Made(relu.Inputs[0], "Conv", "MatMul", "Gemm")
+		if product == nil || !r.Private(relu.Inputs[0]) {
 			return false
 		}
 		attrs := attrsOf(product)
@@ -130,27 +131,27 @@ func fuseQuantizedOperator(r *rewriting, n *onnx.Node) bool {
 	}
 	switch op.Op {
 	case "Conv":
-		return r.quantizeConv(n, op, y)
+		return quantizeConv(r, n, op, y)
 	case "MatMul":
-		a, b, ok := r.factors(op)
-		return ok && retype(n, "", "QLinearMatMul", attrsOf(op), a.value, a.scale, r.zeroPoint(a), b.value, b.scale, r.zeroPoint(b), y.scale, r.zeroPoint(y))
+		a, b, ok := factors(r, op)
+		return ok && retype(n, "", "QLinearMatMul", attrsOf(op), a.value, a.scale, zeroPointOf(r, a), b.value, b.scale, zeroPointOf(r, b), y.scale, zeroPointOf(r, y))
 	case "Gemm":
-		return r.quantizeGemm(n, op, &y)
+		return quantizeGemm(r, n, op, &y)
 	case "Add", "Mul":
 		a, okA := dequantized(op.Inputs[0])
 		b, okB := dequantized(op.Inputs[1])
 		if !okA || !okB || !a.whole() || !b.whole() || a.value.Datatype != y.value.Datatype || b.value.Datatype != y.value.Datatype {
 			return false
 		}
-		return retype(n, onnx.Contrib, "QLinear"+op.Op, nil, a.value, a.scale, r.zeroPoint(a), b.value, b.scale, r.zeroPoint(b), y.scale, r.zeroPoint(y))
+		return retype(n, onnx.Contrib, "QLinear"+op.Op, nil, a.value, a.scale, zeroPointOf(r, a), b.value, b.scale, zeroPointOf(r, b), y.scale, zeroPointOf(r, y))
 	case "GlobalAveragePool", "AveragePool", "Sigmoid", "LeakyRelu", "Softmax":
-		return r.quantizeUnary(n, op, y)
+		return quantizeUnary(r, n, op, y)
 	}
 	return false
 }
 
 // quantizeUnary makes n the operator on bytes of one on floats with one input.
-func (r *rewriting) quantizeUnary(n, op *onnx.Node, y quantity) bool {
+func quantizeUnary(r *rewrite.Graph, n, op *onnx.Node, y quantity) bool {
 	x, ok := dequantized(op.Inputs[0])
 	if !ok || !x.whole() || x.value.Datatype != y.value.Datatype || op.Opset < 11 && op.Op == "AveragePool" {
 		return false
@@ -159,11 +160,11 @@ func (r *rewriting) quantizeUnary(n, op *onnx.Node, y quantity) bool {
 	if op.Op == "Softmax" {
 		attrs["opset"] = op.Opset
 	}
-	return retype(n, onnx.Contrib, "QLinear"+op.Op, attrs, x.value, x.scale, r.zeroPoint(x), y.scale, r.zeroPoint(y))
+	return retype(n, onnx.Contrib, "QLinear"+op.Op, attrs, x.value, x.scale, zeroPointOf(r, x), y.scale, zeroPointOf(r, y))
 }
 
 // factors returns the factors of a MatMul: the second may have a scale for each column.
-func (r *rewriting) factors(op *onnx.Node) (a, b quantity, ok bool) {
+func factors(r *rewrite.Graph, op *onnx.Node) (a, b quantity, ok bool) {
 	a, okA := dequantized(op.Inputs[0])
 	b, okB := dequantized(op.Inputs[1])
 	if !okA || !okB || !a.whole() || !a.bytes() || !b.bytes() {
@@ -177,7 +178,7 @@ func (r *rewriting) factors(op *onnx.Node) (a, b quantity, ok bool) {
 }
 
 // quantizeConv makes n a QLinearConv.
-func (r *rewriting) quantizeConv(n, op *onnx.Node, y quantity) bool {
+func quantizeConv(r *rewrite.Graph, n, op *onnx.Node, y quantity) bool {
 	x, okX := dequantized(op.Inputs[0])
 	w, okW := dequantized(op.Inputs[1])
 	if !okX || !okW || !x.whole() || !x.bytes() || !w.bytes() || w.value.Const == nil || len(w.value.Const.Shape) > 4 {
@@ -187,7 +188,7 @@ func (r *rewriting) quantizeConv(n, op *onnx.Node, y quantity) bool {
 	if !ok || !w.along(0, w.value.Const.Shape[0]) {
 		return false
 	}
-	return retype(n, "", "QLinearConv", attrsOf(op), x.value, x.scale, r.zeroPoint(x), w.value, w.scale, r.zeroPoint(w), y.scale, r.zeroPoint(y), bias)
+	return retype(n, "", "QLinearConv", attrsOf(op), x.value, x.scale, zeroPointOf(r, x), w.value, w.scale, zeroPointOf(r, w), y.scale, zeroPointOf(r, y), bias)
 }
 
 // sumBias returns the integers that input 2 of a product stands for, nil if it is left out. It has
@@ -223,7 +224,7 @@ func scalesIn(v *onnx.Value) []float32 {
 }
 
 // quantizeGemm makes n a QGemm, of FP32 where y is nil.
-func (r *rewriting) quantizeGemm(n, op *onnx.Node, y *quantity) bool {
+func quantizeGemm(r *rewrite.Graph, n, op *onnx.Node, y *quantity) bool {
 	a, okA := dequantized(op.Inputs[0])
 	b, okB := dequantized(op.Inputs[1])
 	if !okA || !okB || !a.whole() || !a.bytes() || !b.bytes() || b.value.Const == nil || len(b.value.Const.Shape) != 2 {
@@ -244,9 +245,9 @@ func (r *rewriting) quantizeGemm(n, op *onnx.Node, y *quantity) bool {
 	if !ok || !b.along(columns, b.value.Const.Shape[columns]) || bias != nil && bias.Const.Elements() != b.value.Const.Shape[columns] {
 		return false
 	}
-	inputs := []*onnx.Value{a.value, a.scale, r.zeroPoint(a), b.value, b.scale, r.zeroPoint(b), bias, nil, nil}
+	inputs := []*onnx.Value{a.value, a.scale, zeroPointOf(r, a), b.value, b.scale, zeroPointOf(r, b), bias, nil, nil}
 	if y != nil {
-		inputs[7], inputs[8] = y.scale, r.zeroPoint(*y)
+		inputs[7], inputs[8] = y.scale, zeroPointOf(r, *y)
 	}
 	return retype(n, onnx.Contrib, "QGemm", attrs, inputs...)
 }
@@ -258,16 +259,16 @@ var moves = []string{
 }
 
 // fuseQuantizedMove lets such an operator move bytes where their meaning stays.
-func fuseQuantizedMove(r *rewriting, n *onnx.Node) bool {
+func fuseQuantizedMove(r *rewrite.Graph, n *onnx.Node) bool {
 	y, ok := quantized(n)
 	if !ok {
 		return false
 	}
 	if x, ok := dequantized(n.Inputs[0]); ok && alike(x, y) {
-		return become(n, "Identity", nil, x.value)
+		return rewrite.Become(n, "Identity", nil, x.value)
 	}
-	op := made(n.Inputs[0], moves...)
-	if op == nil || !r.private(n.Inputs[0]) || len(op.Outputs) > 1 && op.Outputs[1] != nil || op.Captured > 0 {
+	op := rewrite.Made(n.Inputs[0], moves...)
+	if op == nil || !r.Private(n.Inputs[0]) || len(op.Outputs) > 1 && op.Outputs[1] != nil || op.Captured > 0 {
 		return false
 	}
 	inputs := slices.Clone(op.Inputs)
@@ -280,11 +281,11 @@ func fuseQuantizedMove(r *rewriting, n *onnx.Node) bool {
 			return false
 		}
 		if !alike(x, y) {
-			return op.Op == "Concat" && r.quantizeConcat(n, op, y)
+			return op.Op == "Concat" && quantizeConcat(r, n, op, y)
 		}
 		inputs[i] = x.value
 	}
-	absorb(n, op, attrsOf(op), inputs...)
+	rewrite.Absorb(n, op, attrsOf(op), inputs...)
 	if op.Op == "MaxPool" {
 		n.Opset = max(n.Opset, 12) // from which on it takes bytes
 	}
@@ -292,29 +293,29 @@ func fuseQuantizedMove(r *rewriting, n *onnx.Node) bool {
 }
 
 // quantizeConcat makes n a QLinearConcat.
-func (r *rewriting) quantizeConcat(n, op *onnx.Node, y quantity) bool {
-	inputs := []*onnx.Value{y.scale, r.zeroPoint(y)}
+func quantizeConcat(r *rewrite.Graph, n, op *onnx.Node, y quantity) bool {
+	inputs := []*onnx.Value{y.scale, zeroPointOf(r, y)}
 	for _, v := range op.Inputs {
 		x, ok := dequantized(v)
 		if !ok || !x.whole() || x.value.Datatype != y.value.Datatype {
 			return false
 		}
-		inputs = append(inputs, x.value, x.scale, r.zeroPoint(x))
+		inputs = append(inputs, x.value, x.scale, zeroPointOf(r, x))
 	}
 	return retype(n, onnx.Contrib, "QLinearConcat", attrsOf(op), inputs...)
 }
 
 // fuseQuantizedToFloat finds products of bytes whose result is not quantised.
-func fuseQuantizedToFloat(r *rewriting, n *onnx.Node) bool {
-	if n.Domain != "" || !isFP32(n.Outputs[0]) {
+func fuseQuantizedToFloat(r *rewrite.Graph, n *onnx.Node) bool {
+	if n.Domain != "" || !rewrite.IsFP32(n.Outputs[0]) {
 		return false
 	}
 	switch n.Op {
 	case "MatMul":
-		a, b, ok := r.factors(n)
-		return ok && retype(n, onnx.Contrib, "MatMulIntegerToFloat", nil, a.value, b.value, a.scale, b.scale, r.zeroPoint(a), r.zeroPoint(b))
+		a, b, ok := factors(r, n)
+		return ok && retype(n, onnx.Contrib, "MatMulIntegerToFloat", nil, a.value, b.value, a.scale, b.scale, zeroPointOf(r, a), zeroPointOf(r, b))
 	case "Gemm":
-		return r.quantizeGemm(n, n, nil)
+		return quantizeGemm(r, n, n, nil)
 	}
 	return false
 }
@@ -327,36 +328,36 @@ type dynamicProduct struct {
 }
 
 // dynamicProductOf finds a product that ends at n.
-func (r *rewriting) dynamicProductOf(n *onnx.Node, op string) (d dynamicProduct, ok bool) {
-	if n.Op != "Mul" || n.Domain != "" || !isFP32(n.Outputs[0]) {
+func dynamicProductOf(r *rewrite.Graph, n *onnx.Node, op string) (d dynamicProduct, ok bool) {
+	if n.Op != "Mul" || n.Domain != "" || !rewrite.IsFP32(n.Outputs[0]) {
 		return d, false
 	}
 	for i, v := range n.Inputs {
-		cast := made(v, "Cast")
-		if cast == nil || !r.private(v) || !r.private(cast.Inputs[0]) {
+		cast := rewrite.Made(v, "Cast")
+		if cast == nil || !r.Private(v) || !r.Private(cast.Inputs[0]) {
 			continue
 		}
-		d.product = made(cast.Inputs[0], op)
+		d.product = rewrite.Made(cast.Inputs[0], op)
 		if d.product == nil || len(d.product.Inputs) < 3 {
 			continue
 		}
-		if d.quantize = made(d.product.Inputs[0], "DynamicQuantizeLinear"); d.quantize == nil || d.product.Inputs[2] != d.quantize.Outputs[2] {
+		if d.quantize = rewrite.Made(d.product.Inputs[0], "DynamicQuantizeLinear"); d.quantize == nil || d.product.Inputs[2] != d.quantize.Outputs[2] {
 			continue
 		}
-		d.scale = other(made(n.Inputs[1-i], "Mul"), d.quantize.Outputs[1])
+		d.scale = rewrite.Other(rewrite.Made(n.Inputs[1-i], "Mul"), d.quantize.Outputs[1])
 		return d, d.scale != nil && d.scale.Const != nil && d.scale.Datatype == backends.FP32
 	}
 	return d, false
 }
 
 // alone says that nothing but the product and its scales reads what was quantised.
-func (d dynamicProduct) alone(r *rewriting) bool {
-	return !slices.ContainsFunc(d.quantize.Outputs, func(v *onnx.Value) bool { return !r.private(v) })
+func (d dynamicProduct) alone(r *rewrite.Graph) bool {
+	return !slices.ContainsFunc(d.quantize.Outputs, func(v *onnx.Value) bool { return !r.Private(v) })
 }
 
 // fuseDynamicMatMul makes one step of a matrix product as quantize_dynamic writes it.
-func fuseDynamicMatMul(r *rewriting, n *onnx.Node) bool {
-	d, ok := r.dynamicProductOf(n, "MatMulInteger")
+func fuseDynamicMatMul(r *rewrite.Graph, n *onnx.Node) bool {
+	d, ok := dynamicProductOf(r, n, "MatMulInteger")
 	if !ok {
 		return false
 	}
@@ -376,14 +377,14 @@ func fuseDynamicMatMul(r *rewriting, n *onnx.Node) bool {
 }
 
 // fuseDynamicBias moves the addition of a constant row into such a product.
-func fuseDynamicBias(r *rewriting, n *onnx.Node) bool {
-	if n.Op != "Add" || n.Domain != "" || !isFP32(n.Outputs[0]) {
+func fuseDynamicBias(r *rewrite.Graph, n *onnx.Node) bool {
+	if n.Op != "Add" || n.Domain != "" || !rewrite.IsFP32(n.Outputs[0]) {
 		return false
 	}
 	for i, bias := range n.Inputs {
 		p := n.Inputs[1-i].Producer
 		place := map[string]int{"DynamicQuantizeMatMul": 4, "MatMulIntegerToFloat": 6}
-		if p == nil || p.Domain != onnx.Contrib || place[p.Op] == 0 || len(p.Inputs) > place[p.Op] || !r.private(n.Inputs[1-i]) {
+		if p == nil || p.Domain != onnx.Contrib || place[p.Op] == 0 || len(p.Inputs) > place[p.Op] || !r.Private(n.Inputs[1-i]) {
 			continue
 		}
 		w := p.Inputs[1]
@@ -394,7 +395,7 @@ func fuseDynamicBias(r *rewriting, n *onnx.Node) bool {
 		for len(inputs) < place[p.Op] {
 			inputs = append(inputs, nil)
 		}
-		return absorb(n, p, attrsOf(p), append(inputs, bias)...)
+		return rewrite.Absorb(n, p, attrsOf(p), append(inputs, bias)...)
 	}
 	return false
 }
@@ -406,8 +407,8 @@ func takesActivation(n *onnx.Node) bool {
 }
 
 // fuseDynamicConv makes one step of a convolution as quantize_dynamic writes it.
-func fuseDynamicConv(r *rewriting, n *onnx.Node) bool {
-	d, ok := r.dynamicProductOf(n, "ConvInteger")
+func fuseDynamicConv(r *rewrite.Graph, n *onnx.Node) bool {
+	d, ok := dynamicProductOf(r, n, "ConvInteger")
 	if !ok {
 		return false
 	}
@@ -425,13 +426,13 @@ func fuseDynamicConv(r *rewriting, n *onnx.Node) bool {
 }
 
 // fuseDynamicConvBias moves the addition of a constant for each filter into such a convolution.
-func fuseDynamicConvBias(r *rewriting, n *onnx.Node) bool {
-	if n.Op != "Add" || n.Domain != "" || !isFP32(n.Outputs[0]) {
+func fuseDynamicConvBias(r *rewrite.Graph, n *onnx.Node) bool {
+	if n.Op != "Add" || n.Domain != "" || !rewrite.IsFP32(n.Outputs[0]) {
 		return false
 	}
 	for i, bias := range n.Inputs {
 		c := n.Inputs[1-i].Producer
-		if c == nil || c.Domain != fusions || c.Op != "ConvIntegerToFloat" || len(c.Inputs) > 6 || !r.private(n.Inputs[1-i]) || bias.Const == nil {
+		if c == nil || c.Domain != fusions || c.Op != "ConvIntegerToFloat" || len(c.Inputs) > 6 || !r.Private(n.Inputs[1-i]) || bias.Const == nil {
 			continue
 		}
 		filters := c.Inputs[1].Shape[0].Size
@@ -439,7 +440,7 @@ func fuseDynamicConvBias(r *rewriting, n *onnx.Node) bool {
 		if len(shape) != len(c.Inputs[1].Shape) || shape[1] != filters || bias.Const.Elements() != filters {
 			continue
 		}
-		return absorb(n, c, attrsOf(c), append(slices.Clone(c.Inputs), bias)...)
+		return rewrite.Absorb(n, c, attrsOf(c), append(slices.Clone(c.Inputs), bias)...)
 	}
 	return false
 }
@@ -451,10 +452,10 @@ var tables = []string{
 }
 
 // fuseByteTable makes a table of a function of bytes.
-func fuseByteTable(r *rewriting, n *onnx.Node) bool {
+func fuseByteTable(r *rewrite.Graph, n *onnx.Node) bool {
 	y, ok := quantized(n)
-	op := made(n.Inputs[0], tables...)
-	if !ok || !y.bytes() || op == nil || !r.private(n.Inputs[0]) || slices.ContainsFunc(op.Inputs[1:], func(v *onnx.Value) bool { return v != nil && v.Const == nil }) {
+	op := rewrite.Made(n.Inputs[0], tables...)
+	if !ok || !y.bytes() || op == nil || !r.Private(n.Inputs[0]) || slices.ContainsFunc(op.Inputs[1:], func(v *onnx.Value) bool { return v != nil && v.Const == nil }) {
 		return false
 	}
 	x, ok := dequantized(op.Inputs[0])

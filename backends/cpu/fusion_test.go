@@ -9,6 +9,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // run4 is the input of every fusion test: n×3×4×4, a run of it with n = 2.
@@ -121,10 +122,10 @@ func TestFusionsChangeNothingButTheNodes(t *testing.T) {
 }
 
 // runSketch draws a graph, fuses it, and returns its output and what operators it has.
-func runSketch(t *testing.T, draw func(*sketch, *onnx.Value) *onnx.Value, all []fusion, in []backends.Tensor) (backends.Tensor, map[string]int) {
+func runSketch(t *testing.T, draw func(*sketch, *onnx.Value) *onnx.Value, all []rewrite.Rule, in []backends.Tensor) (backends.Tensor, map[string]int) {
 	var s sketch
 	s.output(draw(&s, s.input("x", backends.FP32, run4...)))
-	fuse(&s.Graph, all)
+	rewrite.Apply(&s.Graph, all)
 	p, r := planOf(t, &s)
 	got, err := p.execute(t.Context(), r, in, p.outputs)
 	if err != nil {

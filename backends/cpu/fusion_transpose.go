@@ -4,19 +4,20 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // fuseFlatTranspose finds matrices that are transposed as one long batch: a Reshape that joins
 // the batch dimensions, a Transpose of the last two, and a Reshape that parts them again.
-func fuseFlatTranspose(_ *rewriting, n *onnx.Node) bool {
+func fuseFlatTranspose(_ *rewrite.Graph, n *onnx.Node) bool {
 	if n.Op != "Reshape" || n.Domain != "" {
 		return false
 	}
-	turn := made(n.Inputs[0], "Transpose")
+	turn := rewrite.Made(n.Inputs[0], "Transpose")
 	if turn == nil || !slices.Equal(permOf(turn), []int{0, 2, 1}) {
 		return false
 	}
-	join := made(turn.Inputs[0], "Reshape")
+	join := rewrite.Made(turn.Inputs[0], "Reshape")
 	if join == nil {
 		return false
 	}
@@ -39,18 +40,18 @@ func fuseFlatTranspose(_ *rewriting, n *onnx.Node) bool {
 	if !sameDim(joined.Shape[1], x.Shape[last-1]) || !sameDim(joined.Shape[2], x.Shape[last]) {
 		return false
 	}
-	return become(n, "Transpose", onnx.Attrs{"perm": int64s(perm)}, x)
+	return rewrite.Become(n, "Transpose", onnx.Attrs{"perm": int64s(perm)}, x)
 }
 
 // sameDim says that a and b are equal in every run.
 func sameDim(a, b onnx.Dim) bool { return a == b && (a.Size >= 0 || a.Symbol != "") }
 
 // fuseTransposes makes one of a transposition of a transposition.
-func fuseTransposes(_ *rewriting, n *onnx.Node) bool {
+func fuseTransposes(_ *rewrite.Graph, n *onnx.Node) bool {
 	if n.Op != "Transpose" || n.Domain != "" {
 		return false
 	}
-	first := made(n.Inputs[0], "Transpose")
+	first := rewrite.Made(n.Inputs[0], "Transpose")
 	if first == nil {
 		return false
 	}
@@ -62,7 +63,7 @@ func fuseTransposes(_ *rewriting, n *onnx.Node) bool {
 	for i, p := range b {
 		perm[i] = a[p]
 	}
-	return become(n, "Transpose", onnx.Attrs{"perm": int64s(perm)}, first.Inputs[0])
+	return rewrite.Become(n, "Transpose", onnx.Attrs{"perm": int64s(perm)}, first.Inputs[0])
 }
 
 // permOf returns the order of a Transpose, nil if it is the reverse of an unknown rank.

@@ -53,7 +53,7 @@ func newPlan(g *onnx.Graph, e *engine) (*plan, error) {
 	for _, v := range g.Outputs {
 		p.outputs = append(p.outputs, named{v.Name, v.ID})
 	}
-	for _, n := range liveNodes(g) {
+	for _, n := range g.Live() {
 		s, err := build(n, e)
 		if err != nil {
 			return nil, err
@@ -83,26 +83,6 @@ func (p *plan) number(steps []step) {
 			p.number(b.steps)
 		}
 	}
-}
-
-// liveNodes returns the nodes that an output of g needs, in order.
-func liveNodes(g *onnx.Graph) []*onnx.Node {
-	needed := map[*onnx.Value]bool{}
-	for _, v := range g.Outputs {
-		needed[v] = true
-	}
-	var live []*onnx.Node
-	for _, n := range slices.Backward(g.Nodes) {
-		if !slices.ContainsFunc(n.Outputs, func(v *onnx.Value) bool { return v != nil && v.Const == nil && needed[v] }) {
-			continue
-		}
-		live = append(live, n)
-		for _, v := range n.Inputs {
-			needed[v] = true
-		}
-	}
-	slices.Reverse(live)
-	return live
 }
 
 func slots(values []*onnx.Value) []int {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // bytesTensor returns bytes that depend on the seed.
@@ -161,7 +162,7 @@ func TestQuantizedFusions(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			in := []backends.Tensor{wave("x", 1, 2, 3, 4, 4)}
 			plain, _ := runSketch(t, test.draw, nil, in)
-			fused, ops := runSketch(t, test.draw, append(append([]fusion{}, quantizedFusions...), fuseByteTable, fuseActivation), in)
+			fused, ops := runSketch(t, test.draw, append(append([]rewrite.Rule{}, quantizedFusions...), fuseByteTable, fuseActivation), in)
 			if !maps.Equal(ops, test.wants) {
 				t.Errorf("fused to %v, want %v", ops, test.wants)
 			}
@@ -214,7 +215,7 @@ func TestDynamicQuantisationIsOneStep(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			in := []backends.Tensor{wave("x", 1, 2, 3, 4, 4)}
 			plain, _ := runSketch(t, test.draw, nil, in)
-			fused, ops := runSketch(t, test.draw, append(append([]fusion{}, quantizedFusions...), fuseDynamicConv, fuseDynamicConvBias, fuseActivation), in)
+			fused, ops := runSketch(t, test.draw, append(append([]rewrite.Rule{}, quantizedFusions...), fuseDynamicConv, fuseDynamicConvBias, fuseActivation), in)
 			if !maps.Equal(ops, test.wants) {
 				t.Errorf("fused to %v, want %v", ops, test.wants)
 			}

@@ -2,7 +2,11 @@
 // takes the graph from here and makes a plan of it.
 package onnx
 
-import "github.com/thrumserve/thrum/backends"
+import (
+	"slices"
+
+	"github.com/thrumserve/thrum/backends"
+)
 
 // Graph is a checked model: every node's operator is known at its opset, every value is typed,
 // nodes stand in an order in which each comes after what it reads.
@@ -17,6 +21,26 @@ type Graph struct {
 
 	hints   map[*Value]*valueProto // what the file declares of values that nodes or a subgraph's callers produce
 	vectors map[*Value]*vector     // what the last inference knows of small integer values
+}
+
+// Live returns the nodes that an output needs, in order.
+func (g *Graph) Live() []*Node {
+	needed := map[*Value]bool{}
+	for _, v := range g.Outputs {
+		needed[v] = true
+	}
+	var live []*Node
+	for _, n := range slices.Backward(g.Nodes) {
+		if !slices.ContainsFunc(n.Outputs, func(v *Value) bool { return v != nil && v.Const == nil && needed[v] }) {
+			continue
+		}
+		live = append(live, n)
+		for _, v := range n.Inputs {
+			needed[v] = true
+		}
+	}
+	slices.Reverse(live)
+	return live
 }
 
 // Value is an edge of the graph: a tensor that a node, an input or an initializer produces.

@@ -1,12 +1,11 @@
 package lower
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // call is a node that is being lowered. The first operand that cannot be had is remembered.
@@ -80,40 +79,11 @@ func (c *call) list(name string, i int) []int64 {
 	if i < 0 || !c.given(i) {
 		return nil
 	}
-	all, ok := integers(c.Inputs[i].Const)
+	all, ok := rewrite.Integers(c.Inputs[i])
 	if !ok && c.err == nil {
 		c.err = fmt.Errorf("input %d (%q) is not known when the model is loaded", i, c.Inputs[i].Name)
 	}
 	return all
-}
-
-// integers returns the elements of a constant of integers.
-func integers(t *backends.Tensor) ([]int64, bool) {
-	if t == nil {
-		return nil, false
-	}
-	all := []int64{}
-	switch t.Datatype {
-	case backends.Int64:
-		for i := 0; i < len(t.Data); i += 8 {
-			all = append(all, int64(binary.LittleEndian.Uint64(t.Data[i:])))
-		}
-	case backends.Int32:
-		for i := 0; i < len(t.Data); i += 4 {
-			all = append(all, int64(int32(binary.LittleEndian.Uint32(t.Data[i:]))))
-		}
-	default:
-		return nil, false
-	}
-	return all, true
-}
-
-// scalar returns the one element of an FP32 constant.
-func scalar(v *onnx.Value) (float32, bool) {
-	if v == nil || v.Const == nil || v.Datatype != backends.FP32 || v.Const.Elements() != 1 {
-		return 0, false
-	}
-	return math.Float32frombits(binary.LittleEndian.Uint32(v.Const.Data)), true
 }
 
 // axis returns an axis of a tensor of that rank, counted from the front.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // computed are the datatypes that a device's kernels compute with.
@@ -70,7 +71,7 @@ func lowerPair(c *call) error {
 	case "Sum", "Mean":
 		function = "Add"
 	case "Pow":
-		if exponent, ok := scalar(c.Inputs[1]); ok && exponent == 2 {
+		if exponent, ok := rewrite.Scalar(c.Inputs[1]); ok && exponent == 2 {
 			return c.give(c.apply(Map{Function: "Mul"}, d, shape, at, at))
 		} else if ok && exponent == 0.5 {
 			return c.give(c.apply(Map{Function: "Sqrt"}, d, shape, at))
@@ -101,8 +102,8 @@ func lowerClip(c *call) error {
 	x := c.in(0)
 	m := Map{Function: "Clip", Alpha: c.number("min", float32(math.Inf(-1))), Beta: c.number("max", float32(math.Inf(1)))}
 	if isFloat(x.Type) {
-		low, lowKnown := scalar(c.value(1))
-		high, highKnown := scalar(c.value(2))
+		low, lowKnown := rewrite.Scalar(c.value(1))
+		high, highKnown := rewrite.Scalar(c.value(2))
 		if lowKnown {
 			m.Alpha = low
 		}

@@ -2,6 +2,8 @@ package lower
 
 import (
 	"fmt"
+
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // images returns t, shaped [n, c, w] or [n, c, h, w], as images with their channels last, and dense.
@@ -152,8 +154,8 @@ func lowerBatchNorm(c *call) error {
 	if c.err != nil || c.int("training_mode", 0) != 0 || c.wants(1) {
 		return errOr(c.err, fmt.Errorf("it computes statistics"))
 	}
-	factors, terms, ok := batchNorm(c.Node)
-	if !ok {
+	factors, terms := rewrite.Normalisation(c.Node)
+	if factors == nil {
 		return fmt.Errorf("its statistics are not known when the model is loaded")
 	}
 	channels := []int64{int64(len(factors))}

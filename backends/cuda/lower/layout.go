@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // lowerReshape lowers whatever gives the same elements in another shape.
@@ -130,7 +131,7 @@ func lowerPad(c *call) error {
 	pads := c.list("pads", 1)
 	value := c.number("value", 0)
 	if c.given(2) {
-		v, ok := scalar(c.Inputs[2])
+		v, ok := rewrite.Scalar(c.Inputs[2])
 		if !ok {
 			return fmt.Errorf("the value to pad with is no FP32 number known when the model is loaded")
 		}
@@ -179,7 +180,7 @@ func lowerGather(c *call) error {
 		return c.err
 	}
 	at := axis(c.int("axis", 0), len(table.Shape))
-	if known, ok := integers(c.Inputs[1].Const); ok && len(known) == 1 {
+	if known, ok := rewrite.Integers(c.Inputs[1]); ok && len(known) == 1 {
 		i := known[0]
 		if i < 0 {
 			i += table.Shape[at]
