@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -54,6 +55,14 @@ func serve(b backends.Backend, version uint) {
 // end is called before the memory goes, when no batch is computed in it.
 type Sharer interface {
 	Share(mem []byte) (end func())
+}
+
+// Placer is a Model that writes an answer where it is to be read, and so saves a copy. PredictInto is as
+// Predict; before it computes it may ask place, once, for the data of the answer's tensors, whose names,
+// datatypes, none of them BYTES, and shapes it knows by then. place returns false where there is no room
+// for them; the answer may lie elsewhere then, and wherever else the model likes.
+type Placer interface {
+	PredictInto(ctx context.Context, in backends.Batch, place func(tensors []backends.Tensor) bool) (backends.Batch, error)
 }
 
 // share offers the host the memory that it has offered.

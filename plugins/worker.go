@@ -28,7 +28,7 @@ func (s *server) answer(ctx context.Context, r shm.Request) (a shm.Answer) {
 	if err != nil {
 		return refuse(r, err)
 	}
-	out, err := m.Predict(ctx, in)
+	out, err := m.predict(ctx, in, r.Room)
 	if err != nil {
 		return refuse(r, err)
 	}
@@ -44,9 +44,35 @@ func (s *server) answer(ctx context.Context, r shm.Request) (a shm.Answer) {
 	}
 	var places [usualTensors][]byte
 	for i, place := range f.lay(r.Room, places[:0]) {
-		copy(place, out.Tensors[i].Data)
+		copy(place, out.Tensors[i].Data) // nothing, where it lies there already
 	}
 	return shm.Answer{Code: codeAnswer, Length: n}
+}
+
+// predict computes a batch whose answer is to lie in room.
+func (m loadedModel) predict(ctx context.Context, in backends.Batch, room []byte) (backends.Batch, error) {
+	if p, ok := m.Model.(Placer); ok {
+		return p.PredictInto(ctx, in, placeIn(room, m.signature.Outputs))
+	}
+	return m.Predict(ctx, in)
+}
+
+// placeIn returns what gives tensors of an answer their data in room, where answer lays them.
+func placeIn(room []byte, specs []backends.TensorSpec) func([]backends.Tensor) bool {
+	return func(tensors []backends.Tensor) bool {
+		f := frame{tensors: make([]frameTensor, len(tensors))}
+		for i, t := range tensors {
+			f.tensors[i] = frameOfTensor(specs, t)
+			f.tensors[i].size = int(t.Elements()) * t.Datatype.Size()
+		}
+		if f.bytes() > len(room) {
+			return false
+		}
+		for i, place := range f.lay(room, nil) {
+			tensors[i].Data = place
+		}
+		return true
+	}
 }
 
 func (s *server) request(r shm.Request) (loadedModel, backends.Batch, error) {

@@ -23,6 +23,26 @@ type answers struct {
 
 func newAnswers(e *engine) *answers { return &answers{engine: e, idle: map[int][][]byte{}} }
 
+// lay gives tensors their data, and returns the lease that gives that back.
+func (a *answers) lay(tensors []backends.Tensor) (*backends.Lease, error) {
+	size := func(t backends.Tensor) int { return int(t.Elements()) * t.Datatype.Size() }
+	total := 0
+	for _, t := range tensors {
+		total += int(aligned(int64(size(t))))
+	}
+	mem, lease, err := a.get(total)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	for i, t := range tensors {
+		n := size(t)
+		tensors[i].Data = mem[at : at+n : at+n]
+		at += int(aligned(int64(n)))
+	}
+	return lease, nil
+}
+
 // get returns n bytes and the lease that gives them back.
 func (a *answers) get(n int) ([]byte, *backends.Lease, error) {
 	if n == 0 {

@@ -194,8 +194,8 @@ func constants(g *onnx.Graph) uint64 {
 	return n
 }
 
-// Share tells of memory in which batches arrive: devices copy from it without a detour where the driver
-// pins it. It is pinned until end is called.
+// Share tells of memory in which batches arrive and answers are read: devices copy from it and to it without
+// a detour where the driver pins it. It is pinned until end is called.
 func (b *Backend) Share(mem []byte) (end func()) { return b.pins.share(mem) }
 
 // Close closes all models and ends the use of the devices.

@@ -87,19 +87,28 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 			err = step()
 		}
 	}
-	for i, to := range outputs {
-		if err == nil && len(to) > 0 {
-			err = c.CopyOut(to, memory+faultBytes+uint64(x.layout.outputs[i]), e.streams.out)
-		}
-	}
-	if err == nil {
-		err = c.Record(l.done, e.streams.out)
-	}
 	if err != nil {
+		return err
+	}
+	if err := e.copyOut(l, x, outputs); err != nil {
+		e.end(err) // the device may have yet to write to memory that will be another's
 		return err
 	}
 	e.finished <- b
 	return nil
+}
+
+// copyOut puts the copies of an answer on their stream.
+func (e *engine) copyOut(l *lane, x *executable, outputs []place) error {
+	for i, to := range outputs {
+		if len(to) == 0 {
+			continue
+		}
+		if err := e.context.CopyOut(to, l.memory.at+faultBytes+uint64(x.layout.outputs[i]), e.streams.out); err != nil {
+			return err
+		}
+	}
+	return e.context.Record(l.done, e.streams.out)
 }
 
 // stage returns inputs in pinned memory: as they are, where their memory is, else copied.

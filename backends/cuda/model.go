@@ -201,8 +201,15 @@ func (m *model) warm(x *executable) error {
 func (m *model) Signature() backends.Signature { return m.signature }
 
 // Predict runs the model. The answer lies in pinned memory, which is used again when its lease is
-// released. Batches of more rows than the largest bucket are computed in parts.
+// released.
 func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch, error) {
+	return m.PredictInto(ctx, in, func([]backends.Tensor) bool { return false })
+}
+
+// PredictInto runs the model. The answer lies where lay gives its tensors their data, if devices copy
+// there, and else where Predict's does. Batches of more rows than the largest bucket are computed in
+// parts.
+func (m *model) PredictInto(ctx context.Context, in backends.Batch, lay func([]backends.Tensor) bool) (backends.Batch, error) {
 	m.life.RLock()
 	defer m.life.RUnlock()
 	if m.closed {
@@ -225,13 +232,20 @@ func (m *model) Predict(ctx context.Context, in backends.Batch) (backends.Batch,
 		}
 	}
 	if !m.signature.Batched {
-		return m.whole(ctx, inputs, wanted)
+		return m.whole(ctx, inputs, wanted, lay)
 	}
-	return m.parts(ctx, inputs, wanted, in.Rows())
+	return m.parts(ctx, inputs, answerOf{wanted, in.Rows(), lay})
+}
+
+// answerOf says which outputs an answer has, of how many rows, and what gives them their data.
+type answerOf struct {
+	outputs []string
+	rows    int // -1 for as many as the program's
+	lay     func([]backends.Tensor) bool
 }
 
 // whole computes a batch as it is.
-func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []string) (backends.Batch, error) {
+func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []string, lay func([]backends.Tensor) bool) (backends.Batch, error) {
 	shapes, data := make([][]int64, len(inputs)), make([][]byte, len(inputs))
 	for i, t := range inputs {
 		shapes[i], data[i] = t.Shape, t.Data
@@ -240,11 +254,11 @@ func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []st
 	if err != nil {
 		return backends.Batch{}, err
 	}
-	a, places, err := m.answer(x, wanted, -1)
+	a, err := m.answer(x, answerOf{wanted, -1, lay})
 	if err != nil {
 		return backends.Batch{}, err
 	}
-	if err := m.engine.run(ctx, x, data, places); err != nil {
+	if err := m.engine.run(ctx, x, data, m.places(a, 0, 1, 1)); err != nil {
 		a.Release()
 		return backends.Batch{}, err
 	}
@@ -252,9 +266,9 @@ func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []st
 }
 
 // parts computes rows, as many at a time as the largest bucket holds.
-func (m *model) parts(ctx context.Context, inputs []backends.Tensor, wanted []string, rows int) (backends.Batch, error) {
+func (m *model) parts(ctx context.Context, inputs []backends.Tensor, want answerOf) (backends.Batch, error) {
 	var a backends.Batch
-	largest := m.buckets[len(m.buckets)-1]
+	rows, largest := want.rows, m.buckets[len(m.buckets)-1]
 	for from := 0; from == 0 || from < rows; from += largest {
 		n := min(rows-from, largest)
 		bucket, _ := Bucket(m.buckets, n)
@@ -264,7 +278,7 @@ func (m *model) parts(ctx context.Context, inputs []backends.Tensor, wanted []st
 			return backends.Batch{}, err
 		}
 		if from == 0 {
-			if a, _, err = m.answer(x, wanted, rows); err != nil {
+			if a, err = m.answer(x, want); err != nil {
 				return backends.Batch{}, err
 			}
 		}
@@ -276,12 +290,7 @@ func (m *model) parts(ctx context.Context, inputs []backends.Tensor, wanted []st
 			row := len(t.Data) / rows
 			data[i] = t.Data[from*row : (from+n)*row]
 		}
-		places := make([]place, len(m.signature.Outputs))
-		for _, t := range a.Tensors {
-			row := len(t.Data) / rows
-			places[m.output(t.Name)] = t.Data[from*row : (from+n)*row]
-		}
-		if err := m.engine.run(ctx, x, data, places); err != nil {
+		if err := m.engine.run(ctx, x, data, m.places(a, from, n, rows)); err != nil {
 			a.Release()
 			return backends.Batch{}, err
 		}
@@ -303,33 +312,33 @@ func (m *model) output(name string) int {
 	return slices.IndexFunc(m.signature.Outputs, func(s backends.TensorSpec) bool { return s.Name == name })
 }
 
-// answer makes room for the outputs that x gives, for another number of rows if that is not negative.
-func (m *model) answer(x *executable, wanted []string, rows int) (backends.Batch, []place, error) {
-	out := backends.Batch{Tensors: make([]backends.Tensor, len(wanted))}
-	total := int64(0)
-	for i, name := range wanted {
+// answer makes room for the outputs that x gives.
+func (m *model) answer(x *executable, want answerOf) (backends.Batch, error) {
+	out := backends.Batch{Tensors: make([]backends.Tensor, len(want.outputs))}
+	for i, name := range want.outputs {
 		t := x.program.Outputs[m.output(name)]
 		shape := slices.Clone(t.Shape)
-		if rows >= 0 {
-			shape[0] = int64(rows)
+		if want.rows >= 0 {
+			shape[0] = int64(want.rows)
 		}
 		out.Tensors[i] = backends.Tensor{Name: name, Datatype: t.Type, Shape: shape}
-		total += aligned(backends.Elements(shape) * int64(t.Type.Size()))
 	}
-	mem, lease, err := m.answers.get(int(total))
-	if err != nil {
-		return backends.Batch{}, nil, err
+	if want.lay(out.Tensors) && !slices.ContainsFunc(out.Tensors, func(t backends.Tensor) bool { return !m.engine.pins.has(t.Data) }) {
+		return out, nil
 	}
-	places, at := make([]place, len(m.signature.Outputs)), 0
-	for i := range out.Tensors {
-		t := &out.Tensors[i]
-		n := int(t.Elements()) * t.Datatype.Size()
-		t.Data = mem[at : at+n : at+n]
-		places[m.output(t.Name)] = t.Data
-		at += int(aligned(int64(n)))
+	var err error
+	out.Lease, err = m.answers.lay(out.Tensors)
+	return out, err
+}
+
+// places returns where n rows of an answer of all rows lie, from one of them on.
+func (m *model) places(a backends.Batch, from, n, all int) []place {
+	places := make([]place, len(m.signature.Outputs))
+	for _, t := range a.Tensors {
+		row := len(t.Data) / all
+		places[m.output(t.Name)] = t.Data[from*row : (from+n)*row]
 	}
-	out.Lease = lease
-	return out, places, nil
+	return places
 }
 
 // Close waits for the calls under way and frees what the model has on the device.

@@ -18,7 +18,7 @@ type pinner interface {
 }
 
 // pins is the memory that this process shares with its host. Where the driver pins it, devices copy
-// from it without a detour.
+// from it and to it without a detour.
 type pins struct {
 	mu      sync.RWMutex
 	context Context // nil before the first model; guarded by mu
@@ -81,7 +81,7 @@ func (p *pins) unpin(r *region) {
 	}
 }
 
-// has says that a device may copy from mem as it is.
+// has says that a device may copy from mem, and to it, as it is.
 func (p *pins) has(mem []byte) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -169,6 +169,49 @@ func TestThePluginConforms(t *testing.T) {
 	}
 }
 
+// TestAnswersReachTheSlotThemselves has a driver that copies answers to registered memory alone: in
+// shared memory that is all they need, and by gRPC there is none.
+func TestAnswersReachTheSlotThemselves(t *testing.T) {
+	dir, err := filepath.Abs("../../backends/cuda/testdata/layers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := map[string]string{}
+	for _, c := range []struct{ settings, transport, refused string }{
+		{"memory=1073741824", plugins.TransportShared, ""},
+		{"memory=1073741824 direct=1", plugins.TransportShared, ""},
+		{"memory=1073741824 direct=1 pin=801", plugins.TransportShared, "error 800"},
+		{"memory=1073741824 direct=1", plugins.TransportGRPC, "error 800"},
+	} {
+		p, err := startBy(t, c.settings, c.transport)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := p.Load(t.Context(), backends.Spec{Model: "layers", Version: "1", Dir: dir, MaxRows: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rows := range []int{1, 4, 7} {
+			out, err := m.Predict(t.Context(), backendtest.Example(m.Signature(), rows))
+			if c.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), c.refused) {
+					t.Errorf("%s, %s: Predict of %d rows = %v, want %q", c.settings, c.transport, rows, err, c.refused)
+				}
+				break // the process ends
+			}
+			if err != nil {
+				t.Fatalf("%s, %s: Predict of %d rows = %v", c.settings, c.transport, rows, err)
+			}
+			text := fmt.Sprint(out.Tensors)
+			out.Release()
+			if known := answers[fmt.Sprint(rows)]; known != "" && text != known {
+				t.Errorf("%s: %d rows give %s, and %s otherwise", c.settings, rows, text, known)
+			}
+			answers[fmt.Sprint(rows)] = text
+		}
+	}
+}
+
 // bundled is a model's file.
 func bundled(t *testing.T) string {
 	t.Helper()

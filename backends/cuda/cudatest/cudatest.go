@@ -11,9 +11,10 @@ import (
 )
 
 // Key is the environment variable in which a process finds the settings of its driver, such as
-// "devices=2 memory=1048576 version=12040 init=803 pin=801 meminfo=700 launch=700 failing=5": how many
+// "devices=2 memory=1048576 version=12040 init=803 pin=801 meminfo=700 launch=700 failing=5 direct=1": how many
 // devices there are, the bytes of each and the driver's version, what the calls return that start the
-// driver, register memory, ask for memory, and launch, and which launch ends in an illegal address.
+// driver, register memory, ask for memory, and launch, which launch ends in an illegal address, and that
+// answers may be copied to registered memory alone.
 const Key = "FAKE_CUDA"
 
 // KernelsKey is the environment variable that names the library of emulated kernels, with which

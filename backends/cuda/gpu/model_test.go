@@ -32,6 +32,7 @@ func TestWithKernels(t *testing.T) {
 	for _, c := range []struct{ test, settings string }{
 		{"^TestModel", "memory=1073741824"},
 		{"^TestFullDevice", "memory=300000"},
+		{"^TestDirect", "memory=1073741824"},
 	} {
 		p := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+c.test)
 		p.Env = append(os.Environ(), "LD_LIBRARY_PATH="+driver, cudatest.Key+"="+c.settings, cudatest.KernelsKey+"="+library)

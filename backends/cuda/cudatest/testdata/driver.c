@@ -19,10 +19,10 @@
 typedef int result;
 typedef uint64_t address;
 
-enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
+enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_PERMITTED = 800, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
 static long used[DEVICES];
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
@@ -53,7 +53,7 @@ static long launches;
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
@@ -297,7 +297,21 @@ static result copy(void *to, const void *from, size_t n, address device, stream 
   return put(s, (op){.kind = COPY, .to = to, .from = (void *)from, .n = n});
 }
 result cuMemcpyHtoDAsync_v2(address to, const void *from, size_t n, stream *s) { IN_CONTEXT; return copy((void *)to, from, n, to, s); }
-result cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, stream *s) { IN_CONTEXT; return copy(to, (void *)from, n, from, s); }
+static int of_driver(address at) { // memory from cuMemHostAlloc
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].pinned == 2 && at >= blocks[i].at && at < blocks[i].at + blocks[i].size) return 1;
+  return 0;
+}
+static long aside; // bytes copied to such memory, but for what kernels say of faults
+long fake_aside(void) { return aside; }
+result cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, stream *s) {
+  IN_CONTEXT;
+  if (n != 256 && of_driver((address)to)) {
+    if (set.direct) return NOT_PERMITTED;
+    aside += n;
+  }
+  return copy(to, (void *)from, n, from, s);
+}
 result cuMemcpyHtoD_v2(address to, const void *from, size_t n) { result r = cuMemcpyHtoDAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
 result cuMemcpyDtoH_v2(void *to, address from, size_t n) { result r = cuMemcpyDtoHAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
 
