@@ -108,3 +108,8 @@ func (d *Driver) text(c call, r Result) string {
 	}
 	return unix.BytePtrToString(text)
 }
+
+// Failed is the error of a library on top of the driver whose work has failed on the device. It is sticky.
+func Failed(call string) error {
+	return &Error{Call: call, Result: launchFailed, Name: "CUDA_ERROR_LAUNCH_FAILED", Text: "work has failed on the device"}
+}

@@ -20,9 +20,9 @@ typedef int result;
 typedef uint64_t address;
 
 enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_PERMITTED = 800, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
-enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256 };
+enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
 static long used[DEVICES];
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
@@ -36,7 +36,7 @@ static const char *(*emulated_kernel)(int);
 typedef struct event { int done; double at; } event; // at: milliseconds
 typedef struct function { int cells; int fills; const char *kernel; } function;
 typedef struct op {
-  enum { COPY, RECORD, WAIT, LAUNCH, FREE } kind;
+  enum { COPY, RECORD, WAIT, LAUNCH, FREE, WORK } kind;
   char *to, *from;
   size_t n;
   event *event;
@@ -44,16 +44,20 @@ typedef struct op {
   function *function;
   unsigned grid[3], block[3], shared;
   uint64_t cells[CELLS];
+  result (*work)(const void *);
+  double ms;
+  char payload[PAYLOAD];
   struct op *next;
 } op;
 typedef struct graph { op *first; } graph;
 typedef struct stream { op *first; graph *capture; struct stream *next; } stream;
 static stream *streams, null_stream;
 static long launches;
+static double slower; // milliseconds by which the device says that it has been slower than this processor
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
@@ -199,7 +203,7 @@ static void run(stream *s, event *until);
 static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+  return t.tv_sec * 1e3 + t.tv_nsec / 1e6 + slower;
 }
 static void perform(op *o) {
   switch (o->kind) {
@@ -207,8 +211,13 @@ static void perform(op *o) {
   case RECORD: o->event->done = 1, o->event->at = now(); break;
   case WAIT: if (!o->event->done) for (stream *s = streams; s && !o->event->done; s = s->next) run(s, o->event); break;
   case FREE: if (drop((address)o->to, 0) >= 0) free(o->to - GUARD); break;
+  case WORK:
+    slower += o->ms;
+    if (!sticky) fails(o->work(o->payload));
+    break;
   case LAUNCH:
     launches++;
+    slower += set.cost;
     memcpy(last_cells, o->cells, sizeof last_cells);
     if (o->function->fills) memset((void *)o->cells[0], (int)o->cells[1], o->cells[2]);
     if (set.failing && launches >= set.failing) fails(ILLEGAL_ADDRESS);
@@ -291,6 +300,17 @@ result cuEventSynchronize(event *e) {
   pthread_mutex_unlock(&device);
   return sticky;
 }
+
+// What other libraries put on streams: work on a copy of a payload, which takes so long on the device.
+result fake_put(stream *s, result (*work)(const void *), double ms, const void *payload, size_t n) {
+  IN_CONTEXT;
+  op o = {.kind = WORK, .work = work, .ms = ms};
+  if (n > PAYLOAD) return INVALID;
+  memcpy(o.payload, payload, n);
+  return put(s, o);
+}
+int fake_captures(stream *s) { return at(s)->capture != NULL; }
+int fake_inside(address at, size_t n) { return inside(at, n); }
 
 static result copy(void *to, const void *from, size_t n, address device, stream *s) {
   if (!inside(device, n)) return fails(ILLEGAL_ADDRESS);
