@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
@@ -53,16 +54,33 @@ func (b *Backend) Info(context.Context) (backends.Info, error) {
 	return backends.Info{
 		Name:        "cuda",
 		Version:     "1",
-		Device:      fmt.Sprintf("%s; driver for CUDA %v", describe(b.machine.Devices()), b.machine.Version()),
+		Device:      fmt.Sprintf("%s; driver for CUDA %v; %s", describe(b.machine.Devices()), b.machine.Version(), b.multiplies()),
 		Concurrency: lanes,
 	}, nil
+}
+
+// library returns the library that products may go through, nil if there is none.
+func (b *Backend) library() *cublaslt.Library {
+	l, err := b.machine.Library()
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// multiplies says what products are computed by.
+func (b *Backend) multiplies() string {
+	if l := b.library(); l != nil {
+		return "cuBLASLt " + l.Version()
+	}
+	return "no cuBLASLt"
 }
 
 // Load reads a model and brings its weights to a device. A model that does not fit the memory that the
 // device has free is an ErrUnavailable with the figures.
 //
-// Its options are "device", the number of a device, 0 if it is not given, and "precision": fp32, tf32,
-// fp16, bf16, or int8 for quantised files.
+// Its options are "device", the number of a device, 0 if it is not given, "precision": fp32, tf32,
+// fp16, bf16, or int8 for quantised files, and "products": fastest, kernels or cublaslt.
 func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model, error) {
 	if b.refusal != nil {
 		return nil, b.refusal
@@ -95,10 +113,12 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	if err != nil {
 		return nil, err
 	}
+	e.products = newProducts(b.library(), o.products)
 	m, err := newModel(ctx, g, e, o.precision, spec.MaxRows)
 	if err != nil {
 		return nil, errors.Join(err, e.close())
 	}
+	e.products.report(purpose)
 	return m, b.add(m)
 }
 
@@ -138,10 +158,11 @@ var precisions = []precision{
 type options struct {
 	device    int
 	precision precision
+	products  preference
 }
 
 func (b *Backend) options(settings map[string]string) (options, error) {
-	o := options{precision: precisions[0]}
+	o := options{precision: precisions[0], products: fastest}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		var err error
 		switch value := settings[name]; name {
@@ -153,14 +174,28 @@ func (b *Backend) options(settings map[string]string) (options, error) {
 				return o, backends.Errorf(backends.ErrInvalid, "precision %q: use fp32, tf32, fp16, bf16 or int8", value)
 			}
 			o.precision = precisions[i]
+		case "products":
+			o.products, err = b.preference(value)
 		default:
-			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q: backend cuda has device and precision", name)
+			return o, backends.Errorf(backends.ErrInvalid, "unknown option %q: backend cuda has device, precision and products", name)
 		}
 		if err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// preference reads what products are computed by.
+func (b *Backend) preference(value string) (preference, error) {
+	p := preference(value)
+	if p != fastest && p != ours && p != librarys {
+		return p, backends.Errorf(backends.ErrInvalid, "products %q: use fastest, kernels or cublaslt", value)
+	}
+	if _, err := b.machine.Library(); p == librarys && err != nil {
+		return p, backends.Errorf(backends.ErrUnavailable, "products %q: there is no cuBLASLt: %w: install it where the loader looks or beside the program, or say kernels", value, err)
+	}
+	return p, nil
 }
 
 // device reads the number of a device.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
 )
 
@@ -22,8 +23,11 @@ type machine struct {
 func (m *machine) Version() driver.Version    { return 13000 }
 func (m *machine) Devices() []Device          { return m.devices }
 func (m *machine) Memory(int) (uint64, error) { return m.free, m.err }
-func (m *machine) Context(int) Context        { return noContext{} }
-func (m *machine) Close() error               { m.closed = true; return nil }
+func (m *machine) Library() (*cublaslt.Library, error) {
+	return nil, backends.Errorf(backends.ErrUnavailable, "libcublasLt.so.13: not there")
+}
+func (m *machine) Context(int) Context { return noContext{} }
+func (m *machine) Close() error        { m.closed = true; return nil }
 
 // noContext is the context of a device on which nothing works.
 type noContext struct{ Context }
@@ -62,8 +66,8 @@ func TestInfoDescribesTheDevices(t *testing.T) {
 		devices []Device
 		want    string
 	}{
-		{[]Device{big}, "Big (sm_90, 80.0 GiB); driver for CUDA 13.0"},
-		{[]Device{big, big, small, big}, "2 × Big (sm_90, 80.0 GiB), Small (sm_86, 12.0 GiB), Big (sm_90, 80.0 GiB); driver for CUDA 13.0"},
+		{[]Device{big}, "Big (sm_90, 80.0 GiB); driver for CUDA 13.0; no cuBLASLt"},
+		{[]Device{big, big, small, big}, "2 × Big (sm_90, 80.0 GiB), Small (sm_86, 12.0 GiB), Big (sm_90, 80.0 GiB); driver for CUDA 13.0; no cuBLASLt"},
 	} {
 		info, err := backendOf(&machine{devices: c.devices}).Info(t.Context())
 		if err != nil || info.Name != "cuda" || info.Device != c.want {
@@ -105,6 +109,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"another precision", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"precision": "fp8"}}, backends.ErrInvalid, "use fp32, tf32, fp16, bf16 or int8"},
 		{"a device that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "3"}}, backends.ErrInvalid, "this machine has 0 to 2"},
 		{"a device that is no number", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"device": "gpu"}}, backends.ErrInvalid, "this machine has 0 to 2"},
+		{"other products", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"products": "fast"}}, backends.ErrInvalid, "use fastest, kernels or cublaslt"},
+		{"a library that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"products": "cublaslt"}}, backends.ErrUnavailable, "there is no cuBLASLt: libcublasLt.so.13: not there"},
 		{"an unknown option", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"threads": "1"}}, backends.ErrInvalid, `unknown option "threads"`},
 		{"a damaged file", machine{free: 1 << 30}, backends.Spec{Dir: damaged}, backends.ErrInvalid, ""},
 		{"a full device", machine{free: 10}, backends.Spec{Dir: dir, Model: "m", Version: "3"}, backends.ErrUnavailable, "model m, version 3, needs "},

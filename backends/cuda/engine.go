@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
-	"github.com/thrumserve/thrum/backends/cuda/kernels"
 	"github.com/thrumserve/thrum/backends/cuda/lower"
 )
 
@@ -25,6 +25,7 @@ type engine struct {
 	end      func(error)
 	pins     *pins
 	tf32     bool
+	products *products
 	streams  struct{ in, compute, out, capture driver.Stream }
 	lanes    chan *lane
 	finished chan *batch // in the order in which they were put on the streams
@@ -61,7 +62,7 @@ const faultBytes = alignment
 // newEngine makes streams and lanes.
 func newEngine(c Context, image []byte, account *Account, purpose string, b *Backend) (*engine, error) {
 	e := &engine{
-		context: c, account: account, purpose: purpose, end: b.end, pins: &b.pins, lanes: make(chan *lane, lanes), finished: make(chan *batch, lanes),
+		context: c, account: account, purpose: purpose, end: b.end, pins: &b.pins, lanes: make(chan *lane, lanes), finished: make(chan *batch, lanes), products: newProducts(nil, ours),
 		weights: map[string]uint64{}, functions: map[string]driver.Function{}, held: map[uint64]func(){},
 	}
 	err := c.In(func() (err error) {
@@ -242,15 +243,28 @@ func (e *engine) ready(l *lane, x *executable) error {
 			return err
 		}
 	}
-	launches, err := x.binding(l.memory.at, e.tf32).launches(x.program)
-	if err != nil {
+	b := x.binding(l.memory.at, e.tf32)
+	if err := e.choose(b, x, l); err != nil {
 		return err
 	}
-	g, err := e.capture(launches)
+	g, err := e.captured(b, x)
+	if cublaslt.Refused(err) {
+		e.products.refuse("a graph does not take what the library does", err)
+		g, err = e.captured(b, x)
+	}
 	if err == nil {
 		l.graphs[x] = g
 	}
 	return err
+}
+
+// captured makes a graph of a program.
+func (e *engine) captured(b binding, x *executable) (driver.Exec, error) {
+	steps, err := e.steps(b, x.program)
+	if err != nil {
+		return 0, err
+	}
+	return e.capture(steps)
 }
 
 // enlarge gives a lane more memory. Graphs that compute in what it had are made anew when they are
@@ -277,36 +291,60 @@ func (e *engine) enlarge(l *lane, n int64) error {
 	return e.failed(e.context.Fill(at, make([]byte, l.memory.bytes)))
 }
 
-// capture makes a graph of launches.
-func (e *engine) capture(launches []kernels.Launch) (driver.Exec, error) {
-	functions := make([]driver.Function, len(launches))
-	for i, l := range launches {
-		f, ok := e.functions[l.Name]
-		if !ok {
-			var err error
-			if f, err = e.module.Function(l.Name); err != nil {
-				return 0, e.failed(backends.Errorf(backends.ErrUnsupported, "kernel %s: %w", l.Name, err))
-			}
-			e.functions[l.Name] = f
+// capture makes a graph of steps.
+func (e *engine) capture(steps []step) (driver.Exec, error) {
+	for _, st := range steps { // before the stream records
+		if _, err := e.function(st); err != nil {
+			return 0, err
 		}
-		functions[i] = f
 	}
 	s := e.streams.capture
 	if err := e.context.BeginCapture(s); err != nil {
 		return 0, e.failed(err)
 	}
-	var failed error
-	for i, l := range launches {
-		if failed = e.context.Call(functions[i], l, s); failed != nil {
-			break
-		}
-	}
+	failed := e.issue(steps, s)
 	g, err := e.context.EndCapture(s)
-	if err := errors.Join(failed, err); err != nil {
-		return 0, e.failed(err)
+	if err != nil {
+		return 0, e.failed(errors.Join(failed, err))
+	}
+	if failed != nil {
+		return 0, e.failed(errors.Join(failed, e.context.DestroyGraph(g)))
 	}
 	exec, err := e.context.Instantiate(g)
 	return exec, e.failed(errors.Join(err, e.context.DestroyGraph(g)))
+}
+
+// issue puts steps on a stream.
+func (e *engine) issue(steps []step, s driver.Stream) error {
+	for _, st := range steps {
+		f, err := e.function(st)
+		if m := st.product; m != nil {
+			err = m.plan.Multiply(m.way, m.at, m.workspace, s)
+		} else if err == nil {
+			err = e.context.Call(f, st.kernel, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// function returns the kernel of a step, none for a product of the library's.
+func (e *engine) function(st step) (driver.Function, error) {
+	if st.product != nil {
+		return 0, nil
+	}
+	name := st.kernel.Name
+	if f, ok := e.functions[name]; ok {
+		return f, nil
+	}
+	f, err := e.module.Function(name)
+	if err != nil {
+		return 0, e.failed(backends.Errorf(backends.ErrUnsupported, "kernel %s: %w", name, err))
+	}
+	e.functions[name] = f
+	return f, nil
 }
 
 // close frees everything. No batch may be under way.
@@ -325,6 +363,7 @@ func (e *engine) close() error {
 			}
 			all = append(all, e.context.CloseEvent(l.done), e.context.CloseEvent(l.copied), e.context.CloseEvent(l.computed))
 		}
+		all = append(all, e.products.close())
 		for at := range e.held {
 			all = append(all, e.free(at))
 		}

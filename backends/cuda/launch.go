@@ -60,9 +60,9 @@ func (b binding) launch(o *lower.Op) (kernels.Launch, error) {
 	case lower.Map:
 		return b.elementwise(k, o)
 	case lower.Gemm:
-		return b.gemm(k, o)
+		return b.gemm(k, o).Launch()
 	case lower.Conv:
-		return b.conv(k, o)
+		return b.conv(k, o).Launch()
 	case lower.Attention:
 		return b.attention(k, o)
 	case lower.Norm:
@@ -130,7 +130,7 @@ func (b binding) epilogue(a lower.Activation, before bool, o *lower.Op) kernels.
 	return kernels.Epilogue{Bias: b.at(o.In[2]), Residual: b.at(o.In[3]), Activation: kernels.Activation(a), Before: before}
 }
 
-func (b binding) gemm(k lower.Gemm, o *lower.Op) (kernels.Launch, error) {
+func (b binding) gemm(k lower.Gemm, o *lower.Op) kernels.Gemm {
 	matrix := func(t lower.Tensor, row int) kernels.Matrix {
 		m := kernels.Matrix{Address: b.at(t), Row: t.Strides[row], Batch: [2]int64{t.Strides[0], t.Strides[1]}}
 		if t.Shape[row] == 1 {
@@ -147,20 +147,20 @@ func (b binding) gemm(k lower.Gemm, o *lower.Op) (kernels.Launch, error) {
 	return kernels.Gemm{
 		Type: types[x.Type], TF32: b.tf32 && x.Type == backends.FP32, M: y.Shape[2], N: y.Shape[3], K: x.Shape[3], Batch: [2]int64{y.Shape[0], y.Shape[1]},
 		A: matrix(x, 2), B: matrix(w, row), C: matrix(y, 2), TransposedB: transposed, Alpha: k.Alpha, Epilogue: b.epilogue(k.Activation, k.After, o),
-	}.Launch()
+	}
 }
 
 func windowOf(w lower.Window) kernels.Window {
 	return kernels.Window{Size: w.Size, Stride: w.Stride, Pad: w.Pad, Dilation: w.Dilation}
 }
 
-func (b binding) conv(k lower.Conv, o *lower.Op) (kernels.Launch, error) {
+func (b binding) conv(k lower.Conv, o *lower.Op) kernels.Conv {
 	x, y := o.In[0], o.Out[0]
 	return kernels.Conv{
 		Type: types[x.Type], TF32: b.tf32 && x.Type == backends.FP32, Images: x.Shape[0], Height: x.Shape[1], Width: x.Shape[2], Channels: x.Shape[3],
 		OutHeight: y.Shape[1], OutWidth: y.Shape[2], OutChannels: y.Shape[3], Groups: k.Groups, Window: windowOf(k.Window),
 		X: b.at(x), Weights: b.at(o.In[1]), Y: b.at(y), Epilogue: b.epilogue(k.Activation, k.After, o),
-	}.Launch()
+	}
 }
 
 func (b binding) attention(k lower.Attention, o *lower.Op) (kernels.Launch, error) {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"time"
 
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
 	"github.com/thrumserve/thrum/backends/cuda/kernels"
 )
@@ -15,6 +16,8 @@ type Machine interface {
 	Devices() []Device
 	// Memory returns how many bytes of a device are free. It makes a context there.
 	Memory(device int) (free uint64, err error)
+	// Library returns the library that products may go through, or why there is none.
+	Library() (*cublaslt.Library, error)
 	// Context returns the context of a device, which the process has one of.
 	Context(device int) Context
 	Close() error

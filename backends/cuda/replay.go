@@ -58,12 +58,12 @@ func (m *model) alone(ctx context.Context, rows int, f func(l *lane, x *executab
 		return ctx.Err()
 	}
 	defer func() { m.engine.lanes <- l }()
-	m.engine.submit.Lock()
-	defer m.engine.submit.Unlock()
 	return m.engine.failed(m.engine.context.In(func() error {
 		if err := m.engine.ready(l, x); err != nil {
 			return err
 		}
+		m.engine.submit.Lock()
+		defer m.engine.submit.Unlock()
 		return f(l, x)
 	}))
 }
@@ -77,16 +77,9 @@ func (e *engine) timed(f func() error) (took time.Duration, err error) {
 		}
 		defer func() { err = errors.Join(err, e.context.CloseEvent(ends[i])) }()
 	}
-	if err := e.context.Record(ends[0], e.streams.compute); err != nil {
-		return 0, err
-	}
-	if err := f(); err != nil {
-		return 0, err
-	}
-	if err := e.context.Record(ends[1], e.streams.compute); err != nil {
-		return 0, err
-	}
-	if err := e.context.Synchronize(ends[1]); err != nil {
+	// The device has done with all of it when this returns, whatever fails.
+	err = errors.Join(e.context.Record(ends[0], e.streams.compute), f(), e.context.Record(ends[1], e.streams.compute), e.context.Synchronize(ends[1]))
+	if err != nil {
 		return 0, err
 	}
 	return e.context.Elapsed(ends[0], ends[1])

@@ -13,6 +13,7 @@ import (
 	"gorgonia.org/cu"
 
 	"github.com/thrumserve/thrum/backends/cuda"
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
 )
 
@@ -20,6 +21,8 @@ import (
 type Machine struct {
 	driver  *driver.Driver
 	devices []cuda.Device
+	library *cublaslt.Library
+	lacking error // why there is no library
 
 	mu       sync.Mutex
 	contexts map[int]cu.CUContext
@@ -32,6 +35,7 @@ func Open() (cuda.Machine, error) {
 		return nil, err
 	}
 	m := &Machine{driver: d, contexts: map[int]cu.CUContext{}}
+	m.library, m.lacking = cublaslt.Open(d.Version())
 	n, err := cu.NumDevices()
 	if err != nil {
 		return nil, m.failed("cuDeviceGetCount", err)
@@ -67,6 +71,9 @@ func (m *Machine) describe(i int) (cuda.Device, error) {
 
 // Version returns the newest CUDA that the driver speaks.
 func (m *Machine) Version() driver.Version { return m.driver.Version() }
+
+// Library returns the library that products may go through, or why there is none.
+func (m *Machine) Library() (*cublaslt.Library, error) { return m.library, m.lacking }
 
 // Devices describes the devices.
 func (m *Machine) Devices() []cuda.Device { return slices.Clone(m.devices) }

@@ -42,10 +42,17 @@ func (c Conv) Depthwise() bool {
 	return c.Groups > 1 && c.Groups == c.Channels && c.Groups == c.OutChannels
 }
 
-// product says that c is the product of the pixels with the weights.
-func (c Conv) product() bool {
+// Product returns the product of the pixels with the weights, where c is no more than that.
+func (c Conv) Product() (Gemm, bool) {
 	w := c.Window
-	return c.Groups == 1 && w.Size == [2]int64{1, 1} && w.Stride == [2]int64{1, 1} && w.Pad == [2]int64{} && c.OutHeight == c.Height && c.OutWidth == c.Width
+	if c.Groups != 1 || w.Size != [2]int64{1, 1} || w.Stride != [2]int64{1, 1} || w.Pad != [2]int64{} || c.OutHeight != c.Height || c.OutWidth != c.Width {
+		return Gemm{}, false
+	}
+	return Gemm{
+		Type: c.Type, TF32: c.TF32, M: c.Images * c.OutHeight * c.OutWidth, N: c.OutChannels, K: c.Channels, Batch: [2]int64{1, 1}, TransposedB: true, Alpha: 1,
+		Epilogue: c.Epilogue,
+		A:        Matrix{Address: c.X, Row: c.Channels}, B: Matrix{Address: c.Weights, Row: c.Channels}, C: Matrix{Address: c.Y, Row: c.OutChannels},
+	}, true
 }
 
 // Launch returns how a device computes c.
@@ -66,9 +73,8 @@ func (c Conv) Launch() (Launch, error) {
 	if err := positive(rows); err != nil {
 		return Launch{}, err
 	}
-	if c.product() {
-		return Gemm{Type: c.Type, TF32: c.TF32, M: rows, N: c.OutChannels, K: c.Channels, Batch: [2]int64{1, 1}, TransposedB: true, Alpha: 1, Epilogue: c.Epilogue,
-			A: Matrix{Address: c.X, Row: c.Channels}, B: Matrix{Address: c.Weights, Row: c.Channels}, C: Matrix{Address: c.Y, Row: c.OutChannels}}.Launch()
+	if g, ok := c.Product(); ok {
+		return g.Launch()
 	}
 	args := cells(nil, c.X, c.Weights, c.Y)
 	args = cells(args, c.Images, c.Height, c.Width, c.Channels, c.OutHeight, c.OutWidth, c.OutChannels, c.Groups)

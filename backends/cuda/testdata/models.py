@@ -107,24 +107,35 @@ def layers(folder):
     g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (g.op("Gemm", x, g.random(16, 4), g.random(4)), ["batch", 4])})
 
 
+class Bytes(Graph):
+    """A graph of products of eight bits."""
+
+    def rows(self, x, scale, zero, kind):
+        scale, zero = self.const(np.float32(scale)), self.const(kind(zero))
+        return self.op("DequantizeLinear", self.op("QuantizeLinear", x, scale, zero), scale, zero)
+
+    def matrix(self, scales, *shape, axis):
+        w = self.const(self.rng.integers(-127, 128, shape).astype(np.int8))
+        scales = np.asarray(scales, np.float32)
+        return self.op("DequantizeLinear", w, self.const(scales), self.const(np.zeros(scales.shape, np.int8)), **({"axis": axis} if scales.shape else {}))
+
+
 def quantized(folder):
     """Three layers of eight bits: a scale for all, one for each column, and a matrix that lies the other way round."""
-    g = Graph()
-
-    def rows(x, scale, zero, kind):
-        scale, zero = g.const(np.float32(scale)), g.const(kind(zero))
-        return g.op("DequantizeLinear", g.op("QuantizeLinear", x, scale, zero), scale, zero)
-
-    def matrix(scales, *shape, axis):
-        w = g.const(g.rng.integers(-127, 128, shape).astype(np.int8))
-        scales = np.asarray(scales, np.float32)
-        return g.op("DequantizeLinear", w, g.const(scales), g.const(np.zeros(scales.shape, np.int8)), **({"axis": axis} if scales.shape else {}))
-
-    x = g.op("Add", g.op("MatMul", rows("x", 0.02, 130, np.uint8), matrix(0.002, 8, 33, axis=1)), g.random(33))
+    g = Bytes()
+    x = g.op("Add", g.op("MatMul", g.rows("x", 0.02, 130, np.uint8), g.matrix(0.002, 8, 33, axis=1)), g.random(33))
     x = g.op("Relu", x)
-    x = g.op("MatMul", rows(x, 0.02, 3, np.uint8), matrix(0.001 + 0.001 * g.rng.random(20), 33, 20, axis=1))
-    x = g.op("Gemm", rows(x, 0.03, -5, np.int8), matrix(0.001 + 0.001 * g.rng.random(6), 6, 20, axis=0), g.random(6), transB=1)
+    x = g.op("MatMul", g.rows(x, 0.02, 3, np.uint8), g.matrix(0.001 + 0.001 * g.rng.random(20), 33, 20, axis=1))
+    x = g.op("Gemm", g.rows(x, 0.03, -5, np.int8), g.matrix(0.001 + 0.001 * g.rng.random(6), 6, 20, axis=0), g.random(6), transB=1)
     g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (x, ["batch", 6])})
+
+
+def signed(folder):
+    """Two layers of signed bytes, of sizes that libraries take."""
+    g = Bytes()
+    x = g.op("Add", g.op("MatMul", g.rows("x", 0.02, 0, np.int8), g.matrix(0.002, 8, 32, axis=1)), g.random(32))
+    x = g.op("MatMul", g.rows(g.op("Relu", x), 0.02, -5, np.int8), g.matrix(0.001 + 0.001 * g.rng.random(16), 32, 16, axis=1))
+    g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (x, ["batch", 16])})
 
 
 if __name__ == "__main__":
@@ -133,3 +144,4 @@ if __name__ == "__main__":
     network(to / "network")
     layers(to / "layers")
     quantized(to / "quantized")
+    signed(to / "signed")

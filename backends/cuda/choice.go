@@ -1,0 +1,264 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
+	"github.com/thrumserve/thrum/backends/cuda/driver"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
+	"github.com/thrumserve/thrum/backends/cuda/lower"
+)
+
+// preference is what a model's products are computed by.
+type preference string
+
+const (
+	fastest  preference = "fastest"  // the library or kernels, whichever has been faster when the model was loaded
+	ours     preference = "kernels"  // kernels alone
+	librarys preference = "cublaslt" // the library, where it has such products
+)
+
+const (
+	workspaceBytes = 32 << 20         // of the device, for the library's algorithms
+	candidates     = 4                // algorithms that are measured of those that the library proposes
+	trialTime      = 10 * time.Second // of measuring, in the life of a version
+)
+
+// products knows how the products of one version are computed. It is used by who holds the engine's mu.
+type products struct {
+	preference preference
+	library    *cublaslt.Library // nil where kernels compute everything
+	handle     *cublaslt.Handle  // nil before the first trial
+	workspace  block
+	choices    map[cublaslt.Product]choice
+	plans      []*cublaslt.Plan // of choices, and of those from before refuse
+	left       time.Duration    // of trialTime
+	said       map[string]bool  // in the log
+}
+
+// choice is how a product is computed: by a kernel, if it has no plan.
+type choice struct {
+	plan *cublaslt.Plan
+	way  cublaslt.Algorithm
+}
+
+func newProducts(l *cublaslt.Library, p preference) *products {
+	if p == ours {
+		l = nil
+	}
+	return &products{preference: p, library: l, choices: map[cublaslt.Product]choice{}, left: trialTime, said: map[string]bool{}}
+}
+
+// step is what is put on a stream: a kernel, or a product of the library's.
+type step struct {
+	kernel  kernels.Launch
+	product *multiplication // instead of a kernel
+}
+
+// multiplication is a product of the library's that is ready to be put on a stream.
+type multiplication struct {
+	choice
+	at        cublaslt.Operands
+	workspace uint64
+}
+
+// steps returns what computes a product that way.
+func (p *products) steps(of product, c choice) []step {
+	return append([]step{{product: &multiplication{c, of.at, p.workspace.at}}}, kernelSteps(of.rest)...)
+}
+
+func kernelSteps(all []kernels.Launch) []step {
+	steps := make([]step, len(all))
+	for i, l := range all {
+		steps[i].kernel = l
+	}
+	return steps
+}
+
+// say tells once of each reason why products are computed by kernels.
+func (p *products) say(why string, err error) {
+	if !p.said[why] {
+		p.said[why] = true
+		slog.Warn("products are computed by kernels: "+why, "error", err)
+	}
+}
+
+// refuse ends the use of the library. Graphs that have it stay as they are.
+func (p *products) refuse(why string, err error) {
+	p.say(why, err)
+	p.library = nil
+	clear(p.choices)
+}
+
+// close forgets all plans.
+func (p *products) close() error {
+	var all []error
+	for _, plan := range p.plans {
+		all = append(all, plan.Close())
+	}
+	if p.handle != nil {
+		all = append(all, p.handle.Close())
+	}
+	return errors.Join(all...)
+}
+
+// report tells how many of the products of a model that is loaded the library computes, and how many kernels.
+func (p *products) report(purpose string) {
+	count := map[bool]int{}
+	for _, c := range p.choices {
+		count[c.plan != nil]++
+	}
+	if len(p.choices) > 0 {
+		slog.Info(purpose+" has measured its products", "cublaslt", count[true], "kernels", count[false])
+	}
+}
+
+// steps returns what a program puts on a stream: products as has been chosen, all else by kernels.
+func (e *engine) steps(b binding, p *lower.Program) ([]step, error) {
+	var all []step
+	for _, o := range p.Ops {
+		if of, ok := b.product(o); ok && o.Out[0].Elements() > 0 {
+			if c := e.products.choices[of.described]; c.plan != nil {
+				all = append(all, e.products.steps(of, c)...)
+				continue
+			}
+		}
+		launches, err := b.launches(&lower.Program{Ops: []*lower.Op{o}})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, kernelSteps(launches)...)
+	}
+	return all, nil
+}
+
+// choose decides how the products of a program are computed that have not been met before: each way is tried on
+// made-up numbers in the memory where a run has its operands. No batch is computed meanwhile.
+func (e *engine) choose(b binding, x *executable, l *lane) error {
+	var unknown []*lower.Op
+	for _, o := range x.program.Ops {
+		if of, ok := b.product(o); ok && o.Out[0].Elements() > 0 && e.products.library != nil {
+			if _, met := e.products.choices[of.described]; !met {
+				unknown = append(unknown, o)
+			}
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	e.submit.Lock()
+	defer e.submit.Unlock()
+	if _, err := e.timed(func() error { return nil }); err != nil { // what is under way has scratch memory in use
+		return e.failed(err)
+	}
+	if err := e.openProducts(x); err != nil || e.products.library == nil {
+		return err
+	}
+	var err error
+	for _, o := range unknown {
+		if err == nil {
+			err = e.decide(b, o)
+		}
+	}
+	// What pads a batch are rows of earlier ones, and made-up numbers are none.
+	return e.failed(errors.Join(err, e.context.Fill(l.memory.at, make([]byte, l.memory.bytes))))
+}
+
+// openProducts makes the library ready for its first trial. It takes workspace where that leaves enough for the batches
+// of x.
+func (e *engine) openProducts(x *executable) error {
+	p := e.products
+	if p.handle != nil {
+		return nil
+	}
+	var err error
+	if p.handle, err = p.library.NewHandle(); err != nil {
+		p.refuse("the library does not start", err)
+		return e.unless(err)
+	}
+	if batches := lanes * uint64(aligned(faultBytes+x.layout.batch)); e.account.Free() < workspaceBytes+batches {
+		return nil
+	}
+	at, err := e.alloc(workspaceBytes)
+	if err == nil {
+		p.workspace = block{at, workspaceBytes}
+	}
+	if errors.Is(err, backends.ErrUnavailable) { // there are algorithms that need none
+		return e.unless(err)
+	}
+	return err
+}
+
+// unless returns err if it stays, and has the process end then.
+func (e *engine) unless(err error) error {
+	if failed := e.failed(err); driver.Sticky(failed) {
+		return failed
+	}
+	return nil
+}
+
+// decide measures the ways to compute o, within the time that is left.
+func (e *engine) decide(b binding, o *lower.Op) error {
+	of, _ := b.product(o)
+	p := e.products
+	if _, met := p.choices[of.described]; met || p.library == nil {
+		return nil
+	}
+	if p.left <= 0 {
+		p.choices[of.described] = choice{}
+		p.say(fmt.Sprintf("measuring has taken %v", trialTime), nil)
+		return nil
+	}
+	start := time.Now()
+	c, err := e.trial(b, o, of)
+	p.left -= time.Since(start)
+	p.choices[of.described] = c
+	return err
+}
+
+// trial returns the fastest way to compute o of those whose results are the kernel's.
+func (e *engine) trial(b binding, o *lower.Op, of product) (best choice, err error) {
+	p := e.products
+	plan, err := p.handle.Plan(of.described)
+	if err != nil {
+		p.say("the library does not describe them", err)
+		return best, e.unless(err)
+	}
+	p.plans = append(p.plans, plan)
+	ways, err := plan.Algorithms(uint64(p.workspace.bytes), candidates)
+	if err != nil {
+		p.say("the library has no algorithm", err)
+		return best, e.unless(err)
+	}
+	launches, err := b.launches(&lower.Program{Ops: []*lower.Op{o}})
+	if err != nil {
+		return best, err
+	}
+	t, err := e.newTrial(b, o, of)
+	if err != nil {
+		return best, e.failed(err)
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	if err := t.reference(kernelSteps(launches), p.preference); err != nil {
+		return best, e.failed(err)
+	}
+	for _, way := range ways {
+		c := choice{plan, way}
+		faster, err := t.faster(p.steps(of, c))
+		if cublaslt.Refused(err) {
+			p.say("the library does not do them", err)
+			continue
+		}
+		if err != nil {
+			return choice{}, e.failed(err)
+		}
+		if faster {
+			best = c
+		}
+	}
+	return best, nil
+}
