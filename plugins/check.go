@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -25,6 +26,41 @@ func checkSignature(s backends.Signature) error {
 	}
 	if len(s.Precision) > maxPrecision || !utf8.ValidString(s.Precision) {
 		return fmt.Errorf("precision %.32q is not a word of at most %d bytes", s.Precision, maxPrecision)
+	}
+	return nil
+}
+
+// The bounds of what a plugin says of devices, which metrics are labelled with.
+const (
+	maxDevices     = 64
+	maxDeviceText  = 96 // bytes
+	maxFigures     = 64
+	maxDeviceIndex = 1 << 16
+)
+
+// checkDevices reports devices that cannot be, or are too many.
+func checkDevices(all []backends.Device) error {
+	if len(all) > maxDevices {
+		return fmt.Errorf("%d devices, at most %d", len(all), maxDevices)
+	}
+	seen := make(map[string]bool, len(all))
+	for _, d := range all {
+		switch {
+		case d.ID == "" || seen[d.ID]:
+			return fmt.Errorf("device %q is named twice, or not at all", d.ID)
+		case d.Number < 0 || d.Number > maxDeviceIndex:
+			return fmt.Errorf("device %q has the number %d", d.ID, d.Number)
+		case slices.ContainsFunc([]string{d.ID, d.Name, d.Driver}, func(s string) bool { return len(s) > maxDeviceText || !utf8.ValidString(s) }):
+			return fmt.Errorf("device %.32q: a text is not UTF-8, or of more than %d bytes", d.ID, maxDeviceText)
+		case len(d.Figures) > maxFigures:
+			return fmt.Errorf("device %q: %d figures, at most %d", d.ID, len(d.Figures), maxFigures)
+		}
+		for kind, value := range d.Figures {
+			if math.IsNaN(value) || math.IsInf(value, 0) {
+				return fmt.Errorf("device %q: %.32q is %v", d.ID, kind, value)
+			}
+		}
+		seen[d.ID] = true
 	}
 	return nil
 }

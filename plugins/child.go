@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/thrumserve/thrum/backends"
 )
 
 // drainTime is how long the output of a plugin is still read after its death. It matters only
@@ -221,6 +223,17 @@ func (c *child) reason() string {
 		how += c.limits.blame()
 	}
 	return how
+}
+
+// deviceFailed says whether the process has ended with the status that says so.
+func (c *child) deviceFailed() bool {
+	select {
+	case <-c.died:
+	default:
+		return false
+	}
+	var exit *exec.ExitError
+	return errors.As(c.err, &exit) && exit.ExitCode() == backends.DeviceFailed
 }
 
 // isKilled says whether the process ended by no fault of its own, by our hand or another's.

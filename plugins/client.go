@@ -35,6 +35,7 @@ type client struct {
 	lost    func(how string) error // why a call under way has lost its connection
 	broke   func(how error) error  // ends a plugin that does what none may; what its calls fail with
 
+	metered   bool      // it answers Devices
 	memory    *shm.Host // nil where tensors cross by gRPC
 	maxMemory int       // of a model
 }
@@ -45,6 +46,26 @@ func (c *client) Transport() string {
 		return TransportGRPC
 	}
 	return TransportShared
+}
+
+// Metered says whether there are devices that say something of themselves.
+func (c *client) Metered() bool { return c.metered }
+
+// Devices returns the devices on which the plugin has models, none if it is not Metered. ctx should
+// bound the wait.
+func (c *client) Devices(ctx context.Context) ([]backends.Device, error) {
+	if !c.metered {
+		return nil, nil
+	}
+	reply, err := call(ctx, c, c.control.Devices, &proto.DevicesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	all := each(reply.GetDevices(), fromDevice)
+	if err := checkDevices(all); err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", c.name, err)
+	}
+	return all, nil
 }
 
 func (c *client) info(ctx context.Context) (backends.Info, error) {

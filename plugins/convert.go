@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/plugins/proto"
@@ -19,6 +20,27 @@ func fromInfo(m *proto.InfoReply) backends.Info {
 	return backends.Info{
 		Name: m.GetName(), Version: m.GetVersion(), Device: m.GetDevice(), Concurrency: int(m.GetConcurrency()),
 	}
+}
+
+func toDevice(d backends.Device) *proto.Device {
+	m := &proto.Device{
+		Id: d.ID, Number: int64(d.Number), Name: d.Name, Driver: d.Driver, Held: d.Held, Read: int64(d.Read), Figures: map[string]float64{},
+	}
+	for kind, value := range d.Figures {
+		m.Figures[string(kind)] = value
+	}
+	return m
+}
+
+func fromDevice(m *proto.Device) backends.Device {
+	d := backends.Device{
+		ID: m.GetId(), Number: int(m.GetNumber()), Name: m.GetName(), Driver: m.GetDriver(), Held: m.GetHeld(), Read: time.Duration(m.GetRead()),
+		Figures: map[backends.Figure]float64{},
+	}
+	for kind, value := range m.GetFigures() {
+		d.Figures[backends.Figure(kind)] = value
+	}
+	return d
 }
 
 func toSpec(s backends.Spec) *proto.LoadRequest {

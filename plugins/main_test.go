@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,6 +45,12 @@ var roles = map[string]func(){
 	"deaf":    deaf,
 	"mute":    func() { writePID(); select {} },
 	"wordy":   func() { Serve(wordy{}) },
+	"metered": func() { Serve(metered{fake(), []backends.Device{gpu()}, nil}) },
+
+	"metered: none":  func() { Serve(metered{Fake: fake()}) },
+	"metered: error": func() { Serve(metered{fake(), nil, errors.New("no device today")}) },
+	"metered: lie":   func() { Serve(metered{fake(), []backends.Device{lyingDevice()}, nil}) },
+
 	"hanging": func() { Serve(&backendtest.Fake{OnClose: func() error { select {} }}) },
 }
 
@@ -105,6 +112,9 @@ func misbehave(ctx context.Context, in backends.Batch) error {
 	case "crash":
 		go func() { panic("asked to crash") }()
 		select {}
+	case "exit":
+		i, _ := strconv.Atoi(argument)
+		os.Exit(i)
 	case "wait":
 		slog.Info("waiting")
 		<-ctx.Done()

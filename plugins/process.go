@@ -233,6 +233,7 @@ func (p *Process) negotiate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.client.metered = reply.GetDevices()
 	if p.memory != nil && slices.Contains(reply.GetTransports(), TransportShared) {
 		p.client.memory = p.memory
 		go func() {
@@ -331,6 +332,9 @@ func (p *Process) Done() <-chan struct{} { return p.child.died }
 // Err returns nil while the plugin serves, and then an ErrUnavailable that says why it does
 // so no more.
 func (p *Process) Err() error { return p.gone() }
+
+// DeviceFailed says whether the process has ended because its device answered it no more.
+func (p *Process) DeviceFailed() bool { return p.child.deviceFailed() }
 
 func (p *Process) gone() error {
 	if p.isClosing() {

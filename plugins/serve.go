@@ -57,6 +57,13 @@ type Sharer interface {
 	Share(mem []byte) (end func())
 }
 
+// Meter is a Backend that has devices which say something of themselves. Devices returns those on which
+// models are loaded. It may be asked at any time and as often as anybody likes: it returns within half a
+// second, whatever the devices do, and disturbs nobody.
+type Meter interface {
+	Devices(ctx context.Context) ([]backends.Device, error)
+}
+
 // Placer is a Model that writes an answer where it is to be read, and so saves a copy. PredictInto is as
 // Predict; before it computes it may ask place, once, for the data of the answer's tensors, whose names,
 // datatypes, none of them BYTES, and shapes it knows by then. place returns false where there is no room

@@ -53,6 +53,7 @@ func (s *server) Info(ctx context.Context, _ *proto.InfoRequest) (*proto.InfoRep
 		return nil, toStatus(err)
 	}
 	reply := toInfo(info)
+	_, reply.Devices = s.backend.(Meter)
 	if s.memory != nil {
 		reply.Transports = []string{TransportShared}
 		s.once.Do(func() { go func() { s.working(s.work(info.Concurrency)) }() })
@@ -173,6 +174,19 @@ func (s *server) Profile(ctx context.Context, req *proto.ProfileRequest) (*proto
 		reply.Nanoseconds = append(reply.Nanoseconds, int64(took))
 	}
 	return reply, nil
+}
+
+// Devices says what devices say of themselves.
+func (s *server) Devices(ctx context.Context, _ *proto.DevicesRequest) (*proto.DevicesReply, error) {
+	m, ok := s.backend.(Meter)
+	if !ok {
+		return nil, toStatus(backends.Errorf(backends.ErrUnsupported, "this backend has no devices"))
+	}
+	all, err := m.Devices(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &proto.DevicesReply{Devices: each(all, toDevice)}, nil
 }
 
 // zeros is a batch of that many rows of zeros, with every input that is not optional, and 1 for

@@ -35,6 +35,32 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// FuzzDevices plays a hostile plugin: what it says of devices is of bounded size when it passes.
+func FuzzDevices(f *testing.F) {
+	for _, d := range []backends.Device{gpu(), lyingDevice(), {}} {
+		data, err := proto.Marshal(&wire.DevicesReply{Devices: []*wire.Device{toDevice(d)}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var reply wire.DevicesReply
+		if proto.Unmarshal(data, &reply) != nil {
+			return
+		}
+		all := each(reply.GetDevices(), fromDevice)
+		if checkDevices(all) != nil {
+			return
+		}
+		for _, d := range all {
+			if d.ID == "" || len(d.ID)+len(d.Name)+len(d.Driver) > 3*maxDeviceText || len(d.Figures) > maxFigures {
+				t.Errorf("passed: %+v", d)
+			}
+		}
+	})
+}
+
 // FuzzAnswer plays a hostile plugin: an answer that passes has the rows and the data that it
 // claims.
 func FuzzAnswer(f *testing.F) {

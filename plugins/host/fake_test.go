@@ -55,6 +55,7 @@ type factory struct {
 	all     []*fakeProcess
 	born    time.Time
 	leases  int
+	devices []backends.Device // of every process; nil if there are none
 }
 
 func newFactory(t *testing.T) *factory {
@@ -106,7 +107,18 @@ type fakeProcess struct {
 	dead    error
 	closed  bool
 	batches [][]int64
+	stopped bool // it answers nothing more
+
+	deviceFailed bool // once it has died
 }
+
+func (p *fakeProcess) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+}
+
+func (p *fakeProcess) DeviceFailed() bool { return p.Err() != nil && p.deviceFailed }
 
 func (p *fakeProcess) Load(ctx context.Context, _ backends.Spec) (backends.Model, error) {
 	select {
@@ -162,6 +174,17 @@ type fakeModel fakeProcess
 
 func (m *fakeModel) Signature() backends.Signature { return doubler }
 func (m *fakeModel) Close() error                  { return nil }
+func (m *fakeModel) Metered() bool                 { return m.factory.devices != nil }
+
+func (m *fakeModel) Devices(ctx context.Context) ([]backends.Device, error) {
+	m.mu.Lock()
+	stopped := m.stopped
+	m.mu.Unlock()
+	if stopped {
+		<-ctx.Done()
+	}
+	return m.factory.devices, ctx.Err()
+}
 
 func (m *fakeModel) Predict(ctx context.Context, in backends.Batch) (backends.Batch, error) {
 	p, x := (*fakeProcess)(m), values(in)

@@ -80,6 +80,7 @@ const longestLoad = 5 * time.Minute
 type Model struct {
 	options     Options
 	signature   backends.Signature
+	metered     bool // there are devices that say something of themselves
 	loadTimeout time.Duration
 	weights     shelf
 
@@ -101,6 +102,7 @@ type Model struct {
 	closed   bool
 	restarts uint64
 	hangs    uint64
+	failures uint64 // of devices
 }
 
 // Open starts and loads all instances, several at a time. The first failure is the error, and
@@ -126,6 +128,7 @@ func Open(ctx context.Context, o Options) (*Model, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	m.signature = m.slots[0].live.model.Signature()
+	m.metered = metered(m.slots[0].live.model)
 	for _, s := range m.slots {
 		m.keepers.Go(func() { m.keep(s) })
 	}
@@ -222,6 +225,8 @@ type Stats struct {
 	Breaker      BreakerState
 	Transport    string // how tensors cross, such as "shm" or "grpc"; empty while none lives
 	SharedBytes  int64  // weights that are in memory once for all instances
+
+	DeviceFailures uint64 // instances that ended because their device answered them no more
 }
 
 // Stats returns what m has now and what has happened so far.
@@ -230,7 +235,7 @@ func (m *Model) Stats() Stats {
 	defer m.mu.Unlock()
 	s := Stats{
 		Wanted: len(m.slots), Restarts: m.restarts, Hangs: m.hangs, Breaker: m.breaker.public(),
-		SharedBytes: m.weights.bytes(),
+		SharedBytes: m.weights.bytes(), DeviceFailures: m.failures,
 	}
 	for _, inst := range m.live() {
 		s.Live++

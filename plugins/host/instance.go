@@ -18,6 +18,7 @@ type process interface {
 	Err() error
 	Kill() error
 	PID() int
+	DeviceFailed() bool
 	Close() error
 }
 
@@ -51,7 +52,9 @@ func (m *Model) start(ctx context.Context, s *slot) (_ *instance, err error) {
 		err = m.prove(ctx, model)
 	}
 	if err != nil {
-		return nil, errors.Join(err, p.Close())
+		err = errors.Join(err, p.Close())
+		m.autopsy(p)
+		return nil, err
 	}
 	inst := &instance{number: s.number, process: p, model: model, born: time.Now(), took: time.Since(begin)}
 	m.tell(Event{Kind: Ready, Instance: s.number, PID: p.PID(), After: inst.took})

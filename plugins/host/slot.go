@@ -96,6 +96,7 @@ func (m *Model) bury(s *slot, inst *instance) {
 		m.next(s, lived >= payback(inst.took), now)
 	})
 	m.tell(Event{Kind: Died, Instance: s.number, PID: inst.process.PID(), Reason: reason, After: lived})
+	m.autopsy(inst.process)
 	m.landed(inst)
 	if err := inst.close(); err != nil {
 		m.options.Log.Warn("instance left something behind", "instance", s.number, "error", err)

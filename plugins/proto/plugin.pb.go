@@ -66,6 +66,7 @@ type InfoReply struct {
 	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
 	Concurrency   int64                  `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	Transports    []string               `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"` // how tensors can cross, besides "grpc": "shm"
+	Devices       bool                   `protobuf:"varint,6,opt,name=devices,proto3" json:"devices,omitempty"`      // it answers Devices
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +134,13 @@ func (x *InfoReply) GetTransports() []string {
 		return x.Transports
 	}
 	return nil
+}
+
+func (x *InfoReply) GetDevices() bool {
+	if x != nil {
+		return x.Devices
+	}
+	return false
 }
 
 type LoadRequest struct {
@@ -448,6 +456,179 @@ func (x *ProfileReply) GetNanoseconds() []int64 {
 	return nil
 }
 
+type DevicesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DevicesRequest) Reset() {
+	*x = DevicesRequest{}
+	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DevicesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DevicesRequest) ProtoMessage() {}
+
+func (x *DevicesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DevicesRequest.ProtoReflect.Descriptor instead.
+func (*DevicesRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{8}
+}
+
+// DevicesReply describes the devices on which models are loaded, as package backends does.
+type DevicesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Devices       []*Device              `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DevicesReply) Reset() {
+	*x = DevicesReply{}
+	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DevicesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DevicesReply) ProtoMessage() {}
+
+func (x *DevicesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DevicesReply.ProtoReflect.Descriptor instead.
+func (*DevicesReply) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DevicesReply) GetDevices() []*Device {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+type Device struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Number        int64                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Driver        string                 `protobuf:"bytes,4,opt,name=driver,proto3" json:"driver,omitempty"`
+	Held          uint64                 `protobuf:"varint,5,opt,name=held,proto3" json:"held,omitempty"`
+	Figures       map[string]float64     `protobuf:"bytes,6,rep,name=figures,proto3" json:"figures,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"` // what is not known is not there
+	Read          int64                  `protobuf:"varint,7,opt,name=read,proto3" json:"read,omitempty"`                                                                                  // nanoseconds of the machine's monotonic clock
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Device) Reset() {
+	*x = Device{}
+	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Device) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Device) ProtoMessage() {}
+
+func (x *Device) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Device.ProtoReflect.Descriptor instead.
+func (*Device) Descriptor() ([]byte, []int) {
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Device) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Device) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Device) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Device) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *Device) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *Device) GetFigures() map[string]float64 {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
+}
+
+func (x *Device) GetRead() int64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
 type PredictRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Handle        uint64                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
@@ -460,7 +641,7 @@ type PredictRequest struct {
 
 func (x *PredictRequest) Reset() {
 	*x = PredictRequest{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +653,7 @@ func (x *PredictRequest) String() string {
 func (*PredictRequest) ProtoMessage() {}
 
 func (x *PredictRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[8]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +666,7 @@ func (x *PredictRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredictRequest.ProtoReflect.Descriptor instead.
 func (*PredictRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{8}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PredictRequest) GetHandle() uint64 {
@@ -525,7 +706,7 @@ type PredictReply struct {
 
 func (x *PredictReply) Reset() {
 	*x = PredictReply{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +718,7 @@ func (x *PredictReply) String() string {
 func (*PredictReply) ProtoMessage() {}
 
 func (x *PredictReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[9]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +731,7 @@ func (x *PredictReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredictReply.ProtoReflect.Descriptor instead.
 func (*PredictReply) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{9}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PredictReply) GetTensors() []*Tensor {
@@ -573,7 +754,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +766,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[10]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +779,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{10}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Signature) GetPlatform() string {
@@ -649,7 +830,7 @@ type TensorSpec struct {
 
 func (x *TensorSpec) Reset() {
 	*x = TensorSpec{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +842,7 @@ func (x *TensorSpec) String() string {
 func (*TensorSpec) ProtoMessage() {}
 
 func (x *TensorSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[11]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +855,7 @@ func (x *TensorSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TensorSpec.ProtoReflect.Descriptor instead.
 func (*TensorSpec) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{11}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TensorSpec) GetName() string {
@@ -724,7 +905,7 @@ type Tensor struct {
 
 func (x *Tensor) Reset() {
 	*x = Tensor{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +917,7 @@ func (x *Tensor) String() string {
 func (*Tensor) ProtoMessage() {}
 
 func (x *Tensor) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[12]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +930,7 @@ func (x *Tensor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tensor.ProtoReflect.Descriptor instead.
 func (*Tensor) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{12}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Tensor) GetName() string {
@@ -790,7 +971,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +983,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_proto_plugin_proto_msgTypes[13]
+	mi := &file_plugins_proto_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +996,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{13}
+	return file_plugins_proto_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Parameter) GetName() string {
@@ -837,7 +1018,7 @@ var File_plugins_proto_plugin_proto protoreflect.FileDescriptor
 const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1aplugins/proto/plugin.proto\x12\x0fthrum.plugin.v1\"\r\n" +
-	"\vInfoRequest\"\x93\x01\n" +
+	"\vInfoRequest\"\xad\x01\n" +
 	"\tInfoReply\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -845,7 +1026,8 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\vconcurrency\x18\x04 \x01(\x03R\vconcurrency\x12\x1e\n" +
 	"\n" +
 	"transports\x18\x05 \x03(\tR\n" +
-	"transports\"\xeb\x01\n" +
+	"transports\x12\x18\n" +
+	"\adevices\x18\x06 \x01(\bR\adevices\"\xeb\x01\n" +
 	"\vLoadRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
@@ -866,7 +1048,21 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05times\x18\x03 \x01(\x03R\x05times\"0\n" +
 	"\fProfileReply\x12 \n" +
-	"\vnanoseconds\x18\x01 \x03(\x03R\vnanoseconds\"\xb1\x01\n" +
+	"\vnanoseconds\x18\x01 \x03(\x03R\vnanoseconds\"\x10\n" +
+	"\x0eDevicesRequest\"A\n" +
+	"\fDevicesReply\x121\n" +
+	"\adevices\x18\x01 \x03(\v2\x17.thrum.plugin.v1.DeviceR\adevices\"\x80\x02\n" +
+	"\x06Device\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06driver\x18\x04 \x01(\tR\x06driver\x12\x12\n" +
+	"\x04held\x18\x05 \x01(\x04R\x04held\x12>\n" +
+	"\afigures\x18\x06 \x03(\v2$.thrum.plugin.v1.Device.FiguresEntryR\afigures\x12\x12\n" +
+	"\x04read\x18\a \x01(\x03R\x04read\x1a:\n" +
+	"\fFiguresEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xb1\x01\n" +
 	"\x0ePredictRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x121\n" +
 	"\atensors\x18\x02 \x03(\v2\x17.thrum.plugin.v1.TensorR\atensors\x12\x18\n" +
@@ -896,12 +1092,13 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"5\n" +
 	"\tParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xa0\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\xeb\x02\n" +
 	"\aControl\x12@\n" +
 	"\x04Info\x12\x1c.thrum.plugin.v1.InfoRequest\x1a\x1a.thrum.plugin.v1.InfoReply\x12@\n" +
 	"\x04Load\x12\x1c.thrum.plugin.v1.LoadRequest\x1a\x1a.thrum.plugin.v1.LoadReply\x12F\n" +
 	"\x06Unload\x12\x1e.thrum.plugin.v1.UnloadRequest\x1a\x1c.thrum.plugin.v1.UnloadReply\x12I\n" +
-	"\aProfile\x12\x1f.thrum.plugin.v1.ProfileRequest\x1a\x1d.thrum.plugin.v1.ProfileReply2T\n" +
+	"\aProfile\x12\x1f.thrum.plugin.v1.ProfileRequest\x1a\x1d.thrum.plugin.v1.ProfileReply\x12I\n" +
+	"\aDevices\x12\x1f.thrum.plugin.v1.DevicesRequest\x1a\x1d.thrum.plugin.v1.DevicesReply2T\n" +
 	"\aTensors\x12I\n" +
 	"\aPredict\x12\x1f.thrum.plugin.v1.PredictRequest\x1a\x1d.thrum.plugin.v1.PredictReplyB+Z)github.com/thrumserve/thrum/plugins/protob\x06proto3"
 
@@ -917,7 +1114,7 @@ func file_plugins_proto_plugin_proto_rawDescGZIP() []byte {
 	return file_plugins_proto_plugin_proto_rawDescData
 }
 
-var file_plugins_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_plugins_proto_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_plugins_proto_plugin_proto_goTypes = []any{
 	(*InfoRequest)(nil),    // 0: thrum.plugin.v1.InfoRequest
 	(*InfoReply)(nil),      // 1: thrum.plugin.v1.InfoReply
@@ -927,37 +1124,45 @@ var file_plugins_proto_plugin_proto_goTypes = []any{
 	(*UnloadReply)(nil),    // 5: thrum.plugin.v1.UnloadReply
 	(*ProfileRequest)(nil), // 6: thrum.plugin.v1.ProfileRequest
 	(*ProfileReply)(nil),   // 7: thrum.plugin.v1.ProfileReply
-	(*PredictRequest)(nil), // 8: thrum.plugin.v1.PredictRequest
-	(*PredictReply)(nil),   // 9: thrum.plugin.v1.PredictReply
-	(*Signature)(nil),      // 10: thrum.plugin.v1.Signature
-	(*TensorSpec)(nil),     // 11: thrum.plugin.v1.TensorSpec
-	(*Tensor)(nil),         // 12: thrum.plugin.v1.Tensor
-	(*Parameter)(nil),      // 13: thrum.plugin.v1.Parameter
-	nil,                    // 14: thrum.plugin.v1.LoadRequest.OptionsEntry
+	(*DevicesRequest)(nil), // 8: thrum.plugin.v1.DevicesRequest
+	(*DevicesReply)(nil),   // 9: thrum.plugin.v1.DevicesReply
+	(*Device)(nil),         // 10: thrum.plugin.v1.Device
+	(*PredictRequest)(nil), // 11: thrum.plugin.v1.PredictRequest
+	(*PredictReply)(nil),   // 12: thrum.plugin.v1.PredictReply
+	(*Signature)(nil),      // 13: thrum.plugin.v1.Signature
+	(*TensorSpec)(nil),     // 14: thrum.plugin.v1.TensorSpec
+	(*Tensor)(nil),         // 15: thrum.plugin.v1.Tensor
+	(*Parameter)(nil),      // 16: thrum.plugin.v1.Parameter
+	nil,                    // 17: thrum.plugin.v1.LoadRequest.OptionsEntry
+	nil,                    // 18: thrum.plugin.v1.Device.FiguresEntry
 }
 var file_plugins_proto_plugin_proto_depIdxs = []int32{
-	14, // 0: thrum.plugin.v1.LoadRequest.options:type_name -> thrum.plugin.v1.LoadRequest.OptionsEntry
-	10, // 1: thrum.plugin.v1.LoadReply.signature:type_name -> thrum.plugin.v1.Signature
-	12, // 2: thrum.plugin.v1.PredictRequest.tensors:type_name -> thrum.plugin.v1.Tensor
-	13, // 3: thrum.plugin.v1.PredictRequest.parameters:type_name -> thrum.plugin.v1.Parameter
-	12, // 4: thrum.plugin.v1.PredictReply.tensors:type_name -> thrum.plugin.v1.Tensor
-	11, // 5: thrum.plugin.v1.Signature.inputs:type_name -> thrum.plugin.v1.TensorSpec
-	11, // 6: thrum.plugin.v1.Signature.outputs:type_name -> thrum.plugin.v1.TensorSpec
-	0,  // 7: thrum.plugin.v1.Control.Info:input_type -> thrum.plugin.v1.InfoRequest
-	2,  // 8: thrum.plugin.v1.Control.Load:input_type -> thrum.plugin.v1.LoadRequest
-	4,  // 9: thrum.plugin.v1.Control.Unload:input_type -> thrum.plugin.v1.UnloadRequest
-	6,  // 10: thrum.plugin.v1.Control.Profile:input_type -> thrum.plugin.v1.ProfileRequest
-	8,  // 11: thrum.plugin.v1.Tensors.Predict:input_type -> thrum.plugin.v1.PredictRequest
-	1,  // 12: thrum.plugin.v1.Control.Info:output_type -> thrum.plugin.v1.InfoReply
-	3,  // 13: thrum.plugin.v1.Control.Load:output_type -> thrum.plugin.v1.LoadReply
-	5,  // 14: thrum.plugin.v1.Control.Unload:output_type -> thrum.plugin.v1.UnloadReply
-	7,  // 15: thrum.plugin.v1.Control.Profile:output_type -> thrum.plugin.v1.ProfileReply
-	9,  // 16: thrum.plugin.v1.Tensors.Predict:output_type -> thrum.plugin.v1.PredictReply
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	17, // 0: thrum.plugin.v1.LoadRequest.options:type_name -> thrum.plugin.v1.LoadRequest.OptionsEntry
+	13, // 1: thrum.plugin.v1.LoadReply.signature:type_name -> thrum.plugin.v1.Signature
+	10, // 2: thrum.plugin.v1.DevicesReply.devices:type_name -> thrum.plugin.v1.Device
+	18, // 3: thrum.plugin.v1.Device.figures:type_name -> thrum.plugin.v1.Device.FiguresEntry
+	15, // 4: thrum.plugin.v1.PredictRequest.tensors:type_name -> thrum.plugin.v1.Tensor
+	16, // 5: thrum.plugin.v1.PredictRequest.parameters:type_name -> thrum.plugin.v1.Parameter
+	15, // 6: thrum.plugin.v1.PredictReply.tensors:type_name -> thrum.plugin.v1.Tensor
+	14, // 7: thrum.plugin.v1.Signature.inputs:type_name -> thrum.plugin.v1.TensorSpec
+	14, // 8: thrum.plugin.v1.Signature.outputs:type_name -> thrum.plugin.v1.TensorSpec
+	0,  // 9: thrum.plugin.v1.Control.Info:input_type -> thrum.plugin.v1.InfoRequest
+	2,  // 10: thrum.plugin.v1.Control.Load:input_type -> thrum.plugin.v1.LoadRequest
+	4,  // 11: thrum.plugin.v1.Control.Unload:input_type -> thrum.plugin.v1.UnloadRequest
+	6,  // 12: thrum.plugin.v1.Control.Profile:input_type -> thrum.plugin.v1.ProfileRequest
+	8,  // 13: thrum.plugin.v1.Control.Devices:input_type -> thrum.plugin.v1.DevicesRequest
+	11, // 14: thrum.plugin.v1.Tensors.Predict:input_type -> thrum.plugin.v1.PredictRequest
+	1,  // 15: thrum.plugin.v1.Control.Info:output_type -> thrum.plugin.v1.InfoReply
+	3,  // 16: thrum.plugin.v1.Control.Load:output_type -> thrum.plugin.v1.LoadReply
+	5,  // 17: thrum.plugin.v1.Control.Unload:output_type -> thrum.plugin.v1.UnloadReply
+	7,  // 18: thrum.plugin.v1.Control.Profile:output_type -> thrum.plugin.v1.ProfileReply
+	9,  // 19: thrum.plugin.v1.Control.Devices:output_type -> thrum.plugin.v1.DevicesReply
+	12, // 20: thrum.plugin.v1.Tensors.Predict:output_type -> thrum.plugin.v1.PredictReply
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_plugins_proto_plugin_proto_init() }
@@ -971,7 +1176,7 @@ func file_plugins_proto_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_proto_plugin_proto_rawDesc), len(file_plugins_proto_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -25,6 +25,7 @@ const (
 	Control_Load_FullMethodName    = "/thrum.plugin.v1.Control/Load"
 	Control_Unload_FullMethodName  = "/thrum.plugin.v1.Control/Unload"
 	Control_Profile_FullMethodName = "/thrum.plugin.v1.Control/Profile"
+	Control_Devices_FullMethodName = "/thrum.plugin.v1.Control/Devices"
 )
 
 // ControlClient is the client API for Control service.
@@ -37,6 +38,7 @@ type ControlClient interface {
 	Load(ctx context.Context, in *LoadRequest, opts ...grpc.CallOption) (*LoadReply, error)
 	Unload(ctx context.Context, in *UnloadRequest, opts ...grpc.CallOption) (*UnloadReply, error)
 	Profile(ctx context.Context, in *ProfileRequest, opts ...grpc.CallOption) (*ProfileReply, error)
+	Devices(ctx context.Context, in *DevicesRequest, opts ...grpc.CallOption) (*DevicesReply, error)
 }
 
 type controlClient struct {
@@ -87,6 +89,16 @@ func (c *controlClient) Profile(ctx context.Context, in *ProfileRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Devices(ctx context.Context, in *DevicesRequest, opts ...grpc.CallOption) (*DevicesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DevicesReply)
+	err := c.cc.Invoke(ctx, Control_Devices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -97,6 +109,7 @@ type ControlServer interface {
 	Load(context.Context, *LoadRequest) (*LoadReply, error)
 	Unload(context.Context, *UnloadRequest) (*UnloadReply, error)
 	Profile(context.Context, *ProfileRequest) (*ProfileReply, error)
+	Devices(context.Context, *DevicesRequest) (*DevicesReply, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -118,6 +131,9 @@ func (UnimplementedControlServer) Unload(context.Context, *UnloadRequest) (*Unlo
 }
 func (UnimplementedControlServer) Profile(context.Context, *ProfileRequest) (*ProfileReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Profile not implemented")
+}
+func (UnimplementedControlServer) Devices(context.Context, *DevicesRequest) (*DevicesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Devices not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -212,6 +228,24 @@ func _Control_Profile_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Devices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DevicesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Devices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Devices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Devices(ctx, req.(*DevicesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -234,6 +268,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Profile",
 			Handler:    _Control_Profile_Handler,
+		},
+		{
+			MethodName: "Devices",
+			Handler:    _Control_Devices_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
