@@ -192,7 +192,7 @@ func (l *loader) wire(p *path) (*repository.Loaded, error) {
 		s := withCapture(sample(cfg, model, batcher, ward, store), recorder)
 		s.Precision, s.Accuracy = model.Signature().Precision, p.accuracy
 		return s
-	})
+	}, devices(model))
 	p.opened.add(func() error { observed.Remove(); return nil })
 	return &repository.Loaded{
 		Signature:  model.Signature(),
@@ -228,7 +228,7 @@ func withCapture(s metrics.Sample, recorder *capture.Recorder) metrics.Sample {
 func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward *quarantine.Quarantine, store *cache.Cache) metrics.Sample {
 	h, b := model.Stats(), batcher.Stats()
 	s := metrics.Sample{
-		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, Transport: h.Transport, SharedBytes: h.SharedBytes, HugeBytes: model.HugeBytes(),
+		InstancesWanted: h.Wanted, InstancesLive: h.Live, Restarts: h.Restarts, Hangs: h.Hangs, DeviceFailures: h.DeviceFailures, Transport: h.Transport, SharedBytes: h.SharedBytes, HugeBytes: model.HugeBytes(),
 		QueuedRows: b.QueuedRows, MaxQueueRows: cfg.Bounds().MaxQueueRows, InflightBatches: b.Inflight,
 		Rejected: b.Rejected, Expired: b.Expired, QuarantineRefused: ward.Refused(),
 	}
@@ -239,6 +239,24 @@ func sample(cfg config.Model, model *host.Model, batcher *batching.Batcher, ward
 		s.CacheEvicted, s.CacheNotKept = c.Evicted, c.Dropped+c.Rejected+c.TooLarge
 	}
 	return s
+}
+
+// devices returns what reads the devices of a model, nil where there are none.
+func devices(model *host.Model) func() []metrics.Device {
+	if !model.Metered() {
+		return nil
+	}
+	return func() []metrics.Device {
+		var all []metrics.Device
+		for _, d := range model.Devices(context.Background()) {
+			figures := make(map[string]float64, len(d.Figures))
+			for kind, value := range d.Figures {
+				figures[string(kind)] = value
+			}
+			all = append(all, metrics.Device{ID: d.ID, Name: d.Name, Driver: d.Driver, Number: d.Number, Held: d.Held, Figures: figures, Read: d.Read})
+		}
+		return all
+	}
 }
 
 // closers are closed in the opposite order of their opening.

@@ -69,7 +69,7 @@ func New(version string) *Metrics {
 		Name: "thrum_build_info", Help: "1, labelled with the version of the server.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	m.registry.MustRegister(m.requests, m.rows, m.duration, m.stages, m.batchRows, m.failed, m.outcomes, m.caching, m.loads, build,
-		&sampler{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		&sampler{m}, &deviceSampler{metrics: m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

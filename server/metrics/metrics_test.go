@@ -27,7 +27,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 			QueuedRows: 7, MaxQueueRows: 1024, Rejected: 3, HasCache: true, CacheBytes: 99,
 			Precision: "bf16", Accuracy: &catalog.Accuracy{Outputs: []catalog.OutputAccuracy{{Name: "label", Figures: []catalog.Figure{{Kind: "equal", Value: 0.5}}}}},
 			HasCapture: true, CaptureWritten: 11, CaptureDropped: 12, CaptureFailed: 13, CaptureSkipped: 14}
-	})
+	}, nil)
 	v.ObserveBatch(8, time.Millisecond)
 	m.ObserveRequest(Request{Model: "digits", Version: "1", Code: 200, Rows: 4, BatchRows: 8, Cache: "miss",
 		Total: 3 * time.Millisecond, Parse: time.Microsecond, Compute: time.Millisecond, Reply: time.Microsecond})
@@ -79,7 +79,7 @@ func TestScrapeShowsRequestsStagesBatchesQueueAndCache(t *testing.T) {
 
 func TestAVersionThatCannotAnswerIsNotReady(t *testing.T) {
 	m := New("")
-	m.AddVersion("a", "1", func() Sample { return Sample{InstancesWanted: 1} })
+	m.AddVersion("a", "1", func() Sample { return Sample{InstancesWanted: 1} }, nil)
 	text := scrape(t, m)
 	if !strings.Contains(text, `thrum_model_ready{model="a",version="1"} 0`) || strings.Contains(text, "thrum_plugin_transport{") {
 		t.Errorf("GET /metrics = %s", text)
@@ -92,7 +92,7 @@ func TestAModelWithManyOutputsHasFewSeries(t *testing.T) {
 		outputs[i] = catalog.OutputAccuracy{Name: fmt.Sprint(i), Figures: []catalog.Figure{{Kind: "equal", Value: 1}}}
 	}
 	m := New("")
-	m.AddVersion("a", "1", func() Sample { return Sample{Accuracy: &catalog.Accuracy{Outputs: outputs}} })
+	m.AddVersion("a", "1", func() Sample { return Sample{Accuracy: &catalog.Accuracy{Outputs: outputs}} }, nil)
 	if n := strings.Count(scrape(t, m), "thrum_golden_error{"); n != maxGoldenOutputs {
 		t.Errorf("%d series of %d outputs, want %d", n, len(outputs), maxGoldenOutputs)
 	}
@@ -110,8 +110,8 @@ func TestClientsCannotMakeSeriesUp(t *testing.T) {
 
 func TestAReplacedVersionKeepsItsSuccessorsReadings(t *testing.T) {
 	m := New("")
-	first := m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 1} })
-	m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 2} })
+	first := m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 1} }, nil)
+	m.AddVersion("a", "1", func() Sample { return Sample{QueuedRows: 2} }, nil)
 	first.Remove()
 	if text := scrape(t, m); !strings.Contains(text, `thrum_queue_rows{model="a",version="1"} 2`) {
 		t.Error("removing the old load removed the new one's readings")

@@ -21,7 +21,7 @@ func rounded(s catalog.Statistics) catalog.Statistics {
 
 func TestStatistics(t *testing.T) {
 	m := New("")
-	v := m.AddVersion("a", "1", func() Sample { return Sample{HasCache: true} })
+	v := m.AddVersion("a", "1", func() Sample { return Sample{HasCache: true} }, nil)
 	v.ObserveBatch(4, 2*ms)
 	v.ObserveBatch(1, ms)
 	v.ObserveBatch(4, 3*ms)
@@ -46,14 +46,14 @@ func TestStatistics(t *testing.T) {
 		t.Errorf("Statistics() = %+v, want %+v", got, want)
 	}
 	v.Remove()
-	if got := rounded(m.AddVersion("a", "1", v.sample).Statistics()); !reflect.DeepEqual(got, want) {
+	if got := rounded(m.AddVersion("a", "1", v.sample, nil).Statistics()); !reflect.DeepEqual(got, want) {
 		t.Errorf("after a second load, Statistics() = %+v, want %+v", got, want)
 	}
 }
 
 func TestReadingStatisticsMakesNoSeriesOfACacheThatIsNotThere(t *testing.T) {
 	m := New("")
-	v := m.AddVersion("a", "1", func() Sample { return Sample{} })
+	v := m.AddVersion("a", "1", func() Sample { return Sample{} }, nil)
 	if got := v.Statistics(); got.Hit != (catalog.Time{}) || got.Batches != 0 {
 		t.Errorf("Statistics() = %+v, want nothing counted", got)
 	}

@@ -16,6 +16,7 @@ type Version struct {
 	metrics *Metrics
 	id      id
 	sample  func() Sample
+	devices func() []Device // nil for a version without any
 
 	ok, failed                   prometheus.Counter
 	rows                         prometheus.Counter
@@ -34,6 +35,7 @@ type Sample struct {
 	SharedBytes                    int64  // weights that are in memory once for all instances
 	HugeBytes                      int64  // memory of an instance that lies in huge pages
 	QuarantineRefused              uint64 // requests refused because they had ended instances
+	DeviceFailures                 uint64 // instances that ended because their device answered them no more
 
 	QueuedRows, MaxQueueRows, InflightBatches int
 	Rejected, Expired                         uint64 // calls turned away because the queue was full; that waited past their deadline
@@ -51,11 +53,11 @@ type Sample struct {
 }
 
 // AddVersion makes room for a version that serves from now on and whose instances,
-// queue and cache are read with sample at every scrape. A second load of the same version goes on with its
-// counters.
-func (m *Metrics) AddVersion(model, version string, sample func() Sample) *Version {
+// queue and cache are read with sample at every scrape. devices is nil, or reads the devices that the
+// version is on, and may take its time. A second load of the same version goes on with its counters.
+func (m *Metrics) AddVersion(model, version string, sample func() Sample, devices func() []Device) *Version {
 	v := &Version{
-		metrics: m, id: id{model, version}, sample: sample,
+		metrics: m, id: id{model, version}, sample: sample, devices: devices,
 		ok:        m.requests.WithLabelValues(model, version, "200"),
 		failed:    m.failed.WithLabelValues(model, version),
 		rows:      m.rows.WithLabelValues(model, version),
@@ -163,6 +165,7 @@ func (s *sampler) Describe(into chan<- *prometheus.Desc) {
 	into <- captured
 	into <- precision
 	into <- accuracy
+	into <- deviceFailures
 	for _, metric := range sampled {
 		into <- metric.desc
 	}
@@ -200,6 +203,9 @@ func (v *Version) collect(s Sample, into chan<- prometheus.Metric) {
 		send(captured, prometheus.CounterValue, float64(s.CaptureDropped), "dropped")
 		send(captured, prometheus.CounterValue, float64(s.CaptureFailed), "failed")
 		send(captured, prometheus.CounterValue, float64(s.CaptureSkipped), "skipped")
+	}
+	if v.devices != nil {
+		send(deviceFailures, prometheus.CounterValue, float64(s.DeviceFailures))
 	}
 	for _, metric := range sampled {
 		if !metric.cache || s.HasCache {
