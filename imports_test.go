@@ -24,10 +24,11 @@ var allowed = map[string][]string{
 	"backends/onnx/rewrite": {"backends", "backends/onnx"},
 	"backends/cpu":          {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/onnx/rewrite", "backends/weights"},
 	"backends/cpu/ml":       {"backends", "backends/cpu/kernels"},
-	"backends/cuda":         {"backends", "backends/cpu", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/onnx"},
+	"backends/cuda":         {"backends", "backends/cpu", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/cuda/nvml", "backends/onnx"},
 	"backends/cuda/bench":   {"backends", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
 	"backends/cuda/check":   {"backends", "backends/cpu", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
 	"backends/cuda/driver":  {"backends"},
+	"backends/cuda/nvml":    {"backends"},
 	// It is of tests.
 	"backends/cuda/kernels/emulated": {"backends/cuda/kernels"},
 	"backends/cuda/cublaslt":         {"backends", "backends/cuda/driver"},
@@ -131,7 +132,7 @@ var owners = map[string][]string{
 	"github.com/HdrHistogram/hdrhistogram-go": {"loadtest/result"},
 	"github.com/spf13/cobra":                  {""},
 	"gorgonia.org/cu":                         {"backends/cuda/gpu"},
-	"github.com/ebitengine/purego":            {"backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels/emulated"},
+	"github.com/ebitengine/purego":            {"backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels/emulated", "backends/cuda/nvml"},
 }
 
 func checkOwner(t *testing.T, from string, imports []string) {

@@ -44,6 +44,13 @@ func (a *Account) Reserve(purpose string, n uint64) (release func(), err error) 
 	}, nil
 }
 
+// Used returns how many bytes are granted.
+func (a *Account) Used() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.used
+}
+
 // Free returns how many bytes are not granted.
 func (a *Account) Free() uint64 {
 	a.mu.Lock()

@@ -24,7 +24,8 @@ type Backend struct {
 	end     func(error) // ends the process
 	image   func(major, minor int) ([]byte, error)
 
-	pins pins
+	pins  pins
+	meter *meter
 
 	mu     sync.Mutex
 	models map[*model]bool // those loaded; guarded by mu
@@ -34,7 +35,7 @@ type Backend struct {
 // New returns the backend of what open returns. If open fails, Info and Load fail with its error. image
 // returns the kernels for devices of a compute capability, as kernels.Image does.
 func New(open func() (Machine, error), image func(major, minor int) ([]byte, error)) *Backend {
-	b := &Backend{end: end, image: image, models: map[*model]bool{}}
+	b := &Backend{end: end, image: image, meter: newMeter(management()), models: map[*model]bool{}}
 	b.machine, b.refusal = open()
 	return b
 }
@@ -43,7 +44,7 @@ func New(open func() (Machine, error), image func(major, minor int) ([]byte, err
 // of standard error is what the host gives as the reason; os.Stderr may lead elsewhere in a plugin.
 func end(err error) {
 	fmt.Fprintf(os.NewFile(uintptr(syscall.Stderr), "stderr"), "the device answers this process no more: %v\n", err)
-	os.Exit(1)
+	os.Exit(backends.DeviceFailed)
 }
 
 // Info describes the devices. Without any, its error says why.
@@ -119,6 +120,7 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 		return nil, errors.Join(err, e.close())
 	}
 	e.products.report(purpose)
+	m.device = o.device
 	return m, b.add(m)
 }
 

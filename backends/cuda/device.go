@@ -10,6 +10,7 @@ type Device struct {
 	Name         string // such as "NVIDIA H100 80GB HBM3"
 	Major, Minor int    // its compute capability
 	Memory       uint64 // bytes
+	UUID         [16]byte
 }
 
 // String describes the device for people.
@@ -22,7 +23,7 @@ func describe(devices []Device) string {
 	var all []string
 	for i := 0; i < len(devices); {
 		n := 1
-		for i+n < len(devices) && devices[i+n] == devices[i] {
+		for i+n < len(devices) && devices[i+n].String() == devices[i].String() {
 			n++
 		}
 		text := devices[i].String()

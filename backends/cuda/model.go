@@ -23,6 +23,7 @@ type model struct {
 	graph     *onnx.Graph
 	precision precision
 	engine    *engine
+	device    int // its number
 	buckets   []int
 	answers   *answers
 	gone      func() // called by the first Close, when nothing runs any more

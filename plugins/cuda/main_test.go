@@ -37,8 +37,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// env is the environment of a plugin with a driver of those settings, or without one.
-func env(t *testing.T, settings string) []string {
+// env is the environment of a plugin with a driver of those settings, or without one. more is settings
+// of a management library, without which there is none.
+func env(t *testing.T, settings string, more ...string) []string {
 	t.Helper()
 	add := []string{pluginKey + "=1", "GORACE=atexit_sleep_ms=0"}
 	if settings == "" {
@@ -47,7 +48,12 @@ func env(t *testing.T, settings string) []string {
 		}
 		return append(add, "LD_LIBRARY_PATH=")
 	}
-	return append(add, "LD_LIBRARY_PATH="+cudatest.Folder(t), cudatest.Key+"="+settings, cudatest.KernelsKey+"="+emulated.Library(t))
+	folder := cudatest.Folder(t)
+	for _, management := range more {
+		cudatest.AddManagement(t, folder, false)
+		add = append(add, cudatest.ManagementKey+"="+management)
+	}
+	return append(add, "LD_LIBRARY_PATH="+folder, cudatest.Key+"="+settings, cudatest.KernelsKey+"="+emulated.Library(t))
 }
 
 func start(t *testing.T, settings string) (*plugins.Process, error) {
@@ -289,7 +295,7 @@ func TestADyingDeviceLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "models", "layers", "model.yaml"), "backend: cuda\ninstances: 2\nbatching: {max_rows: 4}\n", 0o644)
-	at := serve(t, build(t), dir)
+	at, admin := serveBoth(t, build(t), dir)
 	if code, text := post(t, at, "/v2/repository/models/layers/load"); code != 200 {
 		t.Fatalf("load: %d %s", code, text)
 	}
@@ -297,6 +303,10 @@ func TestADyingDeviceLosesNothing(t *testing.T) {
 		if code, text := infer(t, at, "layers"); code != 200 {
 			t.Fatalf("request %d: %d %s", i, code, text)
 		}
+	}
+	failures := scrape(t, admin, "thrum_device_failures_total")
+	if len(failures) != 1 || failures[`thrum_device_failures_total{model="layers",version="1"}`] < 1 {
+		t.Errorf("a device that has failed is counted so: %v", failures)
 	}
 }
 
@@ -328,12 +338,13 @@ func build(t *testing.T) string {
 	return thrum
 }
 
-// repository makes a folder of models and one of plugins: this one, with a driver of settings.
-func repository(t *testing.T, settings string) string {
+// repository makes a folder of models and one of plugins: this one, with a driver of settings, and more
+// as env takes it.
+func repository(t *testing.T, settings string, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	var set strings.Builder
-	for _, e := range env(t, settings) {
+	for _, e := range env(t, settings, more...) {
 		name, value, _ := strings.Cut(e, "=")
 		fmt.Fprintf(&set, "export %s='%s'\n", name, value)
 	}
@@ -354,15 +365,22 @@ func repository(t *testing.T, settings string) string {
 // serve starts a server of a folder from repository and returns its address.
 func serve(t *testing.T, thrum, dir string) string {
 	t.Helper()
-	at := address(t)
+	at, _ := serveBoth(t, thrum, dir)
+	return at
+}
+
+// serveBoth also returns the address for operators.
+func serveBoth(t *testing.T, thrum, dir string) (at, admin string) {
+	t.Helper()
+	at, admin = address(t), address(t)
 	server := exec.CommandContext(t.Context(), thrum, "serve", "--models", filepath.Join(dir, "models"),
-		"--plugin-path", filepath.Join(dir, "plugins"), "--control", "explicit", "--http", at, "--admin", address(t))
+		"--plugin-path", filepath.Join(dir, "plugins"), "--control", "explicit", "--http", at, "--admin", admin)
 	server.Stdout, server.Stderr = t.Output(), t.Output()
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	return at
+	return at, admin
 }
 
 func write(t *testing.T, name, text string, mode os.FileMode) {

@@ -49,7 +49,7 @@ func AddProducts(t testing.TB, dir string) {
 	build(t, dir, "libcublasLt.so.13", products)
 }
 
-func build(t testing.TB, dir, library string, source []byte) {
+func build(t testing.TB, dir, library string, source []byte, flags ...string) {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
@@ -59,8 +59,9 @@ func build(t testing.TB, dir, library string, source []byte) {
 	if err := os.WriteFile(file, source, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), gcc, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread",
+	flags = append(flags, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread",
 		"-Wl,-soname,"+library+",-Bsymbolic", "-o", filepath.Join(dir, library), file, "-lm")
+	c := exec.CommandContext(t.Context(), gcc, flags...)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", c, err, out)
 	}

@@ -8,6 +8,7 @@ const (
 	callDriverGetVersion
 	callGetErrorName
 	callGetErrorString
+	callDeviceGetUUID
 	callMemHostAlloc
 	callMemFreeHost
 	callMemHostRegister
@@ -36,6 +37,7 @@ var names = [calls]string{
 	callDriverGetVersion:        "cuDriverGetVersion",
 	callGetErrorName:            "cuGetErrorName",
 	callGetErrorString:          "cuGetErrorString",
+	callDeviceGetUUID:           "cuDeviceGetUuid_v2",
 	callMemHostAlloc:            "cuMemHostAlloc",
 	callMemFreeHost:             "cuMemFreeHost",
 	callMemHostRegister:         "cuMemHostRegister_v2",

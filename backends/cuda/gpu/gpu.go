@@ -63,9 +63,13 @@ func (m *Machine) describe(i int) (cuda.Device, error) {
 	if err != nil {
 		return cuda.Device{}, m.failed("cuDeviceTotalMem", err)
 	}
+	uuid, err := m.driver.UUID(i)
+	if err != nil {
+		return cuda.Device{}, err
+	}
 	major, err := device.Attribute(cu.ComputeCapabilityMajor)
 	minor, second := device.Attribute(cu.ComputeCapabilityMinor)
-	return cuda.Device{Name: name, Major: major, Minor: minor, Memory: uint64(memory)},
+	return cuda.Device{Name: name, Major: major, Minor: minor, Memory: uint64(memory), UUID: uuid},
 		m.failed("cuDeviceGetAttribute", errors.Join(err, second))
 }
 

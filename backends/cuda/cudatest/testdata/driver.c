@@ -114,6 +114,12 @@ result cuDeviceGet(int *dev, int i) { ENTER; *dev = i; return i < 0 || i >= set.
 result cuDeviceGetName(char *name, int len, int dev) { ENTER; snprintf(name, len, "Fake GPU %d", dev); return 0; }
 result cuDeviceTotalMem_v2(size_t *n, int dev) { ENTER; *n = set.memory; return dev >= set.devices; }
 result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : 0; return dev >= set.devices; }
+// Devices have a UUID that ends in their number, as in nvml.c.
+result cuDeviceGetUuid_v2(unsigned char *uuid, int dev) {
+  ENTER;
+  for (int i = 0; i < 16; i++) uuid[i] = i == 0 ? 0xab : i == 15 ? dev : i;
+  return dev < 0 || dev >= set.devices ? BAD_DEVICE : 0;
+}
 result cuDevicePrimaryCtxRetain(int **ctx, int dev) { ENTER; contexts[dev] = dev; *ctx = &contexts[dev]; return 0; }
 result cuDevicePrimaryCtxRelease_v2(int dev) { ENTER; return dev >= set.devices; }
 result cuCtxSetCurrent(int *ctx) { ENTER; current = ctx; return 0; }
