@@ -25,10 +25,13 @@ var allowed = map[string][]string{
 	"backends/cpu":          {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/onnx/rewrite", "backends/weights"},
 	"backends/cpu/ml":       {"backends", "backends/cpu/kernels"},
 	"backends/cuda":         {"backends", "backends/cpu", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/cuda/nvml", "backends/onnx"},
-	"backends/cuda/bench":   {"backends", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
-	"backends/cuda/check":   {"backends", "backends/cpu", "backends/cuda", "backends/cuda/gpu", "backends/cuda/kernels"},
-	"backends/cuda/driver":  {"backends"},
-	"backends/cuda/nvml":    {"backends"},
+	// It measures the backend by itself, as a plugin, and behind a server that it sees from outside.
+	"backends/cuda/bench": {"backends", "backends/cuda", "backends/cuda/bench/forms", "backends/cuda/gpu", "backends/cuda/kernels", "bench/turns",
+		"loadtest/attack", "loadtest/oip", "loadtest/result", "plugins"},
+	"backends/cuda/bench/forms": {"backends"},
+	"backends/cuda/check":       {"backends", "backends/cpu", "backends/cuda", "backends/cuda/bench/forms", "backends/cuda/gpu", "backends/cuda/kernels"},
+	"backends/cuda/driver":      {"backends"},
+	"backends/cuda/nvml":        {"backends"},
 	// It is of tests.
 	"backends/cuda/kernels/emulated": {"backends/cuda/kernels"},
 	"backends/cuda/cublaslt":         {"backends", "backends/cuda/driver"},

@@ -52,6 +52,7 @@ type lane struct {
 	fault  []byte // pinned
 	staged []byte // pinned; for inputs that lie in memory which is not
 	graphs map[*executable]driver.Exec
+	tables map[*executable][]uint64 // what launches read besides, in memory of their own
 
 	copied, computed, done driver.Event
 }
@@ -91,7 +92,7 @@ func newEngine(c Context, image []byte, account *Account, purpose string, b *Bac
 }
 
 func newLane(c Context) (*lane, error) {
-	l := &lane{graphs: map[*executable]driver.Exec{}}
+	l := &lane{graphs: map[*executable]driver.Exec{}, tables: map[*executable][]uint64{}}
 	var err [5]error
 	l.zeros, err[0] = c.HostAlloc(faultBytes)
 	l.fault, err[1] = c.HostAlloc(faultBytes)
@@ -229,14 +230,13 @@ func (e *engine) ready(l *lane, x *executable) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for old, g := range l.graphs {
+	for old := range l.graphs {
 		if !old.retired.Load() {
 			continue
 		}
-		if err := e.context.DestroyExec(g); err != nil {
-			return e.failed(err)
+		if err := e.drop(l, old); err != nil {
+			return err
 		}
-		delete(l.graphs, old)
 	}
 	if need := faultBytes + x.layout.batch; l.memory.bytes < need {
 		if err := e.enlarge(l, need); err != nil {
@@ -244,6 +244,7 @@ func (e *engine) ready(l *lane, x *executable) error {
 		}
 	}
 	b := x.binding(l.memory.at, e.tf32)
+	b.place = e.place(l, x)
 	if err := e.choose(b, x, l); err != nil {
 		return err
 	}
@@ -267,14 +268,36 @@ func (e *engine) captured(b binding, x *executable) (driver.Exec, error) {
 	return e.capture(steps)
 }
 
+// drop frees what a lane has of a program.
+func (e *engine) drop(l *lane, x *executable) error {
+	err := e.failed(e.context.DestroyExec(l.graphs[x]))
+	delete(l.graphs, x)
+	for _, at := range l.tables[x] {
+		err = errors.Join(err, e.free(at))
+	}
+	delete(l.tables, x)
+	return err
+}
+
+// place brings what launches read besides to the device, where it stays as long as the lane's graph of x.
+func (e *engine) place(l *lane, x *executable) func(data []byte) (uint64, error) {
+	return func(data []byte) (uint64, error) {
+		at, err := e.alloc(aligned(int64(len(data))))
+		if err != nil {
+			return 0, err
+		}
+		l.tables[x] = append(l.tables[x], at)
+		return at, e.failed(e.context.Fill(at, data))
+	}
+}
+
 // enlarge gives a lane more memory. Graphs that compute in what it had are made anew when they are
 // needed.
 func (e *engine) enlarge(l *lane, n int64) error {
-	for x, g := range l.graphs {
-		if err := e.context.DestroyExec(g); err != nil {
-			return e.failed(err)
+	for x := range l.graphs {
+		if err := e.drop(l, x); err != nil {
+			return err
 		}
-		delete(l.graphs, x)
 	}
 	if l.memory.bytes > 0 {
 		if err := e.free(l.memory.at); err != nil {

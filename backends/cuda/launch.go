@@ -13,6 +13,9 @@ type binding struct {
 	address func(*lower.Buffer) uint64
 	fault   uint64 // an I32 that becomes 1 where an index is of no row
 	tf32    bool   // products of FP32 may be taken as tf32
+
+	// place brings what a launch reads besides to the device; nil where launches are only tried.
+	place func(data []byte) (at uint64, err error)
 }
 
 var types = map[backends.Datatype]kernels.Type{
@@ -85,6 +88,8 @@ func (b binding) launch(o *lower.Op) (kernels.Launch, error) {
 			Type: types[x.Type], Index: types[o.In[1].Type], Outer: x.Shape[0], Rows: x.Shape[1], Inner: x.Shape[2], Count: o.In[1].Shape[0],
 			Table: b.at(x), Y: b.at(out), Indices: b.at(o.In[1]), Fault: b.fault,
 		}.Launch()
+	case lower.Lookup:
+		return b.lookup(k, o)
 	case lower.Pool:
 		return kernels.Pool{
 			Type: types[x.Type], Average: k.Average, CountPadding: k.CountPadding, Images: x.Shape[0], Height: x.Shape[1], Width: x.Shape[2],

@@ -9,7 +9,8 @@ import (
 )
 
 // fuse joins operations: factors move into products, products around a softmax become attention, the
-// layers before it one, and what follows products and convolutions their epilogues.
+// layers before it one, what follows products and convolutions their epilogues, and rows of many tables are
+// read at once.
 func (l *lowering) fuse(g *onnx.Graph) {
 	f := &fusion{program: &l.program, kept: map[*Buffer]bool{}, quantities: l.integral}
 	for _, v := range g.Outputs {
@@ -18,7 +19,7 @@ func (l *lowering) fuse(g *onnx.Graph) {
 		}
 	}
 	l.program.pruneBut(f.kept)
-	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.bias, f.integer, f.epilogue, f.join} {
+	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.lookup, f.lookups, f.columns, f.bias, f.integer, f.epilogue, f.join} {
 		f.each(pass)
 	}
 }

@@ -129,6 +129,10 @@ func (m interpreter) do(o *Op) {
 	for i, t := range o.In {
 		in[i] = m.read(t)
 	}
+	if k, ok := o.Kind.(Lookup); ok {
+		m.lookup(k, o, in)
+		return
+	}
 	out := o.Out[0]
 	y := make([]float64, out.Elements())
 	switch k := o.Kind.(type) {
@@ -187,6 +191,27 @@ func (m interpreter) do(o *Op) {
 		panic(o.Name())
 	}
 	m.write(out, y)
+}
+
+func (m interpreter) lookup(k Lookup, o *Op, in [][]float64) {
+	for t, out := range o.Out {
+		table, indices := in[2*t], in[2*t+1]
+		rows, width, length := int(o.In[2*t].Shape[0]), int(out.Shape[1]), int(o.In[2*t+1].Shape[1])
+		y := make([]float64, out.Elements())
+		for i := range y {
+			for j := range length {
+				row := int(indices[i/width*length+j])
+				if row < 0 {
+					row += rows
+				}
+				y[i] += table[row*width+i%width]
+			}
+			if k.Mean {
+				y[i] /= float64(length)
+			}
+		}
+		m.write(out, y)
+	}
 }
 
 func truth(b bool) float64 {

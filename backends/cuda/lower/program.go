@@ -108,6 +108,11 @@ type (
 	// [outer, count, inner].
 	Gather struct{}
 
+	// Lookup reads several tables at once: In is, for each, a table [rows, width] and indices [bags, length] of
+	// Int64, dense. Each bag becomes the sum of its rows or, with Mean, their mean, in the part of Out that is the
+	// table's: [bags, width], of which rows lie as far apart in all. Indices are as in Gather.
+	Lookup struct{ Mean bool }
+
 	// Pool slides a window over dense images [n, h, w, c]. Out is dense [n, p, q, c].
 	Pool struct {
 		Average      bool // the mean, instead of the largest
@@ -153,6 +158,7 @@ func (Map) kind() string         { return "Map" }
 func (Reduce) kind() string      { return "Reduce" }
 func (ArgReduce) kind() string   { return "ArgReduce" }
 func (Gather) kind() string      { return "Gather" }
+func (Lookup) kind() string      { return "Lookup" }
 func (Pool) kind() string        { return "Pool" }
 func (Quantize) kind() string    { return "Quantize" }
 func (Dequantize) kind() string  { return "Dequantize" }
