@@ -24,8 +24,8 @@ cuda: ## build bin/thrum-backend-cuda, which needs gcc here and a driver only wh
 
 .PHONY: cuda-test
 cuda-test: cuda ## test what is built with the tag cuda, with a driver that pretends
-	$(CUDA) $(GO) vet -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./plugins/cuda
-	$(CUDA) $(GO) test -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./plugins/cuda
+	$(CUDA) $(GO) vet -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./backends/cuda/bench ./plugins/cuda
+	$(CUDA) $(GO) test -tags cuda -trimpath ./backends/cuda/gpu ./backends/cuda/check ./backends/cuda/bench ./plugins/cuda
 
 .PHONY: cuda-kernels
 cuda-kernels: ## compile the kernels for NVIDIA's devices anew, with a compiler from PyPI (three minutes; the images are in the tree)
@@ -43,12 +43,14 @@ cuda-check: ## build bin/cuda-check/check, which holds a device against the proc
 	bin/cuda-check/check || [ $$? = 77 ]
 
 .PHONY: bench-cuda
-bench-cuda: ## build bin/cuda-bench/bench, which measures a device beside torch.compile where it is started, and start it
-	plugins/cuda/shim.sh bin/cuda
+bench-cuda: build cuda ## build bin/cuda-bench/bench, which measures a device beside torch.compile where it is started, and start it
+	rm -rf bin/cuda-bench
 	mkdir -p bin/cuda-bench
 	cp backends/cuda/bench/peer.py bin/cuda-bench
+	gzip -n <thrum >bin/cuda-bench/thrum.gz
+	gzip -n <bin/thrum-backend-cuda >bin/cuda-bench/thrum-backend-cuda.gz
 	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/cuda-bench/bench ./backends/cuda/bench
-	bin/cuda-bench/bench || [ $$? = 77 ]
+	bin/cuda-bench/bench -json bin/cuda-bench/figures.json || [ $$? = 77 ]
 
 .PHONY: demo
 demo: build ## serve the bundled models, send real inputs, keep serving (ONCE=1: stop after)

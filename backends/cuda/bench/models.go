@@ -1,0 +1,130 @@
+//go:build cuda
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thrumserve/thrum/backends/cuda/bench/forms"
+	"github.com/thrumserve/thrum/bench/turns"
+)
+
+func (l *lab) encoder(ctx context.Context) error {
+	what := fmt.Sprintf("%s bf16, %d words", l.names.encoder, l.encoding.Sequence)
+	return l.fights(ctx, duel{what: what, form: l.encoding, precision: "bf16", cosine: 0.99}, l.encoded)
+}
+
+func (l *lab) network(ctx context.Context) error {
+	return l.fights(ctx, duel{what: l.names.network + " fp16, channels last", form: l.residual, precision: "fp16", cosine: 0.999}, l.images)
+}
+
+// limit compares the encoder's rate with that of a large product.
+func (l *lab) limit(ctx context.Context) error {
+	rows := l.encoded[len(l.encoded)-1]
+	what, target := fmt.Sprintf("%s bf16, batch %d, beside %d³ of cuBLAS in PyTorch", l.names.encoder, rows, l.side), "≥ 0.55"
+	m, err := l.load(ctx, l.encoding, "bf16", rows)
+	if err != nil {
+		return l.failed(what, target, err)
+	}
+	defer m.Close()
+	if err := fill(ctx, m, l.encoding.Batch(rows)); err != nil {
+		return l.failed(what, target, err)
+	}
+	own := replays(ctx, m, rows)
+	operations := l.encoding.Operations() * float64(rows)
+	p, err := l.startPeer(ctx, time.Until(l.until))
+	if err != nil {
+		each, second := l.replayed(ctx, m, rows)
+		if second != nil {
+			return l.failed(what, target, second)
+		}
+		l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%s; cuBLAS is not measured: %s", rate(operations, each), oneLine(err.Error())), Target: target, Verdict: turns.NotMeasured},
+			Figures: numbers("own_tflops", tera(operations, each))})
+		return nil
+	}
+	l.peers["product"] = p
+	side := float64(l.side)
+	var about struct{}
+	if err := p.ask(map[string]any{"do": "product", "size": l.side}, time.Until(l.until), &about); err != nil {
+		return l.failed(what, target, err)
+	}
+	r, err := l.Compare(own, p.side("device"))
+	if err != nil {
+		return l.failed(what, target, err)
+	}
+	share := r.Clock.Times(operations / (2 * side * side * side))
+	l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%v; %s beside %s", share, rate(operations, r.Own), rate(2*side*side*side, r.Other)), Target: target, Verdict: turns.AtLeast(share, 0.55)},
+		Figures: numbers("share", share.Median, "own_tflops", tera(operations, r.Own), "cublas_tflops", tera(2*side*side*side, r.Other))})
+	return nil
+}
+
+func tera(operations float64, took time.Duration) float64 { return operations / took.Seconds() / 1e12 }
+
+// rate writes what was computed in a time.
+func rate(operations float64, took time.Duration) string {
+	return fmt.Sprintf("%.4g TFLOPS (%s)", tera(operations, took), short(took))
+}
+
+// recommender measures the whole model, and its tables beside the reading of as many rows of one table.
+func (l *lab) recommender(ctx context.Context) error {
+	what := fmt.Sprintf("%s fp16, %d tables of %d columns", l.names.recommender, len(l.recommends.Tables), l.recommends.Width)
+	until := l.until
+	l.until = time.Now().Add(time.Until(until) * 2 / 3)
+	err := l.fights(ctx, duel{what: what, form: l.recommends, precision: "fp16", cosine: 0.999}, []int{l.recommended})
+	l.until = until
+	return errors.Join(err, l.gathering(ctx))
+}
+
+// gathering compares a lookup in many tables with what reading rows takes at best.
+func (l *lab) gathering(ctx context.Context) (err error) {
+	rows := l.recommended
+	what, target := fmt.Sprintf("lookup in %d tables, batch %d, beside as many random rows of one table", len(l.recommends.Tables), rows), "≥ 0.7"
+	var sides [2]turns.Side
+	for i, form := range []forms.Model{forms.Lookup{Recommender: l.recommends}, forms.Rows{Recommender: l.recommends}} {
+		m, err := l.load(ctx, form, "fp16", rows)
+		if err != nil {
+			return l.failed(what, target, err)
+		}
+		defer m.Close()
+		if err := fill(ctx, m, form.Batch(rows)); err != nil {
+			return l.failed(what, target, err)
+		}
+		sides[i] = replays(ctx, m, rows)
+	}
+	r, err := l.Compare(sides[0], sides[1])
+	if err != nil {
+		return l.failed(what, target, err)
+	}
+	bytes := 2 * float64(rows*len(l.recommends.Tables)*l.recommends.Width)
+	l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%v; %s beside %s, %.3g beside %.3g GB/s of rows", r.Clock, short(r.Own), short(r.Other), giga(bytes, r.Own), giga(bytes, r.Other)),
+		Target: target, Verdict: turns.AtLeast(r.Clock, 0.7)},
+		Figures: numbers("share", r.Clock.Median, "own_us", micro(r.Own), "bound_us", micro(r.Other))})
+	return l.gatheringElsewhere(ctx, sides[0], what, target)
+}
+
+// gatheringElsewhere compares the lookup with PyTorch's reading of rows of one table.
+func (l *lab) gatheringElsewhere(ctx context.Context, own turns.Side, what, target string) error {
+	form, rows := forms.Rows{Recommender: l.recommends}, l.recommended
+	dir, err := l.model(form)
+	if err != nil {
+		return err
+	}
+	what += " in PyTorch"
+	p, notes := l.opponent(ctx, duel{form: form, precision: "fp16"}, dir, form.Batch(rows), l.until)
+	if p == nil {
+		l.found(line{Finding: turns.Finding{What: what, Measured: "not measured: " + notes, Target: target, Verdict: turns.NotMeasured}})
+		return nil
+	}
+	r, err := l.Compare(own, p.side("device"))
+	if err != nil {
+		return l.failed(what, target, err)
+	}
+	l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%v; %s beside %s; %s%s", r.Clock, short(r.Own), short(r.Other), p.about, notes), Target: target, Verdict: turns.AtLeast(r.Clock, 0.7)},
+		Figures: numbers("share", r.Clock.Median, "own_us", micro(r.Own), "other_us", micro(r.Other))})
+	return nil
+}
+
+func giga(bytes float64, took time.Duration) float64 { return bytes / took.Seconds() / 1e9 }
