@@ -42,6 +42,11 @@ func main() {
 	}
 	fmt.Println(info.Device)
 	c.models(filepath.Join(*folder, "models"))
+	if *pretend {
+		c.forms(small)
+	} else {
+		c.forms(usual)
+	}
 	c.operators(filepath.Join(*folder, "cases.jsonl.gz"))
 	fmt.Printf("%d agree, %d are refused, %d differ\n", c.agree, c.refused, c.differ)
 	if c.differ > 0 || c.agree == 0 {

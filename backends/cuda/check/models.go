@@ -32,26 +32,33 @@ func (c *checking) models(folder string) {
 	}
 	for _, file := range dirs {
 		for _, p := range precisions {
-			c.model(filepath.Dir(file), p.name, p.tolerance)
+			dir := filepath.Dir(file)
+			c.model(subject{dir: dir, name: filepath.Base(dir)}, p.name, p.tolerance)
 		}
 	}
 }
 
-func (c *checking) model(dir, precision string, tolerance float64) {
-	name := filepath.Base(dir) + " in " + precision
+// subject is a model that is checked.
+type subject struct {
+	dir, name string
+	rows      func(n int) backends.Batch // inputs; any that its signature allows if nil
+}
+
+func (c *checking) model(s subject, precision string, tolerance float64) {
+	name := s.name + " in " + precision
 	ctx := context.Background()
-	r, err := c.reference.Load(ctx, backends.Spec{Dir: dir})
+	r, err := c.reference.Load(ctx, backends.Spec{Dir: s.dir})
 	if err != nil {
 		c.found(name, err, true)
 		return
 	}
 	defer r.Close()
 	integers := slices.ContainsFunc(r.Signature().Outputs, func(s backends.TensorSpec) bool { return s.Datatype != backends.FP32 })
-	quantized := strings.HasPrefix(filepath.Base(dir), "quantized")
+	quantized := strings.HasPrefix(s.name, "quantized")
 	if precision != "fp32" && (integers || quantized != (precision == "int8")) {
 		return
 	}
-	m, err := c.device.Load(ctx, backends.Spec{Dir: dir, MaxRows: 32, Options: map[string]string{"precision": precision}})
+	m, err := c.device.Load(ctx, backends.Spec{Dir: s.dir, MaxRows: 32, Options: map[string]string{"precision": precision}})
 	if err != nil {
 		c.found(name, err, true)
 		return
@@ -59,6 +66,9 @@ func (c *checking) model(dir, precision string, tolerance float64) {
 	defer m.Close()
 	for _, rows := range []int64{1, 3, 32, 50} {
 		in := random(r.Signature(), rows)
+		if s.rows != nil {
+			in = s.rows(int(rows))
+		}
 		c.found(fmt.Sprintf("%s, %d rows", name, rows), compare(ctx, m, r, in, tolerance), true)
 	}
 }
