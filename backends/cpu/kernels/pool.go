@@ -12,6 +12,7 @@ type Pool struct {
 	threads int
 	jobs    chan *job // to workers that sleep
 	awake   []worker
+	loops   atomic.Int32 // under way on several threads
 	workers sync.WaitGroup
 }
 
@@ -22,22 +23,31 @@ type worker struct {
 	_     [48]byte            // until the next cache line
 }
 
-// A thread looks for what it waits for before it sleeps, for some twenty microseconds: sleeping and
-// waking take as long as many steps of a model. In between it lets others run.
+// A thread looks for what it waits for before it sleeps: sleeping and waking take as long as many steps
+// of a model. It looks for some twenty microseconds, and for some two hundred while a loop is under way,
+// whose last parts others compute: another one often follows. In between it lets others run.
 const (
-	looks    = 30
-	eachLook = 500 // loads of a word
+	looks       = 30
+	looksInLoop = 300
+	eachLook    = 500 // loads of a word
 )
 
 // soon returns when done does so with true, or after a moment.
-func soon(done func() bool) {
-	for range looks {
+func (p *Pool) soon(done func() bool) {
+	idle := 0
+	for range looksInLoop {
 		for range eachLook {
 			if done() {
 				return
 			}
 		}
 		runtime.Gosched()
+		if p.loops.Load() > 0 {
+			continue
+		}
+		if idle++; idle == looks {
+			return
+		}
 	}
 }
 
@@ -65,16 +75,16 @@ func (p *Pool) Close() {
 
 func (p *Pool) work(w *worker) {
 	for j := range p.jobs {
-		for ; j != nil; j = w.look() {
+		for ; j != nil; j = p.look(w) {
 			j.help()
 		}
 	}
 }
 
 // look waits a moment for another job.
-func (w *worker) look() *job {
+func (p *Pool) look(w *worker) *job {
 	w.looks.Store(true)
-	soon(func() bool { return w.offer.Load() != nil })
+	p.soon(func() bool { return w.offer.Load() != nil })
 	w.looks.Store(false)
 	return w.offer.Swap(nil)
 }
@@ -108,9 +118,11 @@ func (p *Pool) Do(n, grain int, t Task) {
 	j := jobs.Get().(*job)
 	j.n, j.step, j.task = int64(n), int64(step), t
 	j.next.Store(0)
+	p.loops.Add(1)
 	p.invite(j, min(p.threads, (n+step-1)/step)-1)
 	j.run()
 	p.wait(j) // from here on nobody else has it
+	p.loops.Add(-1)
 	failure := j.failure.Swap(nil)
 	j.task = nil
 	jobs.Put(j)
@@ -158,7 +170,7 @@ func (p *Pool) wait(j *job) {
 			}
 		}
 	}
-	soon(func() bool { return j.busy.Load() == 0 })
+	p.soon(func() bool { return j.busy.Load() == 0 })
 	j.helpers.Wait()
 }
 
@@ -179,9 +191,10 @@ func (j *job) expect() {
 	j.helpers.Add(1)
 }
 
+// leave is seen by who looks at busy last, so that it then finds nobody to sleep for.
 func (j *job) leave() {
-	j.busy.Add(-1)
 	j.helpers.Done()
+	j.busy.Add(-1)
 }
 
 func (j *job) help() {
