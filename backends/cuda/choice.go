@@ -26,6 +26,7 @@ const (
 	workspaceBytes = 32 << 20         // of the device, for the library's algorithms
 	candidates     = 4                // algorithms that are measured of those that the library proposes
 	trialTime      = 10 * time.Second // of measuring, in the life of a version
+	maxChoices     = 4096             // products that are remembered; kernels compute what comes later
 )
 
 // products knows how the products of one version are computed. It is used by who holds the engine's mu.
@@ -35,7 +36,7 @@ type products struct {
 	handle     *cublaslt.Handle  // nil before the first trial
 	workspace  block
 	choices    map[cublaslt.Product]choice
-	plans      []*cublaslt.Plan // of choices, and of those from before refuse
+	plans      []*cublaslt.Plan // of choices, and of those that refuse has ended
 	left       time.Duration    // of trialTime
 	said       map[string]bool  // in the log
 }
@@ -139,14 +140,7 @@ func (e *engine) steps(b binding, p *lower.Program) ([]step, error) {
 // choose decides how the products of a program are computed that have not been met before: each way is tried on
 // made-up numbers in the memory where a run has its operands. No batch is computed meanwhile.
 func (e *engine) choose(b binding, x *executable, l *lane) error {
-	var unknown []*lower.Op
-	for _, o := range x.program.Ops {
-		if of, ok := b.product(o); ok && o.Out[0].Elements() > 0 && e.products.library != nil {
-			if _, met := e.products.choices[of.described]; !met {
-				unknown = append(unknown, o)
-			}
-		}
-	}
+	unknown := e.unknown(b, x.program)
 	if len(unknown) == 0 {
 		return nil
 	}
@@ -166,6 +160,21 @@ func (e *engine) choose(b binding, x *executable, l *lane) error {
 	}
 	// What pads a batch are rows of earlier ones, and made-up numbers are none.
 	return e.failed(errors.Join(err, e.context.Fill(l.memory.at, make([]byte, l.memory.bytes))))
+}
+
+// unknown returns the products of a program of which nothing is known yet.
+func (e *engine) unknown(b binding, p *lower.Program) []*lower.Op {
+	if e.products.library == nil || len(e.products.choices) >= maxChoices {
+		return nil
+	}
+	var all []*lower.Op
+	for _, o := range p.Ops {
+		of, ok := b.product(o)
+		if _, met := e.products.choices[of.described]; ok && !met && o.Out[0].Elements() > 0 {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // openProducts makes the library ready for its first trial. It takes workspace where that leaves enough for the batches
@@ -221,42 +230,58 @@ func (e *engine) decide(b binding, o *lower.Op) error {
 }
 
 // trial returns the fastest way to compute o of those whose results are the kernel's.
-func (e *engine) trial(b binding, o *lower.Op, of product) (best choice, err error) {
+func (e *engine) trial(b binding, o *lower.Op, of product) (choice, error) {
 	p := e.products
-	plan, err := p.handle.Plan(of.described)
+	plan, ways, err := p.proposals(of)
 	if err != nil {
-		p.say("the library does not describe them", err)
-		return best, e.unless(err)
+		p.say("the library has no such products", err)
+		return choice{}, e.unless(err)
+	}
+	best, err := e.fastest(b, o, of, plan, ways)
+	if best.plan == nil {
+		return best, e.failed(errors.Join(err, plan.Close()))
 	}
 	p.plans = append(p.plans, plan)
+	return best, e.failed(err)
+}
+
+// proposals returns what the library offers for a product.
+func (p *products) proposals(of product) (*cublaslt.Plan, []cublaslt.Algorithm, error) {
+	plan, err := p.handle.Plan(of.described)
+	if err != nil {
+		return nil, nil, err
+	}
 	ways, err := plan.Algorithms(uint64(p.workspace.bytes), candidates)
 	if err != nil {
-		p.say("the library has no algorithm", err)
-		return best, e.unless(err)
+		return nil, nil, errors.Join(err, plan.Close())
 	}
+	return plan, ways, nil
+}
+
+// fastest measures a kernel and ways of the library's.
+func (e *engine) fastest(b binding, o *lower.Op, of product, plan *cublaslt.Plan, ways []cublaslt.Algorithm) (best choice, err error) {
+	p := e.products
 	launches, err := b.launches(&lower.Program{Ops: []*lower.Op{o}})
 	if err != nil {
 		return best, err
 	}
 	t, err := e.newTrial(b, o, of)
 	if err != nil {
-		return best, e.failed(err)
+		return best, err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
 	if err := t.reference(kernelSteps(launches), p.preference); err != nil {
-		return best, e.failed(err)
+		return best, err
 	}
 	for _, way := range ways {
 		c := choice{plan, way}
 		faster, err := t.faster(p.steps(of, c))
-		if cublaslt.Refused(err) {
+		switch {
+		case cublaslt.Refused(err):
 			p.say("the library does not do them", err)
-			continue
-		}
-		if err != nil {
-			return choice{}, e.failed(err)
-		}
-		if faster {
+		case err != nil:
+			return choice{}, err
+		case faster:
 			best = c
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ebitengine/purego"
@@ -33,6 +34,7 @@ func TestWithProducts(t *testing.T) {
 		{"the library alone", "^TestProductsForced$", "memory=1073741824", "cost=1", "", false},
 		{"a fast library", "^TestProductsFastest$", "memory=1073741824 cost=1000", "cost=1", "", false},
 		{"a slow library", "^TestProductsByKernels$", "memory=1073741824", "cost=100000", "", false},
+		{"sizes that vary", "^TestProductsWhileServing$", "memory=1073741824", "cost=0", "", false},
 		{"no room for workspace", "^TestProductsWithoutWorkspace$", "memory=8388608", "cost=1", "", false},
 		{"a library that does not start", "^TestProductsRefused$", "memory=1073741824", "create=1", "CUBLAS_STATUS_NOT_INITIALIZED", false},
 		{"no algorithm", "^TestProductsRefused$", "memory=1073741824", "heuristic=15", "CUBLAS_STATUS_NOT_SUPPORTED", false},
@@ -189,4 +191,47 @@ func TestProductsOfTheOther(t *testing.T) {
 func TestProductsRefused(t *testing.T) {
 	answered(t, "../testdata/layers", "fp32", "cublaslt", 2e-4)
 	load(t, "kernels")
+}
+
+// TestProductsWhileServing meets products for the first time while other batches are computed, in the same memory.
+func TestProductsWhileServing(t *testing.T) {
+	b, reference := backend(t), cpu.New(cpu.Options{Threads: 1})
+	defer reference.Close()
+	defer b.Close()
+	spec := backends.Spec{Dir: "../testdata/encoder", MaxRows: 4, Options: map[string]string{"products": "cublaslt"}}
+	m, err := b.Load(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := reference.Load(t.Context(), backends.Spec{Dir: spec.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for length := range int64(6) {
+		all.Go(func() {
+			for rows := range int64(4) {
+				in := random(r.Signature(), rows+1, length+1)
+				want, err := r.Predict(t.Context(), in)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := m.Predict(t.Context(), in)
+				if err != nil {
+					t.Errorf("%d rows of %d: %v", rows+1, length+1, err)
+					return
+				}
+				if err := differs(got.Tensors[0], want.Tensors[0], 2e-4); err != nil {
+					t.Errorf("%d rows of %d: %v", rows+1, length+1, err)
+				}
+				got.Release()
+				want.Release()
+			}
+		})
+	}
+	all.Wait()
+	if used(t) == 0 {
+		t.Error("the library has had no product")
+	}
 }
