@@ -130,7 +130,7 @@ type grid struct {
 const (
 	blockCols      = 256       // of B that are multiplied with all rows before the next: they stay in the second-level cache
 	taskSize       = 64 * 1024 // multiplications that are worth handing to another thread
-	tasksPerThread = 4         // so that a thread that got the processor late can take fewer
+	tasksPerThread = 8         // so that a thread that got the processor late can take fewer
 )
 
 // wholeGrid does not cut rows.
