@@ -44,7 +44,9 @@ func (s *server) answer(ctx context.Context, r shm.Request) (a shm.Answer) {
 	}
 	var places [usualTensors][]byte
 	for i, place := range f.lay(r.Room, places[:0]) {
-		copy(place, out.Tensors[i].Data) // nothing, where it lies there already
+		if data := out.Tensors[i].Data; len(data) > 0 && &data[0] != &place[0] { // it may lie there already
+			copy(place, data)
+		}
 	}
 	return shm.Answer{Code: codeAnswer, Length: n}
 }
