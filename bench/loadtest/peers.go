@@ -19,7 +19,7 @@ func peersRow(ctx context.Context) (measured string, held bool, err error) {
 	args := []string{"run", "./bench/peers/serving", "-thrum", "./thrum", "-environments", environments, "-cases", "^null/"}
 	if *short {
 		args = append(args, "-short")
-	} else { // some fifteen minutes; at its own length the comparison takes more than an hour
+	} else { // half an hour; at its own length the comparison takes more than two
 		args = append(args, "-rounds", "3", "-trial", "2s", "-fixed", "5s")
 	}
 	if err := passThrough(exec.CommandContext(ctx, "go", args...)); err != nil {
