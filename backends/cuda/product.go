@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"slices"
+
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/kernels"
@@ -104,7 +106,8 @@ func (p *product) then(g kernels.Gemm, m kernels.Map, operands ...uint64) error 
 func (b binding) integers(o *lower.Op) (product, bool) {
 	x, w, y := o.In[0], o.In[1], o.Out[0]
 	m, n, k := y.Shape[2], y.Shape[3], x.Shape[3]
-	if x.Type != backends.Int8 || y.Type != backends.FP32 || n%4 != 0 || k%4 != 0 {
+	more := slices.ContainsFunc(o.In[4:], lower.Tensor.Given)
+	if x.Type != backends.Int8 || y.Type != backends.FP32 || n%4 != 0 || k%4 != 0 || more {
 		return product{}, false
 	}
 	at := cublaslt.Operands{A: b.at(x), B: b.at(w), D: b.at(y)}

@@ -148,6 +148,7 @@ func TestProductsOfIntegers(t *testing.T) {
 		{"unsigned", backends.Uint8, 8, 12, true, nil},
 		{"an odd width", backends.Int8, 6, 12, true, nil},
 		{"an odd depth", backends.Int8, 8, 13, true, nil},
+		{"another operand", backends.Int8, 8, 12, true, nil},
 	} {
 		places := map[*lower.Buffer]uint64{}
 		b := binding{address: func(b *lower.Buffer) uint64 { return places[b] }}
@@ -156,6 +157,9 @@ func TestProductsOfIntegers(t *testing.T) {
 		}, Out: []lower.Tensor{at(places, 1280, backends.FP32, 1, 1, 5, c.n)}}
 		if c.bias {
 			o.In[3] = at(places, 1024, backends.FP32, c.n)
+		}
+		if c.situation == "another operand" {
+			o.In = append(o.In, at(places, 2048, backends.FP32, 1, 1, 5, c.n))
 		}
 		p, ok := b.product(o)
 		if ok != (c.rest != nil) || len(p.rest) != len(c.rest) {
