@@ -44,10 +44,12 @@ func bench(t *testing.T, env []string, args ...string) (string, int, report) {
 	return string(out), c.ProcessState.ExitCode(), r
 }
 
-// pretended is the environment of a device that pretends, with some settings.
+// pretended is the environment of a device that pretends, with a library of products and some settings.
 func pretended(t *testing.T, settings string) []string {
 	t.Helper()
-	return []string{"LD_LIBRARY_PATH=" + cudatest.Folder(t), cudatest.KernelsKey + "=" + emulated.Library(t), cudatest.Key + "=memory=1073741824 " + settings}
+	folder := cudatest.Folder(t)
+	cudatest.AddProducts(t, folder)
+	return []string{"LD_LIBRARY_PATH=" + folder, cudatest.KernelsKey + "=" + emulated.Library(t), cudatest.Key + "=memory=1073741824 version=13000 " + settings}
 }
 
 func TestWithoutADevice(t *testing.T) {
@@ -100,6 +102,18 @@ func TestARowThatFailsCostsNoOther(t *testing.T) {
 		if !strings.Contains(out, row+": ") || !strings.Contains(out, "CUDA_ERROR_ILLEGAL_ADDRESS") {
 			t.Errorf("nothing is said of %s:\n%s", row, out)
 		}
+	}
+}
+
+// TestAPeerThatHangsCostsNothingElse has an interpreter that never answers.
+func TestAPeerThatHangsCostsNothingElse(t *testing.T) {
+	python := filepath.Join(t.TempDir(), "python")
+	if err := os.WriteFile(python, []byte("#!/bin/sh\ncase $1 in -c) exit;; esac\nsleep 60\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, code, r := bench(t, pretended(t, ""), "-only", "network", "-within", "3s", "-python", python)
+	if code != 0 || len(r.Lines) != 1 || !strings.Contains(r.Lines[0].Measured, "PyTorch took more than") || r.Lines[0].Figures["own_us"] <= 0 {
+		t.Errorf("it ends with %d, lines %+v:\n%s", code, r.Lines, out)
 	}
 }
 

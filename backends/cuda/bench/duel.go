@@ -128,16 +128,16 @@ func (l *lab) opponent(ctx context.Context, d duel, dir string, in backends.Batc
 	fastest, first := math.Inf(1), time.Duration(0)
 	var said []string
 	for i, mode := range strings.Split(l.modes, ",") {
-		left := time.Until(until) - 3*l.length // what measuring takes
+		deadline := until.Add(-3 * l.length) // what measuring takes
 		if i == 0 {
-			left = max(left, time.Until(l.until)-3*l.length) // better this one than those behind it
+			deadline = l.until.Add(-3 * l.length) // better this one than those behind it
 		}
-		if i > 0 && left < 3*first {
+		if i > 0 && time.Until(deadline) < 3*first {
 			said = append(said, mode+" is not tried for want of time")
 			continue
 		}
 		began := time.Now()
-		p, each, err := l.compiled(ctx, d, dir, mode, in, left)
+		p, each, err := l.compiled(ctx, d, dir, mode, in, deadline)
 		if i == 0 {
 			first = time.Since(began)
 		}
@@ -162,10 +162,10 @@ func (l *lab) opponent(ctx context.Context, d duel, dir string, in backends.Batc
 }
 
 // compiled has the process of a mode load a model, and returns what a run of it takes.
-func (l *lab) compiled(ctx context.Context, d duel, dir, mode string, in backends.Batch, limit time.Duration) (p *peer, each float64, err error) {
+func (l *lab) compiled(ctx context.Context, d duel, dir, mode string, in backends.Batch, deadline time.Time) (p *peer, each float64, err error) {
 	p = l.peers[mode]
 	if p == nil {
-		if p, err = l.startPeer(ctx, limit); err != nil {
+		if p, err = l.startPeer(ctx, time.Until(deadline)); err != nil {
 			if len(l.peers) == 0 {
 				l.without = oneLine(err.Error())
 			}
@@ -173,7 +173,7 @@ func (l *lab) compiled(ctx context.Context, d duel, dir, mode string, in backend
 		}
 		l.peers[mode] = p
 	}
-	t, err := turns.Timing{}, p.load(dir, d.precision, mode, in, limit)
+	t, err := turns.Timing{}, p.load(dir, d.precision, mode, in, time.Until(deadline))
 	if err == nil {
 		t, err = p.side("device")(l.Length)
 	}

@@ -91,11 +91,16 @@ type loaded struct {
 
 // load brings a model to the device, for batches of so many rows at most.
 func (l *lab) load(ctx context.Context, form forms.Model, precision string, rows int) (loaded, error) {
+	return l.loadBy(ctx, form, map[string]string{"precision": precision}, rows)
+}
+
+// loadBy is load with all of the backend's options.
+func (l *lab) loadBy(ctx context.Context, form forms.Model, options map[string]string, rows int) (loaded, error) {
 	dir, err := l.model(form)
 	if err != nil {
 		return loaded{}, err
 	}
-	m, err := l.backend.Load(ctx, backends.Spec{Model: form.Kind(), Version: "1", Dir: dir, MaxRows: rows, Options: map[string]string{"precision": precision}})
+	m, err := l.backend.Load(ctx, backends.Spec{Model: form.Kind(), Version: "1", Dir: dir, MaxRows: rows, Options: options})
 	if err != nil {
 		return loaded{}, err
 	}

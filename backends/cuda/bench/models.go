@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cuda/bench/forms"
 	"github.com/thrumserve/thrum/bench/turns"
 )
@@ -21,43 +22,62 @@ func (l *lab) network(ctx context.Context) error {
 	return l.fights(ctx, duel{what: l.names.network + " fp16, channels last", form: l.residual, precision: "fp16", cosine: 0.999}, l.images)
 }
 
-// limit compares the encoder's rate with that of a large product.
+// limit compares the encoder's rate with that of a large product, by PyTorch and through this backend.
 func (l *lab) limit(ctx context.Context) error {
 	rows := l.encoded[len(l.encoded)-1]
-	what, target := fmt.Sprintf("%s bf16, batch %d, beside %d³ of cuBLAS in PyTorch", l.names.encoder, rows, l.side), "≥ 0.55"
+	what := fmt.Sprintf("%s bf16, batch %d, beside %d³ of ", l.names.encoder, rows, l.side)
 	m, err := l.load(ctx, l.encoding, "bf16", rows)
 	if err != nil {
-		return l.failed(what, target, err)
+		return l.failed(what+"cuBLAS", "", err)
 	}
 	defer m.Close()
 	if err := fill(ctx, m, l.encoding.Batch(rows)); err != nil {
-		return l.failed(what, target, err)
+		return l.failed(what+"cuBLAS", "", err)
 	}
-	own := replays(ctx, m, rows)
-	operations := l.encoding.Operations() * float64(rows)
+	own, operations := replays(ctx, m, rows), l.encoding.Operations()*float64(rows)
+	best := forms.Products(backends.BF16, l.side, l.side, l.side, 2)
+	library, err := l.loadBy(ctx, best, map[string]string{"precision": "bf16", "products": byLibrary}, 1)
+	if err == nil {
+		defer library.Close()
+		err = fill(ctx, library, best.Batch(1))
+	}
+	other := replays(ctx, library, 1)
+	first := l.beside(what+"cuBLASLt through this backend", own, func(length time.Duration) (turns.Timing, error) {
+		t, err := other(length)
+		t.Runs *= best.Times
+		return t, err
+	}, operations, err)
 	p, err := l.startPeer(ctx, time.Until(l.until))
 	if err != nil {
-		each, second := l.replayed(ctx, m, rows)
-		if second != nil {
-			return l.failed(what, target, second)
+		return errors.Join(first, l.beside(what+"cuBLAS in PyTorch", own, nil, operations, err))
+	}
+	l.peers["product"] = p
+	var answer struct{}
+	err = p.ask(map[string]any{"do": "product", "size": l.side}, time.Until(l.until), &answer)
+	return errors.Join(first, l.beside(what+"cuBLAS in PyTorch", own, p.side("device"), operations, err))
+}
+
+// beside compares a rate with that of large products, unless an error says that there are none.
+func (l *lab) beside(what string, own, products turns.Side, operations float64, without error) error {
+	const target = "≥ 0.55"
+	if without != nil {
+		t, err := own(l.Length)
+		if err != nil {
+			return l.failed(what, target, err)
 		}
-		l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%s; cuBLAS is not measured: %s", rate(operations, each), oneLine(err.Error())), Target: target, Verdict: turns.NotMeasured},
+		each := t.Clock / time.Duration(t.Runs)
+		l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%s; the product is not measured: %s", rate(operations, each), oneLine(without.Error())), Target: target, Verdict: turns.NotMeasured},
 			Figures: numbers("own_tflops", tera(operations, each))})
 		return nil
 	}
-	l.peers["product"] = p
-	side := float64(l.side)
-	var about struct{}
-	if err := p.ask(map[string]any{"do": "product", "size": l.side}, time.Until(l.until), &about); err != nil {
-		return l.failed(what, target, err)
-	}
-	r, err := l.Compare(own, p.side("device"))
+	r, err := l.Compare(own, products)
 	if err != nil {
 		return l.failed(what, target, err)
 	}
-	share := r.Clock.Times(operations / (2 * side * side * side))
-	l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%v; %s beside %s", share, rate(operations, r.Own), rate(2*side*side*side, r.Other)), Target: target, Verdict: turns.AtLeast(share, 0.55)},
-		Figures: numbers("share", share.Median, "own_tflops", tera(operations, r.Own), "cublas_tflops", tera(2*side*side*side, r.Other))})
+	product := 2 * float64(l.side) * float64(l.side) * float64(l.side)
+	share := r.Clock.Times(operations / product)
+	l.found(line{Finding: turns.Finding{What: what, Measured: fmt.Sprintf("%v; %s beside %s", share, rate(operations, r.Own), rate(product, r.Other)), Target: target, Verdict: turns.AtLeast(share, 0.55)},
+		Figures: numbers("share", share.Median, "own_tflops", tera(operations, r.Own), "product_tflops", tera(product, r.Other))})
 	return nil
 }
 

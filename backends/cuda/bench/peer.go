@@ -28,6 +28,7 @@ type peer struct {
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
+	cut     func() // ends the process, and whoever waits for it
 	said    *tail
 	folder  string // for tensors
 	about   string // PyTorch's version
@@ -53,6 +54,7 @@ func (s settings) startPeer(ctx context.Context, limit time.Duration) (*peer, er
 		return nil, err
 	}
 	p.in, p.out = in, bufio.NewReader(out)
+	p.cut = func() { _ = p.command.Process.Kill(); _ = out.Close() } // others may hold its output
 	if p.folder, err = os.MkdirTemp("", "thrum-peer"); err != nil {
 		return nil, err
 	}
@@ -70,14 +72,14 @@ func (s settings) startPeer(ctx context.Context, limit time.Duration) (*peer, er
 // close ends the process.
 func (p *peer) close() error {
 	p.in.Close()
-	_ = p.command.Process.Kill() // it holds nothing that has to be put in order
+	p.cut() // it holds nothing that has to be put in order
 	_ = p.command.Wait()
 	return os.RemoveAll(p.folder)
 }
 
 // ask sends a command and decodes its answer. A process that takes longer than it may is ended.
 func (p *peer) ask(command map[string]any, limit time.Duration, answer any) error {
-	timer := time.AfterFunc(limit, func() { _ = p.command.Process.Kill() })
+	timer := time.AfterFunc(limit, p.cut)
 	defer timer.Stop()
 	if err := json.NewEncoder(p.in).Encode(command); err != nil {
 		return fmt.Errorf("%w: %s", err, p.said)

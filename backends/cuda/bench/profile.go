@@ -22,14 +22,15 @@ func (l *lab) profile(ctx context.Context) error {
 	if err != nil {
 		return l.failed("operations of models", "", err)
 	}
-	last := func(rows []int) int { return rows[len(rows)-1] }
-	return errors.Join(
-		l.profiled(ctx, p, l.names.encoder+" bf16", l.encoding, "bf16", l.encoded[0]),
-		l.profiled(ctx, p, l.names.encoder+" bf16", l.encoding, "bf16", last(l.encoded)),
-		l.profiled(ctx, p, l.names.network+" fp16", l.residual, "fp16", l.images[0]),
-		l.profiled(ctx, p, l.names.network+" fp16", l.residual, "fp16", last(l.images)),
-		l.profiled(ctx, p, l.names.recommender+" fp16", l.recommends, "fp16", l.recommended),
-	)
+	ends := func(rows []int) []int { return slices.Compact([]int{rows[0], rows[len(rows)-1]}) }
+	var all []error
+	for _, rows := range ends(l.encoded) {
+		all = append(all, l.profiled(ctx, p, l.names.encoder+" bf16", l.encoding, "bf16", rows))
+	}
+	for _, rows := range ends(l.images) {
+		all = append(all, l.profiled(ctx, p, l.names.network+" fp16", l.residual, "fp16", rows))
+	}
+	return errors.Join(append(all, l.profiled(ctx, p, l.names.recommender+" fp16", l.recommends, "fp16", l.recommended))...)
 }
 
 // profiled shows the operations of a model, those of one form together, the longest first.

@@ -13,8 +13,21 @@ import (
 	"github.com/thrumserve/thrum/bench/turns"
 )
 
-// peaks is what the device does at best, as this backend does it: the reference of the other rates.
-type peaks struct{ operations, bytes float64 } // per second
+// What computes products: values of the backend's option.
+const (
+	byKernels = "kernels"
+	byLibrary = "cublaslt"
+)
+
+// peaks is what the device does at best: the reference of the other rates.
+type peaks struct {
+	kernels, library float64 // multiplications and additions per second in a large product; 0 without a library
+	bytes            float64 // per second
+	without          string  // why there is no library
+}
+
+// operations is the better rate of products.
+func (p peaks) operations() float64 { return max(p.kernels, p.library) }
 
 // device measures the peaks.
 func (l *lab) device(ctx context.Context) error {
@@ -22,22 +35,31 @@ func (l *lab) device(ctx context.Context) error {
 	if err != nil {
 		return l.failed("the device's best", "", err)
 	}
-	l.found(line{Finding: turns.Finding{What: "the device's best, as this backend does it",
-		Measured: fmt.Sprintf("%.4g TFLOPS in a product of %d³ in bf16, %.4g GB/s in an addition to %s", p.operations/1e12, l.side, p.bytes/1e9, l.addition().Name)},
-		Figures: numbers("tflops", p.operations/1e12, "gb_per_s", p.bytes/1e9)})
+	library := "cuBLASLt is not measured: " + p.without
+	if p.library > 0 {
+		library = fmt.Sprintf("%.4g by cuBLASLt", p.library/1e12)
+	}
+	l.found(line{Finding: turns.Finding{What: "the device's best through this backend",
+		Measured: fmt.Sprintf("%d³ in bf16: %.4g TFLOPS by kernels, %s; %.4g GB/s in an addition to %s", l.side, p.kernels/1e12, library, p.bytes/1e9, l.addition().Name)},
+		Figures: numbers("kernels_tflops", p.kernels/1e12, "cublaslt_tflops", p.library/1e12, "gb_per_s", p.bytes/1e9)})
 	return nil
 }
 
-// peaks measures a large product, and an addition to more than caches hold.
+// peaks measures a large product by both ways, and an addition to more than caches hold.
 func (l *lab) peaks(ctx context.Context) (p peaks, err error) {
 	best := forms.Products(backends.BF16, l.side, l.side, l.side, 2)
-	each, err := l.chain(ctx, best)
+	each, err := l.chain(ctx, best, byKernels)
 	if err != nil {
 		return p, err
 	}
-	p.operations = best.Operations / each.Seconds()
+	p.kernels = best.Operations / each.Seconds()
+	if each, err = l.chain(ctx, best, byLibrary); err == nil {
+		p.library = best.Operations / each.Seconds()
+	} else {
+		p.without = oneLine(err.Error())
+	}
 	sum := l.addition()
-	if each, err = l.chain(ctx, sum); err != nil {
+	if each, err = l.chain(ctx, sum, byKernels); err != nil {
 		return p, err
 	}
 	p.bytes = sum.Bytes / each.Seconds()
@@ -48,12 +70,12 @@ func (l *lab) peaks(ctx context.Context) (p peaks, err error) {
 func (l *lab) addition() forms.Chain { return l.chains[len(l.chains)-1] }
 
 // chain returns what one operation of a chain takes.
-func (l *lab) chain(ctx context.Context, c forms.Chain) (time.Duration, error) {
+func (l *lab) chain(ctx context.Context, c forms.Chain, by string) (time.Duration, error) {
 	precision := "bf16"
 	if c.Float == backends.FP16 {
 		precision = "fp16"
 	}
-	m, err := l.load(ctx, c, precision, 1)
+	m, err := l.loadBy(ctx, c, map[string]string{"precision": precision, "products": by}, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +87,7 @@ func (l *lab) chain(ctx context.Context, c forms.Chain) (time.Duration, error) {
 	return each / time.Duration(c.Times), err
 }
 
-// kernels measures single operations, chained, beside the peaks.
+// kernels measures single operations, chained, beside the peaks, and those that the library has by it, too.
 func (l *lab) kernels(ctx context.Context) error {
 	p, err := l.peaks(ctx)
 	if err != nil {
@@ -74,12 +96,22 @@ func (l *lab) kernels(ctx context.Context) error {
 	all := []error{}
 	for _, c := range l.chains {
 		what := fmt.Sprintf("%s in %v, %d after each other", c.Name, c.Float, c.Times)
-		each, err := l.chain(ctx, c)
+		each, err := l.chain(ctx, c, byKernels)
 		if err != nil {
 			all = append(all, l.failed(what, "", err))
 			continue
 		}
-		l.found(line{Finding: turns.Finding{What: what, Measured: p.text(each, c.Operations, c.Bytes)}, Figures: p.figures(each, c.Operations, c.Bytes)})
+		f := line{Finding: turns.Finding{What: what, Measured: p.text(each, c.Operations, c.Bytes)}, Figures: p.figures(each, c.Operations, c.Bytes)}
+		if c.Multiplies && p.library > 0 {
+			other, err := l.chain(ctx, c, byLibrary)
+			if err != nil {
+				all = append(all, l.failed(what+" by cuBLASLt", "", err))
+			} else {
+				f.Measured += "; by cuBLASLt " + p.text(other, c.Operations, c.Bytes)
+				f.Figures["cublaslt_us"] = micro(other)
+			}
+		}
+		l.found(f)
 	}
 	return errors.Join(all...)
 }
@@ -88,7 +120,7 @@ func (l *lab) kernels(ctx context.Context) error {
 func (p peaks) text(took time.Duration, operations, bytes float64) string {
 	text := short(took)
 	if operations > 0 {
-		text += fmt.Sprintf(", %.4g TFLOPS (%.0f %%)", tera(operations, took), 100*operations/took.Seconds()/p.operations)
+		text += fmt.Sprintf(", %.4g TFLOPS (%.0f %%)", tera(operations, took), 100*operations/took.Seconds()/p.operations())
 	}
 	if bytes > 0 {
 		text += fmt.Sprintf(", %.4g GB/s (%.0f %%)", giga(bytes, took), 100*bytes/took.Seconds()/p.bytes)
@@ -97,5 +129,5 @@ func (p peaks) text(took time.Duration, operations, bytes float64) string {
 }
 
 func (p peaks) figures(took time.Duration, operations, bytes float64) map[string]float64 {
-	return numbers("us", micro(took), "tflops", tera(operations, took), "of_peak", operations/took.Seconds()/p.operations, "gb_per_s", giga(bytes, took), "of_bandwidth", bytes/took.Seconds()/p.bytes)
+	return numbers("us", micro(took), "tflops", tera(operations, took), "of_peak", operations/took.Seconds()/p.operations(), "gb_per_s", giga(bytes, took), "of_bandwidth", bytes/took.Seconds()/p.bytes)
 }

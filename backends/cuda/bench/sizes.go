@@ -50,7 +50,7 @@ var usual = sizes{
 var small = sizes{
 	names:    names{"a small encoder", "a small network", "a small recommendation"},
 	encoding: forms.Encoder{Layers: 2, Width: 64, Heads: 2, Inner: 128, Words: 100, Sequence: 16}, encoded: []int{1, 4},
-	residual: forms.Network{Size: 16, Width: 8, Classes: 10, Stages: []int{1, 1}}, images: []int{1, 2},
+	residual: forms.Network{Size: 16, Width: 8, Classes: 10, Stages: []int{1, 1}}, images: []int{2},
 	recommends:  forms.Recommender{Dense: 13, Tables: []int{100, 3, 50, 7}, Width: 16, Below: []int{32}, Above: []int{32}},
 	recommended: 16, side: 64, served: 4, clients: 8, copied: 16, deepest: 2,
 	chains: []forms.Chain{

@@ -19,6 +19,8 @@ type Chain struct {
 	// least; whichever counts is given.
 	Operations, Bytes float64
 
+	Multiplies bool // it is a product of matrices, which libraries have
+
 	link func(g *graph, i int, x string) string
 }
 
@@ -63,7 +65,8 @@ func (c Chain) build(g *graph) {
 // Products is m × k by k × n, and back by n × k.
 func Products(float backends.Datatype, m, k, n, times int) Chain {
 	return Chain{
-		Name: fmt.Sprintf("product %d × %d × %d", m, k, n), Float: float, Shape: []int{m, k}, Times: times, Operations: 2 * float64(m) * float64(k) * float64(n),
+		Name: fmt.Sprintf("product %d × %d × %d", m, k, n), Float: float, Shape: []int{m, k}, Times: times, Multiplies: true,
+		Operations: 2 * float64(m) * float64(k) * float64(n),
 		link: func(g *graph, i int, x string) string {
 			in, out := k, n
 			if i%2 == 1 {
@@ -99,7 +102,7 @@ func Norms(float backends.Datatype, rows, width, times int) Chain {
 func Convolutions(float backends.Datatype, images, side, channels, size, times int) Chain {
 	return Chain{
 		Name:  fmt.Sprintf("convolution %d × %d, %d images of %d × %d × %d", size, size, images, side, side, channels),
-		Float: float, Shape: []int{images, channels, side, side}, Times: times,
+		Float: float, Shape: []int{images, channels, side, side}, Times: times, Multiplies: size == 1,
 		Operations: 2 * float64(images) * float64(side*side) * float64(channels) * float64(channels) * float64(size*size),
 		link: func(g *graph, i int, x string) string {
 			return g.conv(fmt.Sprint("k", i), x, channels, channels, size, 1, math.Sqrt(0.5))
