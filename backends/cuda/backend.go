@@ -114,6 +114,7 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	if err != nil {
 		return nil, err
 	}
+	e.processors = int64(b.machine.Devices()[o.device].Processors)
 	e.products = newProducts(b.library(), o.products)
 	m, err := newModel(ctx, g, e, o.precision, spec.MaxRows)
 	if err != nil {

@@ -10,6 +10,7 @@ type Device struct {
 	Name         string // such as "NVIDIA H100 80GB HBM3"
 	Major, Minor int    // its compute capability
 	Memory       uint64 // bytes
+	Processors   int    // multiprocessors
 	UUID         [16]byte
 }
 

@@ -18,17 +18,19 @@ const lanes = 2
 // engine is what the programs of one version share on a device: weights, kernels, streams and the
 // scratch memory that one run after another uses.
 type engine struct {
-	context  Context
-	module   Module
-	account  *Account
-	purpose  string // of its memory, for errors
-	end      func(error)
-	pins     *pins
-	tf32     bool
-	products *products
-	streams  struct{ in, compute, out, capture driver.Stream }
-	lanes    chan *lane
-	finished chan *batch // in the order in which they were put on the streams
+	context Context
+	module  Module
+	account *Account
+	purpose string // of its memory, for errors
+	end     func(error)
+	pins    *pins
+	tf32    bool
+	// processors of the device, among which products are divided
+	processors int64
+	products   *products
+	streams    struct{ in, compute, out, capture driver.Stream }
+	lanes      chan *lane
+	finished   chan *batch // in the order in which they were put on the streams
 
 	submit sync.Mutex // held while a batch is put on the streams
 
@@ -175,13 +177,21 @@ type executable struct {
 	scratch uint64
 	weights map[*lower.Buffer]uint64
 	retired atomic.Bool // it has made room for others: lanes drop their graphs of it
+
+	processors int64
+}
+
+// executable returns p with places for what it computes.
+func (e *engine) executable(p *lower.Program) *executable {
+	unplaced := binding{tf32: e.tf32, processors: e.processors, address: func(*lower.Buffer) uint64 { return 0 }}
+	return &executable{program: p, layout: newLayout(p, unplaced.partsOf), weights: map[*lower.Buffer]uint64{}, processors: e.processors}
 }
 
 // prepare makes a program ready: its weights are on the device then, and its memory is there.
 func (e *engine) prepare(p *lower.Program) (*executable, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	x := &executable{program: p, layout: newLayout(p), weights: map[*lower.Buffer]uint64{}}
+	x := e.executable(p)
 	if _, err := x.binding(0, e.tf32).launches(p); err != nil { // before memory is taken
 		return nil, err
 	}
@@ -211,7 +221,13 @@ func (x *executable) binding(memory uint64, tf32 bool) binding {
 	for i, t := range x.program.Outputs {
 		crossing[t.Buffer] = memory + faultBytes + uint64(x.layout.outputs[i])
 	}
-	return binding{tf32: tf32, fault: memory, address: func(b *lower.Buffer) uint64 {
+	parts := func(o *lower.Op) uint64 {
+		if b := x.layout.parts[o]; b != nil {
+			return x.scratch + uint64(x.layout.scratch[b])
+		}
+		return 0
+	}
+	return binding{tf32: tf32, fault: memory, processors: x.processors, parts: parts, address: func(b *lower.Buffer) uint64 {
 		if b.Weight != nil {
 			return x.weights[b]
 		}

@@ -17,16 +17,18 @@ type layout struct {
 	inputs, outputs []int64 // offsets in the memory of a batch
 	batch           int64   // bytes of it
 	scratch         map[*lower.Buffer]int64
-	bytes           int64 // of scratch memory
+	parts           map[*lower.Op]*lower.Buffer // what operations need besides their operands
+	bytes           int64                       // of scratch memory
 }
 
 // span is the operations during which a buffer is in use.
 type span struct{ first, last int }
 
 // newLayout gives every buffer of p its place. Buffers share memory where their lives do not overlap:
-// the largest are placed first, each at the lowest place that is free as long as it lives.
-func newLayout(p *lower.Program) layout {
-	l := layout{scratch: map[*lower.Buffer]int64{}}
+// the largest are placed first, each at the lowest place that is free as long as it lives. An operation
+// needs as much besides its operands as parts says.
+func newLayout(p *lower.Program, parts func(*lower.Op) int64) layout {
+	l := layout{scratch: map[*lower.Buffer]int64{}, parts: map[*lower.Op]*lower.Buffer{}}
 	crosses := map[*lower.Buffer]bool{}
 	for _, t := range p.Inputs {
 		crosses[t.Buffer] = true
@@ -40,7 +42,11 @@ func newLayout(p *lower.Program) layout {
 	}
 	lives := livesOf(p, crosses)
 	var order []*lower.Buffer
-	for _, o := range p.Ops { // in this order, for equal sizes to be placed the same way every time
+	for i, o := range p.Ops { // in this order, for equal sizes to be placed the same way every time
+		if n := parts(o); n > 0 {
+			b := &lower.Buffer{Bytes: n}
+			l.parts[o], lives[b], order = b, span{i, i}, append(order, b)
+		}
 		for _, t := range o.Out {
 			if _, ok := lives[t.Buffer]; ok && !slices.Contains(order, t.Buffer) {
 				order = append(order, t.Buffer)

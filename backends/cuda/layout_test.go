@@ -28,7 +28,7 @@ func TestAChainNeedsTwoBuffers(t *testing.T) {
 		at = next
 	}
 	p.Ops = append(p.Ops, copying(out, at))
-	l := newLayout(p)
+	l := newLayout(p, none)
 	if want := 2 * aligned(1000); l.bytes != want {
 		t.Errorf("a chain of ten takes %d bytes, want %d", l.bytes, want)
 	}
@@ -40,7 +40,7 @@ func TestAChainNeedsTwoBuffers(t *testing.T) {
 func TestWeightsTakeNoScratch(t *testing.T) {
 	out := tensorOf(10)
 	w := lower.NewWeight("w", backends.Uint8, []int64{1 << 20}, nil)
-	l := newLayout(&lower.Program{Ops: []*lower.Op{copying(out, w)}, Outputs: []lower.Tensor{out}})
+	l := newLayout(&lower.Program{Ops: []*lower.Op{copying(out, w)}, Outputs: []lower.Tensor{out}}, none)
 	if l.bytes != 0 || len(l.scratch) != 0 {
 		t.Errorf("scratch of %d bytes: %v", l.bytes, l.scratch)
 	}
@@ -59,7 +59,7 @@ func TestNothingOverlaps(t *testing.T) {
 			p.Ops = append(p.Ops, o)
 			made = append(made, next)
 		}
-		l := newLayout(p)
+		l := newLayout(p, none)
 		lives := livesOf(p, map[*lower.Buffer]bool{p.Inputs[0].Buffer: true})
 		if len(lives) != len(l.scratch) {
 			t.Fatalf("%d buffers live, %d have a place", len(lives), len(l.scratch))
@@ -74,5 +74,30 @@ func TestNothingOverlaps(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func none(*lower.Op) int64 { return 0 }
+
+// TestPartsLieBesideOperands gives an operation memory of its own, which others use before and after.
+func TestPartsLieBesideOperands(t *testing.T) {
+	in, a, b, out := tensorOf(300), tensorOf(300), tensorOf(300), tensorOf(300)
+	p := &lower.Program{Ops: []*lower.Op{copying(a, in), copying(b, a), copying(out, b)}, Inputs: []lower.Tensor{in}, Outputs: []lower.Tensor{out}}
+	l := newLayout(p, func(o *lower.Op) int64 {
+		if o == p.Ops[2] {
+			return 500
+		}
+		return 0
+	})
+	parts := l.parts[p.Ops[2]]
+	if len(l.parts) != 1 || parts.Bytes != 500 {
+		t.Fatalf("parts = %v, want 500 bytes for one operation", l.parts)
+	}
+	at, from := l.scratch[parts], l.scratch[b.Buffer]
+	if at < from+512 && from < at+512 {
+		t.Errorf("parts lie at %d and what is read meanwhile at %d, both of 512 bytes", at, from)
+	}
+	if l.bytes != 1024 {
+		t.Errorf("%d bytes of scratch, want 1024: the first operand makes room for the parts", l.bytes)
 	}
 }

@@ -103,7 +103,7 @@ func (m *model) shapes(rows, instead int64) [][]int64 {
 func (m *model) check() error {
 	p, err := m.lower(m.shapes(1, 8))
 	if err == nil {
-		x := &executable{program: p, layout: newLayout(p)}
+		x := m.engine.executable(p)
 		_, err = x.binding(0, m.engine.tf32).launches(p)
 	}
 	if errors.Is(err, backends.ErrInvalid) && !m.static() {

@@ -69,8 +69,9 @@ func (m *Machine) describe(i int) (cuda.Device, error) {
 	}
 	major, err := device.Attribute(cu.ComputeCapabilityMajor)
 	minor, second := device.Attribute(cu.ComputeCapabilityMinor)
-	return cuda.Device{Name: name, Major: major, Minor: minor, Memory: uint64(memory), UUID: uuid},
-		m.failed("cuDeviceGetAttribute", errors.Join(err, second))
+	processors, third := device.Attribute(cu.MultiprocessorCount)
+	return cuda.Device{Name: name, Major: major, Minor: minor, Memory: uint64(memory), UUID: uuid, Processors: processors},
+		m.failed("cuDeviceGetAttribute", errors.Join(err, second, third))
 }
 
 // Version returns the newest CUDA that the driver speaks.

@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Window is how a convolution or a pooling slides over images: each of height and width.
 type Window struct {
@@ -21,11 +24,10 @@ func (w Window) cells(to []uint64) []uint64 {
 	return to
 }
 
-// Conv computes Y = epilogue(X ∗ W) of images X [N, H, W, C] with weights [K, r, s, C/Groups], where
-// Y is [N, P, Q, K]. Everything is dense. Where Groups, C and K are the same, weights are [r, s, C].
-type Conv struct {
-	Type                Type // F32, F16 or BF16, of everything
-	TF32                bool // as in Gemm
+// Slide is where a convolution moves: over images X [Images, Height, Width, Channels], with weights
+// [OutChannels, r, s, Channels/Groups], to Y [Images, OutHeight, OutWidth, OutChannels]. Everything is
+// dense. Where Groups, Channels and OutChannels are the same, weights are [r, s, Channels].
+type Slide struct {
 	Images              int64
 	Height, Width       int64
 	Channels            int64
@@ -34,64 +36,120 @@ type Conv struct {
 	Groups              int64
 	Window              Window
 	X, Weights, Y       uint64
-	Epilogue            Epilogue
 }
 
-// Depthwise says that c has weights [r, s, C].
-func (c Conv) Depthwise() bool {
-	return c.Groups > 1 && c.Groups == c.Channels && c.Groups == c.OutChannels
+// Depthwise says that s has weights [r, s, Channels].
+func (s Slide) Depthwise() bool {
+	return s.Groups > 1 && s.Groups == s.Channels && s.Groups == s.OutChannels
+}
+
+// product says that s is the product of the pixels with the weights.
+func (s Slide) product() bool {
+	w := s.Window
+	return s.Groups == 1 && w.Size == [2]int64{1, 1} && w.Stride == [2]int64{1, 1} && w.Pad == [2]int64{} && s.OutHeight == s.Height && s.OutWidth == s.Width
+}
+
+func (s Slide) rows() int64 { return s.Images * s.OutHeight * s.OutWidth }
+
+func (s Slide) check() error {
+	if err := positive(s.Images, s.Height, s.Width, s.Channels, s.OutHeight, s.OutWidth, s.OutChannels, s.Groups); err != nil {
+		return err
+	}
+	if err := s.Window.check(); err != nil {
+		return err
+	}
+	if s.Channels%s.Groups != 0 || s.OutChannels%s.Groups != 0 {
+		return fmt.Errorf("%d groups of %d channels to %d: they must divide both", s.Groups, s.Channels, s.OutChannels)
+	}
+	return positive(s.rows())
+}
+
+func (s Slide) cells() []uint64 {
+	args := cells(nil, s.X, s.Weights, s.Y)
+	args = cells(args, s.Images, s.Height, s.Width, s.Channels, s.OutHeight, s.OutWidth, s.OutChannels, s.Groups)
+	return s.Window.cells(args)
+}
+
+// plan is that of a product for each group.
+func (s Slide) plan(kind string, size, processors int64) plan {
+	depth := s.Window.Size[0] * s.Window.Size[1] * s.Channels / s.Groups
+	return planOf(kind, [3]int64{s.rows(), s.OutChannels / s.Groups, depth * size}, s.Groups, processors)
+}
+
+// depthwise returns the launch of a convolution of each channel by itself.
+func (s Slide) depthwise(kind string, args []uint64) ([]Launch, error) {
+	const channels = 4 // of a thread
+	return one(flat("depthwise_"+kind, s.rows()*ceil(s.Channels, channels), append(args, 0, 1)))
+}
+
+// Conv computes Y = epilogue(X ∗ W).
+type Conv struct {
+	Slide
+	Type     Type // F32, F16 or BF16, of everything
+	TF32     bool // as in Gemm
+	Epilogue Epilogue
+	Room     Room
+}
+
+func (c Conv) gemm() Gemm {
+	return Gemm{Type: c.Type, TF32: c.TF32, M: c.rows(), N: c.OutChannels, K: c.Channels, Batch: [2]int64{1, 1}, TransposedB: true, Alpha: 1,
+		Epilogue: c.Epilogue, Room: c.Room,
+		A: Matrix{Address: c.X, Row: c.Channels}, B: Matrix{Address: c.Weights, Row: c.Channels}, C: Matrix{Address: c.Y, Row: c.OutChannels}}
 }
 
 // Product returns the product of the pixels with the weights, where c is no more than that.
 func (c Conv) Product() (Gemm, bool) {
-	w := c.Window
-	if c.Groups != 1 || w.Size != [2]int64{1, 1} || w.Stride != [2]int64{1, 1} || w.Pad != [2]int64{} || c.OutHeight != c.Height || c.OutWidth != c.Width {
+	if !c.product() {
 		return Gemm{}, false
 	}
-	return Gemm{
-		Type: c.Type, TF32: c.TF32, M: c.Images * c.OutHeight * c.OutWidth, N: c.OutChannels, K: c.Channels, Batch: [2]int64{1, 1}, TransposedB: true, Alpha: 1,
-		Epilogue: c.Epilogue,
-		A:        Matrix{Address: c.X, Row: c.Channels}, B: Matrix{Address: c.Weights, Row: c.Channels}, C: Matrix{Address: c.Y, Row: c.OutChannels},
-	}, true
+	return c.gemm(), true
 }
 
-// Launch returns how a device computes c.
-func (c Conv) Launch() (Launch, error) {
+func (c Conv) plan() plan {
+	kind := c.Type.String()
+	if c.TF32 {
+		kind = "tf32"
+	}
+	return c.Slide.plan(kind, c.Type.Size(), c.Room.Processors)
+}
+
+// PartsBytes returns the bytes of Room.Parts that c needs.
+func (c Conv) PartsBytes() int64 {
+	switch {
+	case c.product():
+		return c.gemm().PartsBytes()
+	case c.Depthwise() || c.check() != nil:
+		return 0
+	}
+	return c.plan().bytes()
+}
+
+// Launches returns how a device computes c.
+func (c Conv) Launches() ([]Launch, error) {
 	if err := floating(c.Type); err != nil {
-		return Launch{}, err
+		return nil, err
 	}
-	if err := positive(c.Images, c.Height, c.Width, c.Channels, c.OutHeight, c.OutWidth, c.OutChannels, c.Groups); err != nil {
-		return Launch{}, err
+	if err := c.check(); err != nil {
+		return nil, err
 	}
-	if err := c.Window.check(); err != nil {
-		return Launch{}, err
+	if c.product() {
+		return c.gemm().Launches()
 	}
-	if c.Channels%c.Groups != 0 || c.OutChannels%c.Groups != 0 {
-		return Launch{}, fmt.Errorf("%d groups of %d channels to %d: they must divide both", c.Groups, c.Channels, c.OutChannels)
-	}
-	rows := c.Images * c.OutHeight * c.OutWidth
-	if err := positive(rows); err != nil {
-		return Launch{}, err
-	}
-	if g, ok := c.Product(); ok {
-		return g.Launch()
-	}
-	args := cells(nil, c.X, c.Weights, c.Y)
-	args = cells(args, c.Images, c.Height, c.Width, c.Channels, c.OutHeight, c.OutWidth, c.OutChannels, c.Groups)
-	args, err := c.Epilogue.cells(c.Window.cells(args))
+	epilogue, err := c.Epilogue.cells(nil)
 	if err != nil {
-		return Launch{}, err
+		return nil, err
 	}
+	args := append(c.cells(), epilogue...)
 	if c.Depthwise() {
-		return flat("depthwise_"+c.Type.String(), rows*ceil(c.Channels, depthwiseChannels), args)
+		return c.depthwise(c.Type.String(), args)
 	}
 	kind := c.Type.String()
 	if c.TF32 {
 		kind = "tf32"
 	}
-	t := tileOf(kind, rows, c.OutChannels/c.Groups, c.Groups)
-	return t.launch("conv_"+kind, rows, c.OutChannels/c.Groups, c.Groups, args)
+	p := c.plan()
+	return p.launches("conv_"+kind, args, c.Room.Parts, func() (Launch, error) {
+		return p.join("join_"+c.Type.String(), c.Room.Parts, c.Y, slices.Concat(
+			cells(nil, c.OutChannels, c.Groups, 0, p.n, p.n, p.shares), []uint64{number(1)}, epilogue))
+	})
 }
-
-// depthwiseChannels is how many channels a thread computes.
-const depthwiseChannels = 4

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// functions are what Map and epilogues compute. Their numbers are those of src/functions.h.
+// functions are what Map, Chain and epilogues compute. Their numbers are those of src/functions.h.
 var functions = []string{
-	"", "Abs", "Acos", "Asin", "Atan", "Ceil", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "GeluTanh", "HardSigmoid", "HardSwish",
-	"IsNaN", "LeakyRelu", "Log", "Neg", "Not", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Sqrt", "Swish", "Tanh",
+	"", "Abs", "Acos", "Asin", "Atan", "Ceil", "Clip", "Cos", "Dequantize", "Elu", "Erf", "Exp", "Floor", "Gelu", "GeluTanh", "HardSigmoid",
+	"HardSwish", "IsNaN", "LeakyRelu", "Log", "Neg", "Not", "Quantize", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus",
+	"Sqrt", "Swish", "Tanh",
 	"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Xor",
 	"Where",
 }

@@ -162,19 +162,53 @@ type kernel interface {
 	Launch() (kernels.Launch, error)
 }
 
+type product interface {
+	PartsBytes() int64
+	Launches() ([]kernels.Launch, error)
+}
+
 // run runs k and checks that no memory has changed that is nobody's, and no operand.
 func (b *bench) run(k kernel) {
 	b.Helper()
 	l, err := k.Launch()
+	b.launch(k, []kernels.Launch{l}, err)
+}
+
+// multiply is run for a product, which has got parts for its shares.
+func (b *bench) multiply(k product) {
+	b.Helper()
+	all, err := k.Launches()
+	b.launch(k, all, err)
+}
+
+// parts returns memory for the shares of a product, nil where there are none.
+func (b *bench) parts(k product) *array {
+	b.Helper()
+	if n := k.PartsBytes(); n > 0 {
+		return b.straight(kernels.F32, n/4)
+	}
+	return nil
+}
+
+func (b *bench) launch(k any, all []kernels.Launch, err error) {
+	b.Helper()
 	if err != nil {
 		b.Fatalf("%+v: %v", k, err)
 	}
-	if len(l.Args) > kernels.MaxArgs {
-		b.Fatalf("%s has %d arguments, at most %d", l.Name, len(l.Args), kernels.MaxArgs)
+	for _, l := range all {
+		if len(l.Args) > kernels.MaxArgs {
+			b.Fatalf("%s has %d arguments, at most %d", l.Name, len(l.Args), kernels.MaxArgs)
+		}
+		if err := b.processor.Run(l); err != nil {
+			b.Fatalf("%+v: %v", k, err)
+		}
+		b.look(l)
 	}
-	if err := b.processor.Run(l); err != nil {
-		b.Fatalf("%+v: %v", k, err)
-	}
+}
+
+// look finds what a launch has written that it may not.
+func (b *bench) look(l kernels.Launch) {
+	b.Helper()
 	for _, a := range b.arrays {
 		first := int(uintptr(unsafe.Pointer(unsafe.SliceData(a.data))) - uintptr(unsafe.Pointer(unsafe.SliceData(a.memory))))
 		for i, v := range a.memory {

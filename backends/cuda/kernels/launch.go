@@ -12,12 +12,12 @@ type Launch struct {
 	Block  [3]uint32
 	Shared uint32 // bytes of dynamic shared memory, at most 48 KiB
 	// Args are the kernel's arguments, one cell of eight bytes for each: the driver takes them through
-	// kernelParams as the addresses of the cells, or through extra as they lie.
+	// kernelParams as the addresses of the cells, which lie side by side, or through extra as they lie.
 	Args []uint64
 }
 
 // MaxArgs is the most cells that a Launch has.
-const MaxArgs = 41
+const MaxArgs = 52
 
 // maxGrid bounds the second and the third dimension of a grid.
 const maxGrid = 65535
@@ -41,6 +41,9 @@ func grid(x, y, z int64) ([3]uint32, error) {
 	}
 	return [3]uint32{uint32(x), uint32(y), uint32(z)}, nil
 }
+
+// one returns a launch as the only one.
+func one(l Launch, err error) ([]Launch, error) { return []Launch{l}, err }
 
 // flat returns a launch of n threads, in blocks of 256.
 func flat(name string, n int64, args []uint64) (Launch, error) {

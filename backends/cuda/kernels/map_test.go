@@ -247,28 +247,47 @@ func TestRefusals(t *testing.T) {
 	one := kernels.View{Address: 16, Type: kernels.F32, Strides: []int64{1}}
 	whole := kernels.View{Address: 16, Type: kernels.I32, Strides: []int64{1}}
 	for name, k := range map[string]kernel{
-		"an unknown function":        kernels.Map{Function: "Erode", Shape: []int64{1}, Out: one, In: []kernels.View{one}},
-		"too few operands":           kernels.Map{Function: "Add", Shape: []int64{1}, Out: one, In: []kernels.View{one}},
-		"a sine of integers":         kernels.Map{Function: "Sin", Shape: []int64{1}, Out: whole, In: []kernels.View{whole}},
-		"nothing to do":              kernels.Map{Function: "Sin", Shape: []int64{0}, Out: one, In: []kernels.View{one}},
-		"strides of another shape":   kernels.Map{Function: "Sin", Shape: []int64{2, 2}, Out: one, In: []kernels.View{one}},
-		"a product of integers":      kernels.Gemm{Type: kernels.I32, M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}},
-		"tf32 of f16":                kernels.Gemm{Type: kernels.F16, TF32: true, M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}},
-		"an epilogue of sines":       kernels.Gemm{M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}, Epilogue: kernels.Epilogue{Activation: kernels.Activation{Function: "Sin"}}},
-		"more matrices than a grid":  kernels.Gemm{M: 1, N: 1, K: 1, Batch: [2]int64{1 << 10, 1 << 10}},
-		"heads of 48":                kernels.Attention{Batch: 1, Heads: 1, Queries: 1, Keys: 1, Size: 48},
-		"groups that divide nothing": kernels.Conv{Images: 1, Height: 1, Width: 1, Channels: 3, OutHeight: 1, OutWidth: 1, OutChannels: 4, Groups: 2, Window: window(1, 1, 0, 1)},
-		"padding below zero":         kernels.Conv{Images: 1, Height: 1, Width: 1, Channels: 3, OutHeight: 1, OutWidth: 1, OutChannels: 4, Groups: 1, Window: window(1, 1, -1, 1)},
-		"indices of f32":             kernels.Gather{Index: kernels.F32, Outer: 1, Rows: 1, Inner: 1, Count: 1},
-		"more than there are":        kernels.TopK{Rows: 1, Columns: 3, K: 4},
-		"more than can be found":     kernels.TopK{Rows: 1, Columns: 1000, K: kernels.MaxTop + 1},
-		"too many targets":           kernels.Trees{Aggregate: "SUM", Rows: 1, Features: 1, Count: 1, Targets: kernels.MaxTargets + 1},
-		"an unknown aggregate":       kernels.Trees{Aggregate: "MEDIAN", Rows: 1, Features: 1, Count: 1, Targets: 1},
-		"quantising to i32":          kernels.Quantize{From: kernels.F32, To: kernels.I32, Outer: 1, Count: 1, Inner: 1},
-		"an unknown reduction":       kernels.Reduce{Function: "Median", Outer: 1, Count: 1, Inner: 1},
+		"an unknown function":      kernels.Map{Function: "Erode", Shape: []int64{1}, Out: one, In: []kernels.View{one}},
+		"too few operands":         kernels.Map{Function: "Add", Shape: []int64{1}, Out: one, In: []kernels.View{one}},
+		"a sine of integers":       kernels.Map{Function: "Sin", Shape: []int64{1}, Out: whole, In: []kernels.View{whole}},
+		"nothing to do":            kernels.Map{Function: "Sin", Shape: []int64{0}, Out: one, In: []kernels.View{one}},
+		"strides of another shape": kernels.Map{Function: "Sin", Shape: []int64{2, 2}, Out: one, In: []kernels.View{one}},
+		"heads of 48":              kernels.Attention{Batch: 1, Heads: 1, Queries: 1, Keys: 1, Size: 48},
+		"indices of f32":           kernels.Gather{Index: kernels.F32, Outer: 1, Rows: 1, Inner: 1, Count: 1},
+		"more than there are":      kernels.TopK{Rows: 1, Columns: 3, K: 4},
+		"more than can be found":   kernels.TopK{Rows: 1, Columns: 1000, K: kernels.MaxTop + 1},
+		"too many targets":         kernels.Trees{Aggregate: "SUM", Rows: 1, Features: 1, Count: 1, Targets: kernels.MaxTargets + 1},
+		"an unknown aggregate":     kernels.Trees{Aggregate: "MEDIAN", Rows: 1, Features: 1, Count: 1, Targets: 1},
+		"quantising to i32":        kernels.Quantize{From: kernels.F32, To: kernels.I32, Outer: 1, Count: 1, Inner: 1},
+		"an unknown reduction":     kernels.Reduce{Function: "Median", Outer: 1, Count: 1, Inner: 1},
 	} {
 		if l, err := k.Launch(); err == nil {
 			t.Errorf("%s: Launch() = %+v, want an error", name, l)
 		}
+	}
+}
+
+func TestProductsThatAreRefused(t *testing.T) {
+	one := kernels.Slide{Images: 1, Height: 1, Width: 1, Channels: 3, OutHeight: 1, OutWidth: 1, OutChannels: 4, Groups: 1, Window: window(1, 1, 0, 1)}
+	groups, padding := one, one
+	groups.Groups, padding.Window = 2, window(1, 1, -1, 1)
+	for name, k := range map[string]product{
+		"a product of integers":      kernels.Gemm{Type: kernels.I32, M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}},
+		"tf32 of f16":                kernels.Gemm{Type: kernels.F16, TF32: true, M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}},
+		"an epilogue of sines":       kernels.Gemm{M: 1, N: 1, K: 1, Batch: [2]int64{1, 1}, Epilogue: kernels.Epilogue{Activation: kernels.Activation{Function: "Sin"}}},
+		"more matrices than a grid":  kernels.Gemm{M: 1, N: 1, K: 1, Batch: [2]int64{1 << 10, 1 << 10}},
+		"groups that divide nothing": kernels.Conv{Slide: groups},
+		"padding below zero":         kernels.Conv{Slide: padding},
+		"a convolution of i32":       kernels.ConvInt8{Slide: one, Type: kernels.I32},
+		"padding below zero of i8":   kernels.ConvInt8{Slide: padding, Type: kernels.I8},
+		"a product of f32 and i8":    kernels.GemmInt8{A: kernels.F32, M: 1, N: 1, K: 1},
+		"nothing of i8":              kernels.GemmInt8{A: kernels.U8, M: 1, N: 1},
+		"sums that become i64":       kernels.ConvInt8{Slide: one, Type: kernels.U8, Requantized: kernels.Requantized{Out: kernels.I64}},
+		"a residual of i64":          kernels.GemmInt8{A: kernels.U8, M: 1, N: 1, K: 1, Requantized: kernels.Requantized{Residual: 16, ResidualType: kernels.I64}},
+	} {
+		if l, err := k.Launches(); err == nil {
+			t.Errorf("%s: Launches() = %+v, want an error", name, l)
+		}
+		k.PartsBytes() // says something, whatever it is asked
 	}
 }

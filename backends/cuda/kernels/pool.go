@@ -3,7 +3,7 @@ package kernels
 // Pool slides a window over images X [Images, Height, Width, Channels], dense. Y is [Images, OutHeight,
 // OutWidth, Channels]: the largest of what a window sees or, with Average, the mean.
 type Pool struct {
-	Type                Type // F32, F16 or BF16
+	Type                Type // F32, F16 or BF16; without Average also U8 or I8
 	Average             bool
 	CountPadding        bool // the mean counts what lies outside
 	Images              int64
@@ -17,7 +17,7 @@ type Pool struct {
 
 // Launch returns how a device computes p.
 func (p Pool) Launch() (Launch, error) {
-	if err := floating(p.Type); err != nil {
+	if err := floating(p.Type); err != nil && (p.Average || p.Type != U8 && p.Type != I8) {
 		return Launch{}, err
 	}
 	if err := positive(p.Images, p.Height, p.Width, p.Channels, p.OutHeight, p.OutWidth); err != nil {

@@ -7,6 +7,7 @@ type Norm struct {
 	Rows, Columns  int64
 	X, Y           uint64
 	Residual       uint64 // added before; 0 for none
+	ResidualRows   int64  // after so many rows the residual begins anew; 0 where it has as many as X
 	Sum            uint64 // where X + residual goes as well; 0 for nowhere
 	Weight, Bias   uint64 // [Columns]; 0 for none
 	Epsilon        float32
@@ -26,7 +27,11 @@ func (n Norm) Launch() (Launch, error) {
 		root = 1
 	}
 	args := cells(nil, n.X, n.Y, n.Residual, n.Sum, n.Weight, n.Bias)
-	args = append(cells(args, n.Rows, n.Columns, root), number(n.Epsilon))
+	period := n.ResidualRows
+	if period == 0 {
+		period = n.Rows
+	}
+	args = append(cells(args, n.Rows, n.Columns, root), number(n.Epsilon), uint64(period))
 	return byRow("norm_"+n.Type.String(), n.Rows, n.Columns, args)
 }
 

@@ -21,11 +21,16 @@ func TestNorm(t *testing.T) {
 					x, y := b.normal(typ, s.rows*s.columns, 2), b.empty(typ, s.rows*s.columns)
 					weight := b.normal(typ, s.columns, 1)
 					var bias, residual, sum *array
+					period := s.rows
 					if b.rand.IntN(2) == 0 {
 						bias = b.normal(typ, s.columns, 1)
 					}
 					if b.rand.IntN(2) == 0 {
-						residual, sum = b.normal(typ, s.rows*s.columns, 1), b.empty(typ, s.rows*s.columns)
+						if b.rand.IntN(2) == 0 {
+							period = 1 + b.rand.Int64N(s.rows)
+							n.ResidualRows = period
+						}
+						residual, sum = b.normal(typ, period*s.columns, 1), b.empty(typ, s.rows*s.columns)
 					}
 					n.X, n.Y, n.Weight, n.Bias, n.Residual, n.Sum = x.at(), y.at(), weight.at(), or(bias), or(residual), or(sum)
 					b.run(n)
@@ -33,7 +38,7 @@ func TestNorm(t *testing.T) {
 					for i := range in {
 						in[i] = x.get(i)
 						if residual != nil {
-							in[i] += residual.get(i)
+							in[i] += residual.get(i % int(period*s.columns))
 						}
 					}
 					if sum != nil {

@@ -37,7 +37,7 @@ func (n TreeNode) Append(to []byte) []byte {
 
 // Trees sends rows X [Rows, Features] of F32 through a forest. Y is the scores [Rows, Targets] of F32: for
 // each target the sum, average, minimum or maximum of the weights for it in the leaves that the row
-// comes to, and 0 where there are none.
+// comes to, and Absent where there are none.
 type Trees struct {
 	Aggregate         string // SUM, AVERAGE, MIN or MAX
 	Rows, Features    int64
@@ -47,6 +47,7 @@ type Trees struct {
 	Ends              uint64 // by leaf, I32: where its weights end; they begin where those of the one before end
 	TargetIDs, Values uint64 // by weight: I32 and F32
 	X, Y              uint64
+	Absent            float32
 }
 
 // MaxTargets is how many scores a forest may give to a row.
@@ -76,6 +77,7 @@ func (t Trees) Launch() (Launch, error) {
 	}
 	args := cells(nil, t.Nodes, t.Roots, t.Ends, t.TargetIDs, t.Values, t.X, t.Y)
 	args = cells(args, int64(code), t.Rows, t.Features, t.Count, t.Targets, abreast)
+	args = append(args, number(t.Absent))
 	g, err := grid(ceil(t.Rows, abreast), 1, 1)
 	return Launch{Name: "trees", Grid: g, Block: [3]uint32{uint32(threads), 1, 1}, Shared: uint32(threads * t.Targets * 4), Args: args}, err
 }

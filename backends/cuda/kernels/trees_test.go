@@ -48,7 +48,7 @@ func (f *forest) leaf(at int32, row func(int32) float64) int32 {
 	return ^at
 }
 
-func (f *forest) scores(aggregate string, targets int64, row func(int32) float64) []float64 {
+func (f *forest) scores(aggregate string, targets int64, absent float64, row func(int32) float64) []float64 {
 	held := make([][]float64, targets)
 	for _, root := range f.roots {
 		leaf, from := f.leaf(root, row), int32(0)
@@ -62,6 +62,7 @@ func (f *forest) scores(aggregate string, targets int64, row func(int32) float64
 	scores := make([]float64, targets)
 	for i, all := range held {
 		if len(all) == 0 {
+			scores[i] = absent
 			continue
 		}
 		scores[i] = joined(map[string]string{"SUM": "Sum", "AVERAGE": "Sum", "MIN": "Min", "MAX": "Max"}[aggregate], all)
@@ -103,13 +104,14 @@ func TestTrees(t *testing.T) {
 				})
 				y := b.empty(kernels.F32, rows*targets)
 				weights := b.empty(kernels.F32, int64(len(f.weights))).fill(func(i int) float64 { return f.weights[i] })
-				k := kernels.Trees{Aggregate: aggregate, Rows: rows, Features: features, Count: count, Targets: targets, Nodes: nodes.at(), Roots: b.integers(f.roots).at(),
+				absent := []float64{0, -3.5, math.Inf(-1)}[b.rand.IntN(3)]
+				k := kernels.Trees{Aggregate: aggregate, Absent: float32(absent), Rows: rows, Features: features, Count: count, Targets: targets, Nodes: nodes.at(), Roots: b.integers(f.roots).at(),
 					Ends: b.integers(f.ends).at(), TargetIDs: b.integers(f.ids).at(), Values: weights.at(), X: x.at(), Y: y.at()}
 				b.run(k)
 				var scores []float64
 				b.check(k, y, precision(kernels.F32), func(i int) float64 {
 					if int64(i)%targets == 0 {
-						scores = f.scores(aggregate, targets, func(feature int32) float64 { return x.get(i/int(targets)*int(features) + int(feature)) })
+						scores = f.scores(aggregate, targets, absent, func(feature int32) float64 { return x.get(i/int(targets)*int(features) + int(feature)) })
 					}
 					return scores[int64(i)%targets]
 				})

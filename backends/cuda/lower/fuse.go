@@ -19,7 +19,7 @@ func (l *lowering) fuse(g *onnx.Graph) {
 		}
 	}
 	l.program.pruneBut(f.kept)
-	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.lookup, f.lookups, f.columns, f.bias, f.integer, f.epilogue, f.join} {
+	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.lookup, f.lookups, f.columns, f.bias, f.integer, f.epilogue, f.requantise, f.join} {
 		f.each(pass)
 	}
 }
@@ -263,19 +263,49 @@ func (f *fusion) bias(o *Op) bool {
 	return false
 }
 
+// ending is what an operation does to its sums: which function it applies to them, and which operands
+// are its bias and its residual.
+type ending struct {
+	activation     Activation
+	after          bool
+	bias, residual int
+}
+
+// endingOf returns what products and convolutions do to their sums.
+func endingOf(o *Op) (ending, bool) {
+	if r, ok := requantized(o); ok && isFloat(o.Out[0].Type) {
+		return ending{r.Activation, r.After, 3, 4}, true
+	}
+	switch k := o.Kind.(type) {
+	case Gemm:
+		return ending{k.Activation, k.After, 2, 3}, true
+	case Conv:
+		return ending{k.Activation, k.After, 2, 3}, true
+	}
+	return ending{}, false
+}
+
+// end has an operation do to its sums what e says.
+func (e ending) end(o *Op) {
+	switch k := o.Kind.(type) {
+	case Gemm:
+		k.Activation, k.After = e.activation, e.after
+		o.Kind = k
+	case Conv:
+		k.Activation, k.After = e.activation, e.after
+		o.Kind = k
+	default:
+		r, _ := requantized(o)
+		r.Activation, r.After = e.activation, e.after
+		o.Kind = withRequantized(k, r)
+	}
+}
+
 // epilogue moves the addition of a row, an activation or the addition of a residual into the product
 // or convolution before it.
 func (f *fusion) epilogue(o *Op) bool {
-	var activation *Activation
-	var after *bool
-	g, isGemm := o.Kind.(Gemm)
-	c, isConv := o.Kind.(Conv)
-	switch {
-	case isGemm:
-		activation, after = &g.Activation, &g.After
-	case isConv:
-		activation, after = &c.Activation, &c.After
-	default:
+	e, ok := endingOf(o)
+	if !ok {
 		return false
 	}
 	next := f.reader(o)
@@ -287,28 +317,24 @@ func (f *fusion) epilogue(o *Op) bool {
 	if !isMap || !alike(next.In[at], next.Out[0]) {
 		return false
 	}
-	bias, residual, out := o.In[2].Given(), o.In[3].Given(), next.Out[0]
+	bias, residual, out := o.In[e.bias].Given(), o.In[e.residual].Given(), next.Out[0]
 	switch {
 	case slices.Contains(epilogues, m.Function) && len(next.In) == 1:
-		if activation.Function != "" || residual && !*after {
+		if e.activation.Function != "" || residual && !e.after {
 			return false
 		}
-		*activation = Activation(m)
-	case m.Function == "Add" && !bias && !residual && activation.Function == "" && isRow(next.In[1-at], out, o.Out[0].Shape[3]):
+		e.activation = Activation(m)
+	case m.Function == "Add" && !bias && !residual && e.activation.Function == "" && isRow(next.In[1-at], out, o.Out[0].Shape[3]):
 		row := next.In[1-at]
-		o.In[2] = Tensor{Buffer: row.Buffer, Type: row.Type, Offset: row.Offset, Shape: o.Out[0].Shape[3:], Strides: []int64{1}}
+		o.In[e.bias] = Tensor{Buffer: row.Buffer, Type: row.Type, Offset: row.Offset, Shape: o.Out[0].Shape[3:], Strides: []int64{1}}
 	case m.Function == "Add" && !residual && alike(next.In[1-at], out):
-		o.In[3] = o.Out[0]
-		o.In[3].Buffer = next.In[1-at].Buffer
-		*after = activation.Function == ""
+		o.In[e.residual] = o.Out[0]
+		o.In[e.residual].Buffer = next.In[1-at].Buffer
+		e.after = e.activation.Function == ""
 	default:
 		return false
 	}
-	if isGemm {
-		o.Kind = g
-	} else {
-		o.Kind = c
-	}
+	e.end(o)
 	o.Out[0].Buffer = out.Buffer
 	f.replace(next, o)
 	return true

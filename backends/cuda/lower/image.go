@@ -69,12 +69,7 @@ func lowerConv(c *call) error {
 	if !isFloat(x.Type) || x.Type != weights.Type {
 		return fmt.Errorf("it convolves %v with %v", x.Type, weights.Type)
 	}
-	size := weights.Shape[2:]
-	filters, err := c.images(weights)
-	if err != nil {
-		return err
-	}
-	w, err := c.window(size, x, shape)
+	w, err := c.window(weights.Shape[2:], x, shape)
 	if err != nil {
 		return err
 	}
@@ -82,14 +77,55 @@ func lowerConv(c *call) error {
 	if c.given(2) {
 		bias = c.dense(c.in(2))
 	}
+	if done, err := c.convBytes(w, bias); done || err != nil {
+		return err
+	}
+	filters, err := c.images(weights)
+	if err != nil {
+		return err
+	}
 	out := newTensor(x.Type, imagesOf(shape))
 	k := Conv{Window: w, Groups: c.int("group", 1)}
-	if n := x.Shape[3]; k.Groups > 1 && k.Groups == n && n == out.Shape[3] {
-		k.Depthwise = true
-		filters = c.dense(c.shaped(filters, n, w.Size[0], w.Size[1]).permute(1, 2, 0))
+	if k.Depthwise = k.Groups > 1 && k.Groups == x.Shape[3] && k.Groups == out.Shape[3]; k.Depthwise {
+		filters = c.byTap(filters)
 	}
 	c.add(k, out, x, filters, bias, Tensor{})
 	return c.give(c.planes(out, shape))
+}
+
+// byTap returns filters [k, r, s, 1] as [r, s, k].
+func (c *call) byTap(filters Tensor) Tensor {
+	return c.dense(c.shaped(filters, filters.Shape[0], filters.Shape[1], filters.Shape[2]).permute(1, 2, 0))
+}
+
+// convBytes lowers a convolution whose images and weights have been dequantised, and says whether it is
+// one.
+func (c *call) convBytes(w Window, bias Tensor) (bool, error) {
+	weights := c.in(1)
+	from, ok := c.quantised(c.in(0))
+	q, known := c.integral[weights.Buffer]
+	if !ok || !known || bias.Given() && !isWeight(bias) {
+		return false, nil
+	}
+	scales, fit := q.per(weights.Shape[0], weights.Strides[0])
+	if !fit {
+		return false, nil
+	}
+	x, err := c.images(from.bytes)
+	filters, second := c.images(q.view(weights))
+	if err := errOr(err, second); err != nil {
+		return false, err
+	}
+	n := filters.Shape[0]
+	by, plus := from.terms(c.shaped(filters, n, filters.Elements()/n), scales, bias)
+	shape := c.shape(0)
+	out := newTensor(c.typeOf(c.Outputs[0].Datatype), imagesOf(shape))
+	k := ConvInteger{Window: w, Groups: c.int("group", 1), Pad: from.zero}
+	if k.Depthwise = k.Groups > 1 && k.Groups == x.Shape[3] && k.Groups == n; k.Depthwise {
+		filters = c.byTap(filters)
+	}
+	c.add(k, out, x, filters, by, plus, Tensor{})
+	return true, c.give(c.planes(out, shape))
 }
 
 func errOr(a, b error) error {
@@ -123,11 +159,17 @@ func lowerPool(c *call) error {
 	if err != nil {
 		return err
 	}
+	k := Pool{Average: c.Op == "AveragePool", CountPadding: c.int("count_include_pad", 0) != 0, Window: w}
+	if from, ok := c.quantised(c.in(0)); ok && !k.Average && from.scale > 0 { // the largest byte is the largest number
+		bytes, err := c.images(from.bytes)
+		if err != nil {
+			return err
+		}
+		most := c.planes(c.add(k, newTensor(bytes.Type, imagesOf(shape)), bytes), shape)
+		return c.give(c.again(most, from, x.Type))
+	}
 	out := newTensor(x.Type, imagesOf(shape))
-	c.add(Pool{
-		Average: c.Op == "AveragePool", CountPadding: c.int("count_include_pad", 0) != 0,
-		Window: w,
-	}, out, x)
+	c.add(k, out, x)
 	return c.give(c.planes(out, shape))
 }
 

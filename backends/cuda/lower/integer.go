@@ -16,9 +16,12 @@ type quantity struct {
 
 // known returns the weight that a DequantizeLinear of weights makes, and remembers what it is made of.
 // Weights of eight bits with a zero point other than 0 are only made.
-func (c *call) known(x, flat, scale, zero Tensor, d backends.Datatype) Tensor {
-	key := fmt.Sprintf("%s by %s, %v", layoutKey(flat), layoutKey(scale), d)
+func (c *call) known(x Tensor, a scaling, d backends.Datatype) Tensor {
+	dense := c.dense(x)
+	flat, _ := dense.reshape(a.x.Shape) // as the weight lies
+	key := fmt.Sprintf("%s by %s, %v", layoutKey(flat), layoutKey(a.scale), d)
 	n, inner := flat.Shape[1], flat.Shape[2]
+	scale, zero := a.scale, a.zero
 	out := floats(key, d, x.Shape, func() []float32 {
 		values, scales, zeros := signed(flat), scale.Floats(), []int64(nil)
 		if zero.Given() {
@@ -41,10 +44,54 @@ func (c *call) known(x, flat, scale, zero Tensor, d backends.Datatype) Tensor {
 		}
 	}
 	if x.Type == backends.Int8 && centred && c.integers {
-		q := quantity{value: x, scales: scale.Floats(), stride: inner}
-		c.integral[out.Buffer] = q
+		c.integral[out.Buffer] = quantity{value: dense, scales: scale.Floats(), stride: inner}
 	}
 	return out
+}
+
+// per returns the scales for n results whose weights are stride apart: one for each, or for all.
+func (q quantity) per(n, stride int64) ([]float32, bool) {
+	one := len(q.scales) == 1
+	return q.scales, one || int64(len(q.scales)) == n && q.stride == stride
+}
+
+// view returns the bytes of a view of the weight that q stands for.
+func (q quantity) view(of Tensor) Tensor {
+	v := of
+	v.Buffer, v.Type, v.Offset = q.value.Buffer, q.value.Type, q.value.Offset+of.Offset
+	return v
+}
+
+// terms returns what the sums of rows [n, k] with bytes are multiplied with, and what is added then: the
+// bias, without what the zero point of the bytes has brought in.
+func (s source) terms(rows Tensor, scales []float32, bias Tensor) (by, plus Tensor) {
+	n, k := rows.Shape[0], rows.Shape[1]
+	key := fmt.Sprintf("%s after %s", layoutKey(rows), s.key)
+	if bias.Given() {
+		key += " and " + layoutKey(bias)
+	}
+	factors := func() []float32 {
+		all := make([]float32, n)
+		for i := range all {
+			all[i] = s.scale * scales[i%len(scales)]
+		}
+		return all
+	}
+	return floats(key+" scale", backends.FP32, []int64{n}, factors), floats(key+" bias", backends.FP32, []int64{n}, func() []float32 {
+		all := make([]float32, n)
+		if bias.Given() {
+			copy(all, bias.Floats())
+		}
+		values, scales := signed(rows), factors()
+		for i := range all {
+			sum := int64(0)
+			for _, v := range values[int64(i)*k : int64(i+1)*k] {
+				sum += v
+			}
+			all[i] -= float32(float64(sum*s.zero) * float64(scales[i]))
+		}
+		return all
+	})
 }
 
 // signed returns the elements of a weight of integers, in the order of its shape.
@@ -75,53 +122,68 @@ func (f *fusion) integer(o *Op) bool {
 	if before == nil || before.Name() != "Dequantize" || q.value.Buffer == nil || !x.Dense() || x.Offset != 0 || y.Shape[0] != 1 || y.Shape[1] != 1 {
 		return false
 	}
-	scale, zero := before.In[1], before.In[2]
-	if scale.Elements() != 1 || scale.Buffer.Weight == nil || zero.Given() && zero.Buffer.Weight == nil || before.In[0].Type == backends.Int32 {
+	from, known := sourceOf(before.In[0], before.In[1], before.In[2])
+	scales, fit := q.per(w.Shape[3], w.Strides[3])
+	if !known || !fit || !whole(before.Out[0]) {
 		return false
 	}
-	n, k := w.Shape[3], w.Shape[2]
-	if len(q.scales) != 1 && (int64(len(q.scales)) != n || q.stride != w.Strides[3]) {
-		return false
-	}
-	rows := before.In[0]
+	rows := from.bytes
 	rows.Shape, rows.Strides = x.Shape, x.Strides
-	matrix := q.value
-	matrix.Offset, matrix.Shape, matrix.Strides = w.Offset, []int64{n, k}, []int64{w.Strides[3], w.Strides[2]}
+	matrix := q.view(w)
+	matrix.Shape, matrix.Strides = []int64{w.Shape[3], w.Shape[2]}, []int64{w.Strides[3], w.Strides[2]}
 	matrix = gathered(matrix)
-	key := fmt.Sprintf("%s after %s", layoutKey(matrix), layoutKey(scale))
-	by := func() []float32 {
-		all := make([]float32, n)
-		for i := range all {
-			all[i] = scale.Floats()[0] * q.scales[i%len(q.scales)]
-		}
-		return all
-	}
-	bias := o.In[2]
-	if bias.Given() {
-		key += " and " + layoutKey(bias)
-	}
-	terms := func() []float32 {
-		all := make([]float32, n)
-		if bias.Given() {
-			copy(all, bias.Floats())
-		}
-		if zero.Given() {
-			scales, values, point := by(), signed(matrix), signed(zero)[0]
-			for i := range all {
-				sum := int64(0)
-				for _, v := range values[int64(i)*k : int64(i+1)*k] {
-					sum += v
-				}
-				all[i] -= float32(float64(sum*point) * float64(scales[i]))
-			}
-		}
-		return all
-	}
-	if zero.Given() {
-		key += " from " + layoutKey(zero)
-	}
-	o.Kind = GemmInteger{}
-	o.In = []Tensor{rows, matrix, floats(key+" scale", backends.FP32, []int64{n}, by), floats(key+" bias", backends.FP32, []int64{n}, terms)}
+	by, plus := from.terms(matrix, scales, o.In[2])
+	o.Kind, o.In = GemmInteger{}, []Tensor{rows, matrix, by, plus, {}}
 	f.program.pruneBut(f.kept)
 	return true
+}
+
+// requantise lets a product of bytes write bytes, where they are all that is read of its result, and has
+// it add bytes that have been dequantised for nobody else.
+func (f *fusion) requantise(o *Op) bool {
+	r, ok := requantized(o)
+	if !ok || !isFloat(o.Out[0].Type) {
+		return false
+	}
+	if extra := o.In[4]; extra.Given() && isFloat(extra.Type) {
+		if before := f.writer(extra); before != nil && before.Name() == "Dequantize" && whole(before.Out[0]) {
+			if from, known := sourceOf(before.In[0], before.In[1], before.In[2]); known {
+				o.In[4].Buffer, o.In[4].Type, o.In[4].Offset = from.bytes.Buffer, from.bytes.Type, from.bytes.Offset
+				r.ResidualScale, r.ResidualZero = from.scale, from.zero
+				o.Kind = withRequantized(o.Kind, r)
+			}
+		}
+	}
+	next := f.reader(o)
+	if next == nil || next.Name() != "Quantize" || !whole(next.In[0]) || !whole(next.Out[0]) || next.In[0].Elements() != o.Out[0].Elements() {
+		return false
+	}
+	to, known := sourceOf(next.Out[0], next.In[1], next.In[2])
+	if !known {
+		return false
+	}
+	r.Scale, r.Zero = to.scale, to.zero
+	o.Kind = withRequantized(o.Kind, r)
+	o.Out[0].Buffer, o.Out[0].Type = next.Out[0].Buffer, next.Out[0].Type
+	f.replace(next, o)
+	return true
+}
+
+// requantized returns what an operation does to sums of products of bytes.
+func requantized(o *Op) (Requantized, bool) {
+	switch k := o.Kind.(type) {
+	case GemmInteger:
+		return k.Requantized, true
+	case ConvInteger:
+		return k.Requantized, true
+	}
+	return Requantized{}, false
+}
+
+func withRequantized(k Kind, r Requantized) Kind {
+	if c, ok := k.(ConvInteger); ok {
+		c.Requantized = r
+		return c
+	}
+	return GemmInteger{r}
 }

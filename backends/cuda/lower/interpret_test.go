@@ -146,15 +146,30 @@ func (m interpreter) do(o *Op) {
 	case Gemm:
 		gemm(k, o, in, y)
 	case Conv:
-		conv(k, o, in, y)
+		convolve(k, o, in, y, 0)
+		for i, sum := range y {
+			y[i] = finish(sum, k.Activation, k.After, in, i, i%int(out.Shape[3]))
+		}
 	case Pool:
 		pool(k, o, in[0], y)
 	case Attention:
 		attend(k, o, in, y)
 	case Norm:
 		n := int(o.In[0].Shape[1])
+		for i := range in[0] {
+			if in[3] != nil {
+				in[0][i] += in[3][i%len(in[3])]
+			}
+		}
+		if len(o.Out) > 1 {
+			m.write(o.Out[1], in[0])
+		}
 		for r := 0; r < len(y); r += n {
 			normalise(k, y[r:r+n], in[0][r:r+n], in[1], in[2])
+		}
+	case Chain:
+		for i := range y {
+			y[i] = chained(k, in, i)
 		}
 	case Softmax:
 		n := int(out.Shape[1])
@@ -183,8 +198,11 @@ func (m interpreter) do(o *Op) {
 			for e := range depth {
 				y[i] += in[0][i/n*depth+e] * in[1][i%n*depth+e]
 			}
-			y[i] = y[i]*in[2][i%n] + in[3][i%n]
 		}
+		requantise(k.Requantized, o, in, y)
+	case ConvInteger:
+		convolve(Conv{Window: k.Window, Groups: k.Groups, Depthwise: k.Depthwise}, o, in, y, float64(k.Pad))
+		requantise(k.Requantized, o, in, y)
 	case Trees:
 		m.trees(k, o, in, y)
 	default:
@@ -240,6 +258,10 @@ func compute(m Map, x func(int) float64) float64 {
 		return math.Min(math.Max(a, float64(m.Alpha)), float64(m.Beta))
 	case "Cos":
 		return math.Cos(a)
+	case "Dequantize":
+		return (a - float64(m.Beta)) * float64(m.Alpha)
+	case "Quantize":
+		return math.RoundToEven(a/float64(m.Alpha)) + float64(m.Beta)
 	case "Elu":
 		if a < 0 {
 			return float64(m.Alpha) * math.Expm1(a)
@@ -383,26 +405,74 @@ func taps(w Window, shape []int64, n, p, q int64, f func(tap, at int64)) {
 	}
 }
 
-func conv(k Conv, o *Op, in [][]float64, y []float64) {
+// convolve computes the sums of a convolution of images that are pad where there are none.
+func convolve(k Conv, o *Op, in [][]float64, y []float64, pad float64) {
 	s, x := o.Out[0].Shape, o.In[0].Shape
 	perGroup, per := x[3]/k.Groups, s[3]/k.Groups
 	for i := range y {
 		c, q, p, n := int64(i)%s[3], int64(i)/s[3]%s[2], int64(i)/s[3]/s[2]%s[1], int64(i)/s[3]/s[2]/s[1]
-		sum := 0.0
 		taps(k.Window, x, n, p, q, func(tap, at int64) {
-			if at < 0 {
-				return
-			}
 			for e := range perGroup {
-				w := (c*k.Window.Size[0]*k.Window.Size[1]+tap)*perGroup + e
+				w, v := (c*k.Window.Size[0]*k.Window.Size[1]+tap)*perGroup+e, pad
 				if k.Depthwise {
 					w = tap*s[3] + c
 				}
-				sum += in[0][at*x[3]+c/per*perGroup+e] * in[1][w]
+				if at >= 0 {
+					v = in[0][at*x[3]+c/per*perGroup+e]
+				}
+				y[i] += v * in[1][w]
 			}
 		})
-		y[i] = finish(sum, k.Activation, k.After, in, i, int(c))
 	}
+}
+
+// requantise does to sums of products of bytes what r says.
+func requantise(r Requantized, o *Op, in [][]float64, y []float64) {
+	n := int(o.Out[0].Shape[3])
+	for i, sum := range y {
+		if sum != math.Trunc(sum) {
+			panic("a sum of bytes is no integer")
+		}
+		extra := [][]float64{2: {in[3][i%n]}, 3: nil}
+		if o.In[4].Given() {
+			v := in[4][i]
+			if !isFloat(o.In[4].Type) {
+				v = (v - float64(r.ResidualZero)) * float64(r.ResidualScale)
+			}
+			extra[3] = []float64{v}
+		}
+		y[i] = finish(sum*in[2][i%n], r.Activation, r.After, extra, 0, 0)
+		if !isFloat(o.Out[0].Type) {
+			y[i] = saturate(o.Out[0].Type, math.RoundToEven(y[i]/float64(r.Scale))+float64(r.Zero))
+		}
+	}
+}
+
+func saturate(d backends.Datatype, v float64) float64 {
+	if d == backends.Int8 {
+		return math.Min(math.Max(v, -128), 127)
+	}
+	return math.Min(math.Max(v, 0), 255)
+}
+
+// chained computes element i of a chain.
+func chained(k Chain, in [][]float64, i int) float64 {
+	var places [kernels.ByBeta + 1]float64
+	for at := range places {
+		places[at] = math.NaN()
+	}
+	for at, operand := range in {
+		places[at] = operand[i]
+	}
+	for _, s := range k.Steps {
+		places[kernels.ByAlpha], places[kernels.ByBeta] = float64(s.Alpha), float64(s.Beta)
+		v := compute(Map{s.Function, s.Alpha, s.Beta}, func(j int) float64 { return places[s.From[j]] })
+		places[kernels.Result] = v
+		if s.To < kernels.Registers {
+			places[s.To] = v
+		}
+	}
+	return places[kernels.Result]
 }
 
 func pool(k Pool, o *Op, in, y []float64) {
@@ -527,11 +597,7 @@ func affine(o *Op, in [][]float64, y []float64) {
 			y[i] = (in[0][i] - zero) * in[1][n]
 			continue
 		}
-		least, most := 0.0, 255.0
-		if o.Out[0].Type == backends.Int8 {
-			least, most = -128, 127
-		}
-		y[i] = math.Min(math.Max(math.RoundToEven(in[0][i]/in[1][n])+zero, least), most)
+		y[i] = saturate(o.Out[0].Type, math.RoundToEven(in[0][i]/in[1][n])+zero)
 	}
 }
 
@@ -539,6 +605,7 @@ func (m interpreter) trees(k Trees, o *Op, in [][]float64, y []float64) {
 	nodes, columns, targets := o.In[1].Buffer.Weight.Data(), int(o.In[0].Shape[1]), int(o.Out[0].Shape[1])
 	roots, ends, ids, weights := in[2], in[3], in[4], in[5]
 	for r := range len(y) / targets {
+		spoken := map[int]bool{}
 		for _, root := range roots {
 			at := int32(root)
 			for at >= 0 {
@@ -558,11 +625,15 @@ func (m interpreter) trees(k Trees, o *Op, in [][]float64, y []float64) {
 			}
 			for w := from; w < int(ends[^at]); w++ {
 				y[r*targets+int(ids[w])] += weights[w]
+				spoken[int(ids[w])] = true
 			}
 		}
-		if k.Aggregate == "AVERAGE" {
-			for t := range targets {
-				y[r*targets+t] /= float64(k.Count)
+		for t := range targets {
+			switch score := &y[r*targets+t]; {
+			case !spoken[t]:
+				*score = float64(k.Absent)
+			case k.Aggregate == "AVERAGE":
+				*score /= float64(k.Count)
 			}
 		}
 	}

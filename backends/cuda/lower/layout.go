@@ -110,16 +110,30 @@ func lowerConcat(c *call) error {
 	if len(c.Inputs) == 1 {
 		return c.give(first)
 	}
-	out := room(first.Type, shape, first)
+	parts := make([]Tensor, len(c.Inputs))
+	for i := range parts {
+		parts[i] = c.in(i)
+	}
+	if c.err != nil {
+		return c.err
+	}
+	if bytes, s, ok := c.quantisedAlike(parts); ok {
+		return c.give(c.again(c.beside(bytes, shape), s, first.Type))
+	}
+	return c.give(c.beside(parts, shape))
+}
+
+// beside returns the parts of a Concat in one tensor.
+func (c *call) beside(parts []Tensor, shape []int64) Tensor {
+	out := room(parts[0].Type, shape, parts[0])
 	at, from := axis(c.int("axis", 0), len(shape)), int64(0)
-	for i := range c.Inputs {
-		part := c.in(i)
+	for _, part := range parts {
 		if n := part.Shape[at]; n > 0 {
 			c.add(Map{}, out.narrow(at, from, n, 1), part)
 			from += n
 		}
 	}
-	return c.give(out)
+	return out
 }
 
 // lowerPad lowers the padding with a constant.

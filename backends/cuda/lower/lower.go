@@ -14,7 +14,7 @@ import (
 // datatypes. With integers, products of what quantised files dequantise are taken in eight bits where g has
 // kept its DequantizeLinear nodes. What cannot be lowered is an ErrUnsupported that names the operator, its node and opset.
 func Lower(g *onnx.Graph, float backends.Datatype, integers bool) (*Program, error) {
-	l := &lowering{float: float, integers: integers, values: map[*onnx.Value]Tensor{}, integral: map[*Buffer]quantity{}}
+	l := &lowering{float: float, integers: integers, values: map[*onnx.Value]Tensor{}, integral: map[*Buffer]quantity{}, sources: map[*Buffer]source{}}
 	for _, v := range g.Inputs {
 		t, err := l.input(v)
 		if err != nil {
@@ -47,6 +47,7 @@ type lowering struct {
 
 	integers bool                 // products are of eight bits where they can be
 	integral map[*Buffer]quantity // what weights have been made of
+	sources  map[*Buffer]source   // what else has been dequantised
 	at       *onnx.Node           // the node at hand
 }
 

@@ -106,36 +106,47 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// TestIntegers holds a quantised model against the cpu backend, with products of eight bits and without.
+// TestIntegers holds quantised models against the cpu backend, with products of eight bits and without, and
+// looks at what stays bytes.
 func TestIntegers(t *testing.T) {
 	reference := cpu.New(cpu.Options{Threads: 1})
 	defer reference.Close()
-	m, err := reference.Load(t.Context(), backends.Spec{Dir: "../testdata/quantized"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := random(m.Signature(), 5, 1)
-	want, err := m.Predict(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
+		dir      string
 		integers bool
-		products map[string]int
-	}{{false, map[string]int{"Gemm": 3}}, {true, map[string]int{"GemmInteger": 3}}} {
-		p, _, err := prepareWith("../testdata/quantized", backends.FP32, c.integers, in.Tensors[0].Shape)
+		want     map[string]int // operations by kind
+	}{
+		{"../testdata/quantized", false, map[string]int{"Gemm": 3}},
+		{"../testdata/quantized", true, map[string]int{"GemmInteger": 3, "Quantize": 1, "Dequantize": 0}},
+		{"../testdata/quantized-pixels", false, map[string]int{"Conv": 5, "Gemm": 1}},
+		{"../testdata/quantized-pixels", true, map[string]int{"ConvInteger": 5, "GemmInteger": 1, "Pool": 1, "Reduce": 1}},
+	} {
+		m, err := reference.Load(t.Context(), backends.Spec{Dir: c.dir})
 		if err != nil {
 			t.Fatal(err)
 		}
-		kinds := map[string]int{}
-		for _, o := range p.Ops {
-			kinds[o.Name()]++
-		}
-		if kinds["Gemm"] != c.products["Gemm"] || kinds["GemmInteger"] != c.products["GemmInteger"] {
-			t.Errorf("integers %v: %v, want %v", c.integers, kinds, c.products)
-		}
-		if err := differs(interpret(p, in.Tensors)[0], want.Tensors[0], 2e-2); err != nil {
-			t.Errorf("integers %v: %v", c.integers, err)
+		for _, rows := range []int64{1, 5} {
+			in := random(m.Signature(), rows, 1)
+			want, err := m.Predict(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _, err := prepareWith(c.dir, backends.FP32, c.integers, in.Tensors[0].Shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds := map[string]int{}
+			for _, o := range p.Ops {
+				kinds[o.Name()]++
+			}
+			for kind, n := range c.want {
+				if kinds[kind] != n {
+					t.Errorf("%s, integers %v: %d × %s, want %d: %v", c.dir, c.integers, kinds[kind], kind, n, kinds)
+				}
+			}
+			if err := differs(interpret(p, in.Tensors)[0], want.Tensors[0], 2e-2); err != nil {
+				t.Errorf("%s, %d rows, integers %v: %v", c.dir, rows, c.integers, err)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
 )
 
 // Program is a graph made ready for one set of shapes of its inputs.
@@ -80,8 +81,9 @@ type (
 	// stride is 1, and a mask that stretches over [b, h, s, t]. Out is [b, h, s, d].
 	Attention struct{ Scale float32 }
 
-	// Norm normalises rows of the last dimension: In is X [rows, n], weight [n] and bias [n]. With
-	// RootMeanSquare the mean is taken for zero.
+	// Norm normalises rows of the last dimension: In is X [rows, n], weight [n], bias [n] and a residual
+	// [period, n], which is added before, again and again. With RootMeanSquare the mean is taken for zero.
+	// The sum of X and the residual goes to the second of Out, if there is one.
 	Norm struct {
 		Epsilon        float32
 		RootMeanSquare bool
@@ -96,6 +98,11 @@ type (
 		Function    string
 		Alpha, Beta float32
 	}
+
+	// Chain computes each element of Out, which is dense, by steps, one after the other. In are views [z, a,
+	// b, c] with strides [0, any, 0, 1] and as many elements as Out, which take the first registers. Places
+	// are those of package kernels.
+	Chain struct{ Steps []kernels.Step }
 
 	// Reduce joins the middle dimension of a dense [outer, n, inner].
 	Reduce struct{ Function string }
@@ -113,7 +120,8 @@ type (
 	// table's: [bags, width], of which rows lie as far apart in all. Indices are as in Gather.
 	Lookup struct{ Mean bool }
 
-	// Pool slides a window over dense images [n, h, w, c]. Out is dense [n, p, q, c].
+	// Pool slides a window over dense images [n, h, w, c], of eight bits too if not Average. Out is dense
+	// [n, p, q, c].
 	Pool struct {
 		Average      bool // the mean, instead of the largest
 		CountPadding bool // the mean counts what lies outside
@@ -127,17 +135,41 @@ type (
 	// Dequantize computes (x-zero)·scale of what Quantize makes; the zero point is of the datatype of x.
 	Dequantize struct{}
 
-	// GemmInteger is Out = (A·B)·scale + bias, where A [1, 1, m, k] is of Uint8 or Int8, B lies as [n, k] of
-	// Int8, and scale and bias are [n] of FP32. Products are exact.
-	GemmInteger struct{}
+	// GemmInteger multiplies A [1, 1, m, k] of Uint8 or Int8 with B, which lies as [n, k] of Int8. Sums are
+	// exact. In is A, B, and what Requantized takes.
+	GemmInteger struct{ Requantized }
 
-	// Trees sends rows [n, features] in FP32 through a forest. Out is scores [n, targets] in FP32. The other
-	// operands are nodes, roots, ends, targets and weights, as package kernels lays them out.
+	// ConvInteger is Conv of images of Uint8 or Int8 with weights of Int8. Sums are exact, and images are
+	// Pad, their zero point, where a window looks beyond them. In is images, weights, and what Requantized
+	// takes.
+	ConvInteger struct {
+		Window    Window
+		Groups    int64
+		Depthwise bool
+		Pad       int64
+		Requantized
+	}
+
+	// Trees sends rows [n, features] in FP32 through a forest. Out is scores [n, targets] in FP32, Absent
+	// where no leaf speaks of a target. The other operands are nodes, roots, ends, targets and weights, as package kernels lays them out.
 	Trees struct {
 		Aggregate string
 		Count     int64
+		Absent    float32
 	}
 )
+
+// Requantized is what becomes of sums of products of bytes: Activation(sum·scale + bias) + residual,
+// where scale and bias are [n] of FP32, and the residual lies as Out does. Where Out is of eight bits,
+// this is divided by Scale, rounded, and Zero is added.
+type Requantized struct {
+	Activation    Activation
+	After         bool    // the residual is added before the activation
+	ResidualScale float32 // of a residual of eight bits, which counts (v - ResidualZero)·ResidualScale
+	ResidualZero  int64
+	Scale         float32
+	Zero          int64
+}
 
 // Window is how a convolution or a pooling slides: of height and width. Pad is before the first, and
 // PadEnd after the last.
@@ -155,6 +187,7 @@ func (Attention) kind() string   { return "Attention" }
 func (Norm) kind() string        { return "Norm" }
 func (Softmax) kind() string     { return "Softmax" }
 func (Map) kind() string         { return "Map" }
+func (Chain) kind() string       { return "Chain" }
 func (Reduce) kind() string      { return "Reduce" }
 func (ArgReduce) kind() string   { return "ArgReduce" }
 func (Gather) kind() string      { return "Gather" }
@@ -163,6 +196,7 @@ func (Pool) kind() string        { return "Pool" }
 func (Quantize) kind() string    { return "Quantize" }
 func (Dequantize) kind() string  { return "Dequantize" }
 func (GemmInteger) kind() string { return "GemmInteger" }
+func (ConvInteger) kind() string { return "ConvInteger" }
 func (Trees) kind() string       { return "Trees" }
 
 // Elements returns how many elements t has.

@@ -181,6 +181,6 @@ func lowerNorm(c *call) error {
 	}
 	rows := c.shaped(c.dense(x), x.Elements()/n, n)
 	k := Norm{Epsilon: c.number("epsilon", 1e-5), RootMeanSquare: c.Op == "RMSNormalization"}
-	out := c.add(k, newTensor(x.Type, rows.Shape), rows, c.shaped(weight, n), bias)
+	out := c.add(k, newTensor(x.Type, rows.Shape), rows, c.shaped(weight, n), bias, Tensor{})
 	return c.give(c.shaped(out, shape...))
 }

@@ -151,7 +151,7 @@ func (c *call) grow(f *Forest) (Tensor, error) {
 	}
 	x = c.dense(c.as(x, backends.FP32))
 	out := newTensor(backends.FP32, []int64{x.Shape[0], f.Scores})
-	return c.add(Trees{f.Aggregate, int64(len(f.Roots))}, out, append([]Tensor{x}, f.tables(c.forestKey())...)...), nil
+	return c.add(Trees{Aggregate: f.Aggregate, Count: int64(len(f.Roots))}, out, append([]Tensor{x}, f.tables(c.forestKey())...)...), nil
 }
 
 // forestKey tells the tables of a node from others: graphs share them.

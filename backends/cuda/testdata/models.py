@@ -138,6 +138,27 @@ def signed(folder):
     g.save(folder, {"x": (T.FLOAT, ["batch", 8])}, {"y": (x, ["batch", 16])})
 
 
+def pixels(folder):
+    """A residual network of eight bits: windows over a zero point, groups, a layer of channels by themselves, bytes that are pooled, added and put beside each other."""
+    g = Bytes()
+
+    def conv(x, a, b, size, groups=1, bias=True, **attrs):
+        w = g.matrix((0.2 + g.rng.random(b)) / (70 * size * np.sqrt(a // groups)), b, a // groups, size, size, axis=0)
+        return g.op("Conv", x, w, *([g.random(b)] if bias else []), pads=[size // 2] * 4, group=groups, **attrs)
+
+    x = g.op("Relu", conv(g.rows("image", 0.03, 120, np.uint8), 3, 16, 3, strides=[2, 2]))
+    x = g.rows(g.op("MaxPool", g.rows(x, 0.03, 4, np.uint8), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 0.03, 4, np.uint8)
+    y = g.rows(g.op("Relu", conv(x, 16, 24, 3, groups=2)), 0.02, 0, np.uint8)
+    y = g.rows(conv(y, 24, 16, 1), 0.04, -3, np.int8)
+    x = g.rows(g.op("Relu", g.op("Add", y, x)), 0.03, 7, np.int8)
+    y = g.rows(conv(x, 16, 16, 5, groups=16, bias=False), 0.03, 7, np.int8)
+    y = g.op("Add", conv(g.rows(g.op("Concat", x, y, axis=1), 0.03, 7, np.int8), 32, 16, 3), x)
+    y = g.op("Clip", y, g.const(np.float32(0)), g.const(np.float32(3)))
+    x = g.op("Flatten", g.op("GlobalAveragePool", g.rows(y, 0.02, 5, np.uint8)))
+    x = g.op("Gemm", g.rows(x, 0.02, 2, np.uint8), g.matrix(0.002 + 0.001 * g.rng.random(10), 10, 16, axis=0), g.random(10), transB=1)
+    g.save(folder, {"image": (T.FLOAT, ["batch", 3, 20, 20])}, {"scores": (x, ["batch", 10])})
+
+
 if __name__ == "__main__":
     to = Path(sys.argv[1])
     encoder(to / "encoder")
@@ -145,3 +166,4 @@ if __name__ == "__main__":
     layers(to / "layers")
     quantized(to / "quantized")
     signed(to / "signed")
+    pixels(to / "quantized-pixels")

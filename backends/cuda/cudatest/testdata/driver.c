@@ -113,7 +113,7 @@ result cuDeviceGetCount(int *n) { ENTER; *n = set.devices; return 0; }
 result cuDeviceGet(int *dev, int i) { ENTER; *dev = i; return i < 0 || i >= set.devices ? BAD_DEVICE : 0; }
 result cuDeviceGetName(char *name, int len, int dev) { ENTER; snprintf(name, len, "Fake GPU %d", dev); return 0; }
 result cuDeviceTotalMem_v2(size_t *n, int dev) { ENTER; *n = set.memory; return dev >= set.devices; }
-result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : 0; return dev >= set.devices; }
+result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : attribute == 16 ? 132 : 0; return dev >= set.devices; }
 // Devices have a UUID that ends in their number, as in nvml.c.
 result cuDeviceGetUuid_v2(unsigned char *uuid, int dev) {
   ENTER;

@@ -30,15 +30,11 @@ void wait_copies(int left);
 typedef void (*Entry)(const u64 *cells);
 struct Kernel { Kernel(const char *name, int threads, Entry entry); };
 
-template <class T> T cell(u64 c);
-template <> inline i64 cell(u64 c) { return (i64)c; }
-template <> inline double cell(u64 c) { double d; memcpy(&d, &c, 8); return d; }
-template <> inline void *cell(u64 c) { return (void *)c; }
-template <> inline const void *cell(u64 c) { return (const void *)c; }
+template <class T> T take(const u64 *cells) { T t; memcpy((void *)&t, cells, sizeof t); return t; }
 template <int... I> struct Indices {};
 template <int N, int... I> struct Count : Count<N - 1, N - 1, I...> {};
 template <int... I> struct Count<0, I...> { typedef Indices<I...> type; };
-template <class... P, int... I> void spread(void (*f)(P...), const u64 *c, Indices<I...>) { f(cell<P>(c[I])...); }
+template <class... P, int... I> void spread(void (*f)(P...), const u64 *c, Indices<I...>) { f(take<P>(c + I)...); }
 template <class... P> void call(void (*f)(P...), const u64 *c) { spread(f, c, typename Count<sizeof...(P)>::type()); }
 } // namespace emulated
 
@@ -48,6 +44,7 @@ template <class... P> void call(void (*f)(P...), const u64 *c) { spread(f, c, ty
 #define gridDim (emulated::at->grid)
 #define __syncthreads emulated::barrier
 #define __syncwarp() emulated::exchange(0, 0)
+#define PARAMETER(T) const T
 #define KERNEL(name, threads, blocks, ...) \
   static void name(__VA_ARGS__); \
   static void name##_entry(const u64 *cells) { emulated::call(name, cells); } \

@@ -1,5 +1,6 @@
 // Every kernel, so that an image is made of one file.
 #include "attention.cu"
+#include "chain.cu"
 #include "conv.cu"
 #include "gemm.cu"
 #include "lookup.cu"

@@ -21,11 +21,11 @@ template <class T> struct Epilogue {
     vector = row % 4 == 0 && aligned(this->out, four) && aligned(this->bias, four) && aligned(this->residual, four);
   }
   // Takes n sums, at most four, of a row from a column on that is divisible by four.
-  METHOD void write(int r, int column, float (&v)[4], int n) const {
-    float extra[4];
+  METHOD void write(int r, int column, const float (&sums)[4], int n) const {
+    float v[4], extra[4];
     i64 at = r * row + column;
 #pragma unroll
-    for (int i = 0; i < 4; i++) v[i] *= scale;
+    for (int i = 0; i < 4; i++) v[i] = sums[i] * scale;
     if (bias) {
       load4(extra, bias + column, n, vector);
 #pragma unroll

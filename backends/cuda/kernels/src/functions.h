@@ -3,8 +3,8 @@
 #include "types.h"
 
 enum Function {
-  COPY, ABS, ACOS, ASIN, ATAN, CEIL, CLIP, COS, ELU, ERF, EXP, FLOOR, GELU, GELU_TANH, HARD_SIGMOID, HARD_SWISH,
-  IS_NAN, LEAKY_RELU, LOG, NEG, NOT, RECIPROCAL, RELU, ROUND, SIGMOID, SIGN, SIN, SOFTPLUS, SQRT, SWISH, TANH,
+  COPY, ABS, ACOS, ASIN, ATAN, CEIL, CLIP, COS, DEQUANTIZE, ELU, ERF, EXP, FLOOR, GELU, GELU_TANH, HARD_SIGMOID, HARD_SWISH,
+  IS_NAN, LEAKY_RELU, LOG, NEG, NOT, QUANTIZE, RECIPROCAL, RELU, ROUND, SIGMOID, SIGN, SIN, SOFTPLUS, SQRT, SWISH, TANH,
   ADD, AND, DIV, EQUAL, GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, MAX, MIN, MUL, OR, PRELU, POW, SUB, XOR,
   WHERE
 };
@@ -42,6 +42,7 @@ template <int N> DEVICE void apply(int f, float alpha, float beta, float (&x)[N]
     EACH(ATAN, atanf(x[i]))
     EACH(CEIL, ceilf(x[i]))
     EACH(COS, cosf(x[i]))
+    EACH(DEQUANTIZE, (x[i] - beta) * alpha)
     EACH(ELU, x[i] < 0 ? alpha * expm1f(x[i]) : x[i])
     EACH(ERF, erff(x[i]))
     EACH(EXP, expf(x[i]))
@@ -52,6 +53,7 @@ template <int N> DEVICE void apply(int f, float alpha, float beta, float (&x)[N]
     EACH(LOG, logf(x[i]))
     EACH(NEG, -x[i])
     EACH(NOT, x[i] == 0)
+    EACH(QUANTIZE, rintf(x[i] / alpha) + beta)
     EACH(RECIPROCAL, 1 / x[i])
     EACH(ROUND, rintf(x[i]))
     EACH(SIGN, (float)(x[i] > 0) - (float)(x[i] < 0))

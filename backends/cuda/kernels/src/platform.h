@@ -19,6 +19,7 @@ struct tf32 { float value; }; // a float whose products are taken with 10 bits o
 
 #define DEVICE static __device__ __forceinline__
 #define METHOD __device__ __forceinline__
+#define PARAMETER(T) const __grid_constant__ T // the last of a kernel's, which lies in several cells
 #define KERNEL(name, threads, blocks, ...) extern "C" __global__ void __launch_bounds__(threads, blocks) name(__VA_ARGS__)
 #define SHARED(T, name, n) __shared__ __align__(16) T name[n]
 #define DYNAMIC_SHARED(T, name) extern __shared__ __align__(16) char dynamic_[]; T *name = (T *)dynamic_

@@ -32,3 +32,5 @@ DEVICE void pool(const T *x, T *y, int kind, i64 n, i64 h, i64 w, i64 c, i64 p, 
 POOL(pool_f32, float)
 POOL(pool_f16, half)
 POOL(pool_bf16, brain)
+POOL(pool_u8, u8)
+POOL(pool_i8, i8)

@@ -19,6 +19,36 @@ template <int Bytes> DEVICE int wide(int row, int chunk) { return row * Bytes + 
 // The same for rows of floats of which four, one word of each, are read at once.
 template <int Bytes> DEVICE int words(int row, int column) { return row * Bytes + (((column >> 2) ^ (2 * (row & 3))) << 4) + (column & 3) * 4; }
 
+// The slabs of the depth, of 64 bytes each, that a block adds up: all of them, or one of several equal
+// shares.
+struct Share {
+  int first, slabs;
+  METHOD Share(int depth, int slab, int shares, int number) {
+    int all = (depth + slab - 1) / slab, each = (all + shares - 1) / shares;
+    first = number * each;
+    slabs = max(min(each, all - first), 0);
+  }
+};
+
+// Writes the sums of a share, [rows, columns].
+template <class C> struct Partial {
+  C *out;
+  int columns;
+  bool vector;
+  METHOD Partial(void *parts, i64 matrix, int rows, int columns)
+      : out((C *)parts + matrix * rows * columns), columns(columns), vector(columns % 4 == 0) {}
+  METHOD void write(int r, int column, const C (&v)[4], int n) const {
+    C *to = out + (i64)r * columns + column;
+    if (vector) {
+      *(Vector<C, 4> *)to = {{v[0], v[1], v[2], v[3]}};
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      if (i < n) to[i] = v[i];
+  }
+};
+
 // A block's part of C [Rows, Columns], which takes 64 bytes of depth at a time. Warps compute
 // parts of 32 columns and of 16·Mi rows. B lies as [columns, depth] if Transposed, else as
 // [depth, columns].
@@ -33,7 +63,7 @@ template <class T, int Rows_, int Columns, int Threads, bool Transposed> struct 
 
   C sum[Mi][Ni][4];
 
-  template <class A> METHOD void run(char *memory, A a, Rows<B> b, int depth, int row, int column) {
+  template <class A> METHOD void run(char *memory, A a, Rows<B> b, Share depth, int row, int column) {
     int t = threadIdx.x;
     typename A::Slot as[ASlots];
     typename Rows<B>::Slot bs[BSlots];
@@ -49,10 +79,10 @@ template <class T, int Rows_, int Columns, int Threads, bool Transposed> struct 
       for (int j = 0; j < Ni; j++)
 #pragma unroll
         for (int k = 0; k < 4; k++) sum[i][j][k] = 0;
-    int slabs = (depth + Depth - 1) / Depth;
+    int first = depth.first * Depth, slabs = depth.slabs;
 #pragma unroll
     for (int s = 0; s < Stages - 1; s++) {
-      if (s < slabs) fill(memory + s * Stage, a, b, as, bs, s * Depth, column);
+      if (s < slabs) fill(memory + s * Stage, a, b, as, bs, first + s * Depth, column);
       cp_async_commit();
     }
 #pragma unroll 1
@@ -60,7 +90,7 @@ template <class T, int Rows_, int Columns, int Threads, bool Transposed> struct 
       cp_async_wait<Stages - 2>();
       __syncthreads();
       int next = s + Stages - 1;
-      if (next < slabs) fill(memory + next % Stages * Stage, a, b, as, bs, next * Depth, column);
+      if (next < slabs) fill(memory + next % Stages * Stage, a, b, as, bs, first + next * Depth, column);
       cp_async_commit();
       multiply(memory + s % Stages * Stage);
     }
@@ -147,10 +177,7 @@ template <class T, int Rows_, int Columns, int Threads, bool Transposed> struct 
         int r = row + i * 16 + k, c = column + lane % 8 * 4;
         if (r >= rows || c >= columns) continue;
         Vector<C, 4> from = *(const Vector<C, 4> *)(mine + k * Row + lane % 8 * 4);
-        float v[4];
-#pragma unroll
-        for (int x = 0; x < 4; x++) v[x] = (float)from.v[x];
-        e.write(r, c, v, min(columns - c, 4));
+        e.write(r, c, from.v, min(columns - c, 4));
       }
       __syncwarp();
     }
@@ -160,10 +187,11 @@ template <class T, int Rows_, int Columns, int Threads, bool Transposed> struct 
 // A block's part of C in single precision without tensor cores: 64 rows and columns, of which each of
 // 256 threads computes four by four.
 template <bool Transposed> struct PlainProduct {
+  typedef float B, C;
   static const int Depth = 16, Row = 68, Memory = 2 * Depth * Row * 4;
   float sum[4][4];
 
-  template <class A> METHOD void run(char *memory, A a, Rows<float> b, int depth, int row, int column) {
+  template <class A> METHOD void run(char *memory, A a, Rows<float> b, Share depth, int row, int column) {
     float *as = (float *)memory, *bs = as + Depth * Row;
     int t = threadIdx.x;
     typename A::Slot slot = a.slot(row + t / 4);
@@ -173,11 +201,11 @@ template <bool Transposed> struct PlainProduct {
 #pragma unroll
       for (int j = 0; j < 4; j++) sum[i][j] = 0;
     Vector<float, 4> va, vb;
-    int slabs = (depth + Depth - 1) / Depth;
+    int slabs = depth.slabs;
 #pragma unroll 1
     for (int s = 0; s <= slabs; s++) {
       if (s < slabs) { // while the slab before is multiplied
-        int at = s * Depth + t % 4 * 4, r = s * Depth + t / 16;
+        int from = (depth.first + s) * Depth, at = from + t % 4 * 4, r = from + t / 16;
         a.seek(at);
         va = read(a, slot, at);
         vb = Transposed ? read(b, other, at) : read(b, b.slot(r), column + t % 16 * 4);

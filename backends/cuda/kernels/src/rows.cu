@@ -76,11 +76,12 @@ template <class T, int Threads> struct Row {
 };
 
 template <class T, int Threads>
-DEVICE void norm(const T *x, T *y, const T *residual, T *sum, const T *weight, const T *bias, i64 rows, int columns, bool root, float epsilon) {
+DEVICE void norm(const T *x, T *y, const T *residual, T *sum, const T *weight, const T *bias, i64 rows, int columns, bool root, float epsilon,
+                 i64 period) {
   i64 row = (i64)blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;
   i64 from = row * columns;
-  Row<T, Threads> r(x + from, residual ? residual + from : 0, columns);
+  Row<T, Threads> r(x + from, residual ? residual + row % period * columns : 0, columns);
   if (sum) r.write(sum + from, 0, 0, [](float v) { return v; });
   float mean = 0, squares = 0;
   if (!root) {
@@ -107,8 +108,8 @@ template <class T, int Threads> DEVICE void softmax(const T *x, T *y, i64 rows, 
 
 #define ROWS(type, T, kind, threads) \
   KERNEL(norm_##type##_##kind, threads * (threads == 32 ? 4 : 1), threads == 32 ? 4 : 2, const void *x, void *y, const void *residual, void *sum, const void *weight, \
-         const void *bias, i64 rows, i64 columns, i64 root, double epsilon) { \
-    norm<T, threads>((const T *)x, (T *)y, (const T *)residual, (T *)sum, (const T *)weight, (const T *)bias, rows, (int)columns, root != 0, (float)epsilon); \
+         const void *bias, i64 rows, i64 columns, i64 root, double epsilon, i64 period) { \
+    norm<T, threads>((const T *)x, (T *)y, (const T *)residual, (T *)sum, (const T *)weight, (const T *)bias, rows, (int)columns, root != 0, (float)epsilon, period); \
   } \
   KERNEL(softmax_##type##_##kind, threads * (threads == 32 ? 4 : 1), threads == 32 ? 4 : 2, const void *x, void *y, i64 rows, i64 columns, i64 log) { \
     softmax<T, threads>((const T *)x, (T *)y, rows, (int)columns, log != 0); \

@@ -26,22 +26,25 @@ template <class T> struct Rows {
     return n ? s.row + column : base;
   }
   METHOD T element(Slot s, int column) const { return s.row && column < columns ? s.row[column] : zero<T>(); }
+  METHOD bool filled() const { return false; }
+  METHOD T outside() const { return zero<T>(); }
 };
 
 struct Geometry { int height, width, channels, p, q, size[2], stride[2], pad[2], dilation[2]; };
 
 // The parts of images that a convolution's window sees: a row for each place of the window, with a
-// column for each of its pixels and channels.
+// column for each of its pixels and channels. What lies outside is `pad`.
 template <class T> struct Windows {
   static const int N = 16 / sizeof(T);
   Geometry g;
   const T *base;
   int rows, columns, channels; // channels of a group
   bool vector;
+  T pad;
   int y, x, c; // where seek is
   struct Slot { const T *image; int y, x; };
 
-  METHOD Windows(const T *base, const Geometry &g, int rows, int channels) : g(g), base(base), rows(rows), channels(channels) {
+  METHOD Windows(const T *base, const Geometry &g, int rows, int channels, T pad) : g(g), base(base), rows(rows), channels(channels), pad(pad) {
     columns = g.size[0] * g.size[1] * channels;
     vector = channels % N == 0 && g.channels % N == 0 && aligned(base, 16);
   }
@@ -70,8 +73,10 @@ template <class T> struct Windows {
     if (column >= columns) return zero<T>();
     int pixel = column / channels;
     const T *p = at(s, pixel / g.size[1] * g.dilation[0], pixel % g.size[1] * g.dilation[1], column % channels);
-    return p ? *p : zero<T>();
+    return p ? *p : pad;
   }
+  METHOD bool filled() const { return sizeof(T) == 1; }
+  METHOD T outside() const { return pad; }
 };
 
 // Puts 16 bytes of a row into shared memory, those at the column that was sought.
@@ -79,7 +84,14 @@ template <class T, class Source> DEVICE void stage(const Source &from, typename 
   if (from.vector) {
     int n;
     const T *p = from.find(s, column, n);
-    cp_async(to, p, n * (int)sizeof(T));
+    if (n || !from.filled()) {
+      cp_async(to, p, n * (int)sizeof(T));
+      return;
+    }
+    Vector<T, Source::N> v;
+#pragma unroll
+    for (int i = 0; i < Source::N; i++) v.v[i] = from.outside();
+    *(Vector<T, Source::N> *)to = v;
     return;
   }
   Vector<T, Source::N> v;

@@ -18,18 +18,26 @@ DEVICE bool compare(int mode, float x, float limit) {
   return x != limit;
 }
 
+// A score with another weight, for which the first replaces an infinity.
+DEVICE float gathered(int aggregate, float s, float v) {
+  switch (aggregate) {
+  case AGGREGATE_MIN: return smaller(s, v);
+  case AGGREGATE_MAX: return larger(s, v);
+  }
+  return s == -INFINITY ? v : s + v;
+}
+
 // Threads of a block take `abreast` rows, and for each of those every so manieth tree; each counts
 // what its leaves hold by itself, and then the counts of a row are joined in order.
 KERNEL(trees, 256, 1, const void *nodes_, const void *roots_, const void *ends_, const void *targets_, const void *values_, const void *x_, void *y_,
-       i64 aggregate, i64 rows, i64 features, i64 count, i64 targets, i64 abreast) {
+       i64 aggregate, i64 rows, i64 features, i64 count, i64 targets, i64 abreast, double absent) {
   DYNAMIC_SHARED(float, scores); // [targets, threads]
   const Node *nodes = (const Node *)nodes_;
   const int *roots = (const int *)roots_, *ends = (const int *)ends_, *ids = (const int *)targets_;
   const float *values = (const float *)values_;
   int t = threadIdx.x, threads = blockDim.x, lanes = threads / (int)abreast;
   i64 row = blockIdx.x * abreast + t % abreast;
-  // A score for which there is no weight stays at what none can be, but for sums.
-  float none = aggregate == AGGREGATE_MIN ? INFINITY : aggregate == AGGREGATE_MAX ? -INFINITY : 0;
+  float none = aggregate == AGGREGATE_MIN ? INFINITY : -INFINITY; // a score that no weight has reached
   for (int k = 0; k < targets; k++) scores[k * threads + t] = none;
   if (row < rows) {
     const float *x = (const float *)x_ + row * features;
@@ -44,7 +52,7 @@ KERNEL(trees, 256, 1, const void *nodes_, const void *roots_, const void *ends_,
       int leaf = ~at;
       for (int w = leaf > 0 ? ends[leaf - 1] : 0; w < ends[leaf]; w++) {
         float *s = scores + ids[w] * threads + t;
-        *s = aggregate == AGGREGATE_MIN ? smaller(*s, values[w]) : aggregate == AGGREGATE_MAX ? larger(*s, values[w]) : *s + values[w];
+        *s = gathered((int)aggregate, *s, values[w]);
       }
     }
   }
@@ -55,10 +63,12 @@ KERNEL(trees, 256, 1, const void *nodes_, const void *roots_, const void *ends_,
     float s = none;
     for (int k = 0; k < lanes; k++) {
       float v = scores[target * threads + k * (int)abreast + r];
-      s = aggregate == AGGREGATE_MIN ? smaller(s, v) : aggregate == AGGREGATE_MAX ? larger(s, v) : s + v;
+      if (v != none) s = gathered((int)aggregate, s, v);
     }
-    if (aggregate == AGGREGATE_AVERAGE) s /= (float)count;
-    if (aggregate >= AGGREGATE_MIN && s == none) s = 0;
+    if (s == none)
+      s = (float)absent;
+    else if (aggregate == AGGREGATE_AVERAGE)
+      s /= (float)count;
     ((float *)y_)[(blockIdx.x * abreast + r) * targets + target] = s;
   }
 }

@@ -6,8 +6,12 @@ enum Type { F32, F16, BF16, BOOL, U8, I8, I32, I64 };
 
 DEVICE float to_float(float f) { return f; }
 DEVICE float to_float(tf32 f) { return f.value; }
+DEVICE float to_float(u8 v) { return v; }
+DEVICE float to_float(i8 v) { return v; }
 DEVICE void from_float(float &to, float f) { to = f; }
 DEVICE void from_float(tf32 &to, float f) { to.value = f; }
+DEVICE void from_float(u8 &to, float f) { to = (u8)(int)f; }
+DEVICE void from_float(i8 &to, float f) { to = (i8)(int)f; }
 
 // Some elements that are read and written at once.
 template <class T, int N> struct alignas(sizeof(T) * N) Vector { T v[N]; };
