@@ -12,14 +12,14 @@ import (
 // layers before it one, what follows products and convolutions their epilogues, and rows of many tables are
 // read at once.
 func (l *lowering) fuse(g *onnx.Graph) {
-	f := &fusion{program: &l.program, kept: map[*Buffer]bool{}, quantities: l.integral}
+	f := &fusion{program: &l.program, kept: map[*Buffer]bool{}, quantities: l.integral, formulas: map[*Op]*formula{}}
 	for _, v := range g.Outputs {
 		if t, ok := l.values[v]; ok {
 			f.kept[t.Buffer] = true
 		}
 	}
 	l.program.pruneBut(f.kept)
-	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.lookup, f.lookups, f.columns, f.bias, f.integer, f.epilogue, f.requantise, f.join} {
+	for _, pass := range []func(*Op) bool{f.scale, f.attention, f.place, f.lookup, f.lookups, f.columns, f.bias, f.integer, f.epilogue, f.requantise, f.join, f.residual, f.chain} {
 		f.each(pass)
 	}
 }
@@ -32,6 +32,7 @@ type fusion struct {
 	writers map[*Buffer][]*Op
 
 	quantities map[*Buffer]quantity
+	formulas   map[*Op]*formula // of chains
 }
 
 // each tries a pass on every operation, in order, again and again where it succeeds.

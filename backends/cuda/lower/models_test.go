@@ -54,6 +54,8 @@ func TestModels(t *testing.T) {
 		// Embeddings and three norms; for each layer queries, keys and values at once, and three products.
 		{"../testdata/encoder", map[string]int{"Gather": 1, "Norm": 5, "Gemm": 8, "Attention": 2}, []backends.Datatype{backends.FP32, backends.FP16, backends.BF16}},
 		{"../testdata/network", map[string]int{"Conv": 9, "Pool": 1, "Reduce": 2, "Softmax": 1, "Gemm": 1}, []backends.Datatype{backends.FP32, backends.FP16}},
+		// Two norms add up what they normalise.
+		{"../testdata/spelled", map[string]int{"Norm": 2, "Chain": 4, "Reduce": 2}, []backends.Datatype{backends.FP32, backends.FP16, backends.BF16}},
 		{"../../../examples/models/digits/1", map[string]int{"Conv": 3, "Pool": 1, "Gemm": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/tumor/1", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.BF16}},
 		{"../../../examples/models/yarnit/1", map[string]int{"Gemm": 3, "Lookup": 4}, []backends.Datatype{backends.FP32}},
@@ -119,7 +121,9 @@ func TestIntegers(t *testing.T) {
 		{"../testdata/quantized", false, map[string]int{"Gemm": 3}},
 		{"../testdata/quantized", true, map[string]int{"GemmInteger": 3, "Quantize": 1, "Dequantize": 0}},
 		{"../testdata/quantized-pixels", false, map[string]int{"Conv": 5, "Gemm": 1}},
-		{"../testdata/quantized-pixels", true, map[string]int{"ConvInteger": 5, "GemmInteger": 1, "Pool": 1, "Reduce": 1}},
+		// Images are quantised and put in order, two tensors of bytes are added and two put beside each other,
+		// one is pooled and one averaged.
+		{"../testdata/quantized-pixels", true, map[string]int{"ConvInteger": 5, "GemmInteger": 1, "Pool": 1, "Chain": 1, "Reduce": 1, "Quantize": 2, "Dequantize": 1, "Map": 3}},
 	} {
 		m, err := reference.Load(t.Context(), backends.Spec{Dir: c.dir})
 		if err != nil {

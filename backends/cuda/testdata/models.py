@@ -159,6 +159,22 @@ def pixels(folder):
     g.save(folder, {"image": (T.FLOAT, ["batch", 3, 20, 20])}, {"scores": (x, ["batch", 10])})
 
 
+def spelled(folder):
+    """Functions of elements one after the other, with rows and masks, and sums that are normalised."""
+    g = Graph()
+    f = lambda v: g.const(np.float32(v))
+    mask = g.op("Greater", "x", f(-1))
+    x = g.op("Add", g.op("Mul", "x", g.random(24)), g.random(24))
+    x = g.op("Mul", g.op("Mul", x, f(0.5)), g.op("Add", g.op("Tanh", g.op("Div", "x", f(3))), f(1)))
+    x = g.op("Where", g.op("And", mask, g.op("Not", g.op("Less", "y", f(-2.5)))), x, f(-0.25))
+    sum_ = g.op("Add", x, "y")
+    a = g.op("LayerNormalization", sum_, g.random(24), g.random(24), axis=-1)
+    b = g.op("Sigmoid", g.op("Sub", sum_, g.op("ReduceMean", sum_, axes=[2])))
+    c = g.op("LayerNormalization", g.op("Add", b, g.random(5, 24)), g.random(24), axis=-1)
+    row = (T.FLOAT, ["batch", 5, 24])
+    g.save(folder, {"x": row, "y": row}, {"a": (a, row[1]), "b": (g.op("Mul", b, g.op("ReduceMax", "y", axes=[2])), row[1]), "c": (c, row[1])})
+
+
 if __name__ == "__main__":
     to = Path(sys.argv[1])
     encoder(to / "encoder")
@@ -167,3 +183,4 @@ if __name__ == "__main__":
     quantized(to / "quantized")
     signed(to / "signed")
     pixels(to / "quantized-pixels")
+    spelled(to / "spelled")
