@@ -56,6 +56,9 @@ func TestModels(t *testing.T) {
 		{"../testdata/network", map[string]int{"Conv": 9, "Pool": 1, "Reduce": 2, "Softmax": 1, "Gemm": 1}, []backends.Datatype{backends.FP32, backends.FP16}},
 		// Two norms add up what they normalise.
 		{"../testdata/spelled", map[string]int{"Norm": 2, "Chain": 4, "Reduce": 2}, []backends.Datatype{backends.FP32, backends.FP16, backends.BF16}},
+		{"../testdata/forest", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.FP16}},
+		{"../testdata/pair", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
+		{"../testdata/second", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/digits/1", map[string]int{"Conv": 3, "Pool": 1, "Gemm": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/tumor/1", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.BF16}},
 		{"../../../examples/models/yarnit/1", map[string]int{"Gemm": 3, "Lookup": 4}, []backends.Datatype{backends.FP32}},

@@ -3,6 +3,7 @@ package lower
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/thrumserve/thrum/backends"
@@ -20,6 +21,7 @@ type Forest struct {
 
 	Scores    int64 // per row
 	Aggregate string
+	Absent    float32 // the score of what no leaf speaks of
 }
 
 // place is a node of a tree as files name it.
@@ -151,7 +153,7 @@ func (c *call) grow(f *Forest) (Tensor, error) {
 	}
 	x = c.dense(c.as(x, backends.FP32))
 	out := newTensor(backends.FP32, []int64{x.Shape[0], f.Scores})
-	return c.add(Trees{Aggregate: f.Aggregate, Count: int64(len(f.Roots))}, out, append([]Tensor{x}, f.tables(c.forestKey())...)...), nil
+	return c.add(Trees{f.Aggregate, int64(len(f.Roots)), f.Absent}, out, append([]Tensor{x}, f.tables(c.forestKey())...)...), nil
 }
 
 // forestKey tells the tables of a node from others: graphs share them.
@@ -203,7 +205,6 @@ func lowerTreeRegressor(c *call) error {
 	return errOr(err, c.give(scores))
 }
 
-// lowerTreeClassifier lowers classifiers whose leaves speak of one class of two, or of all classes.
 func lowerTreeClassifier(c *call) error {
 	labels := c.list("classlabels_int64s", -1)
 	if len(labels) < 2 {
@@ -213,13 +214,85 @@ func lowerTreeClassifier(c *call) error {
 	if err != nil {
 		return err
 	}
+	base := len(attribute[[]float32](c, "base_values", nil))
 	switch {
-	case f.alwaysSeen():
+	case f.alwaysSeen(), base > 2 && base == len(labels): // what has a base value has a score
 		return c.classifyAll(f, labels)
-	case len(labels) == 2 && f.only(0) && attribute[[]float32](c, "base_values", nil) == nil:
+	case base > 0:
+		return fmt.Errorf("some leaves speak of some classes only, and it has %d base values for %d classes", base, len(labels))
+	case len(labels) > 2:
+		return c.classifySome(f, labels)
+	case f.only(0):
 		return c.classifyOne(f, labels)
 	}
-	return fmt.Errorf("some leaves speak of some classes only")
+	return c.classifyTwo(f, labels)
+}
+
+// classifySome chooses among the classes that the leaves of a row speak of. The others score 0.
+func (c *call) classifySome(f *Forest, labels []int64) error {
+	f.Absent = float32(math.Inf(-1))
+	scores, err := c.grow(f)
+	if err != nil {
+		return err
+	}
+	rows := scores.Shape[0]
+	class := newTensor(backends.Int64, []int64{rows})
+	flat, _ := class.reshape([]int64{rows, 1})
+	c.add(ArgReduce{}, flat, c.shaped(scores, rows, f.Scores, 1))
+	seen, _ := c.spoken(scores)
+	out, err := c.transformed(seen)
+	return errOr(err, c.give(c.label(class, labels), out))
+}
+
+// spoken returns scores with 0 for those of which no leaf has spoken, and of which one has.
+func (c *call) spoken(scores Tensor) (given, seen Tensor) {
+	seen = c.apply(Map{Function: "Greater"}, backends.Bool, scores.Shape, scores, c.scalar(float32(math.Inf(-1)), backends.FP32))
+	return c.apply(Map{Function: "Where"}, backends.FP32, scores.Shape, seen, scores, c.scalar(0, backends.FP32)), seen
+}
+
+// classifyTwo decides between two classes of which leaves may speak or not, as ONNX Runtime does: where
+// none speaks of the second, the score of the first is that of the second.
+func (c *call) classifyTwo(f *Forest, labels []int64) error {
+	f.Absent = float32(math.Inf(-1))
+	scores, err := c.grow(f)
+	if err != nil {
+		return err
+	}
+	first, _ := c.spoken(scores.narrow(1, 0, 1, 1))
+	second, seen := c.spoken(scores.narrow(1, 1, 1, 1))
+	column := first.Shape
+	decides := c.apply(Map{Function: "Where"}, backends.FP32, column, seen, second, first)
+	probability, enough := f.only(1) && f.positive(), float32(0)
+	if probability {
+		enough = 0.5
+	}
+	class := c.apply(Map{Function: "Greater"}, backends.Bool, column, decides, c.scalar(enough, backends.FP32))
+	switch t := c.text("post_transform", "NONE"); t {
+	case "NONE":
+	case "LOGISTIC":
+		probability = true
+		first, decides = c.apply(Map{Function: "Sigmoid"}, backends.FP32, column, first), c.apply(Map{Function: "Sigmoid"}, backends.FP32, column, decides)
+	default:
+		return fmt.Errorf("its post_transform is %s", t)
+	}
+	rest := c.apply(Map{Function: "Sub"}, backends.FP32, column, c.whole(probability), first)
+	out := newTensor(backends.FP32, scores.Shape)
+	c.add(Map{Function: "Where"}, out.narrow(1, 0, 1, 1), seen, first, rest)
+	c.add(Map{}, out.narrow(1, 1, 1, 1), decides)
+	return c.give(c.label(c.shaped(c.as(class, backends.Int64), column[0]), labels), out)
+}
+
+// whole returns what two scores add up to.
+func (c *call) whole(probability bool) Tensor {
+	if probability {
+		return c.scalar(1, backends.FP32)
+	}
+	return c.scalar(0, backends.FP32)
+}
+
+// positive says that no weight is negative.
+func (f *Forest) positive() bool {
+	return !slices.ContainsFunc(f.Weights, func(w float32) bool { return w < 0 })
 }
 
 // classifyAll chooses among classes of which each has a score.
@@ -249,10 +322,7 @@ func (c *call) classifyAll(f *Forest, labels []int64) error {
 
 // classifyOne decides by the score of one class: a probability where no weight is negative.
 func (c *call) classifyOne(f *Forest, labels []int64) error {
-	probability, enough := true, float32(0.5)
-	for _, w := range f.Weights {
-		probability = probability && !(w < 0)
-	}
+	probability, enough := f.positive(), float32(0.5)
 	if !probability {
 		enough = 0
 	}
@@ -272,11 +342,7 @@ func (c *call) classifyOne(f *Forest, labels []int64) error {
 		return fmt.Errorf("its post_transform is %s", t)
 	}
 	out := newTensor(backends.FP32, []int64{rows, 2})
-	one := c.scalar(1, backends.FP32)
-	if !probability {
-		one = c.scalar(0, backends.FP32)
-	}
-	c.add(Map{Function: "Sub"}, out.narrow(1, 0, 1, 1), one.expand(score.Shape), score)
+	c.add(Map{Function: "Sub"}, out.narrow(1, 0, 1, 1), c.whole(probability).expand(score.Shape), score)
 	c.add(Map{}, out.narrow(1, 1, 1, 1), score)
 	return c.give(c.label(c.shaped(c.as(class, backends.Int64), rows), labels), out)
 }

@@ -175,6 +175,36 @@ def spelled(folder):
     g.save(folder, {"x": row, "y": row}, {"a": (a, row[1]), "b": (g.op("Mul", b, g.op("ReduceMax", "y", axes=[2])), row[1]), "c": (c, row[1])})
 
 
+def forest(folder, classes, scores, transform):
+    """Trees whose leaves speak of some classes only, or of none."""
+    rng = np.random.default_rng(classes)
+    nodes, leaves = [], []
+
+    def grow(tree, depth):
+        at = len(nodes)
+        nodes.append(None)
+        if depth == 0 or rng.random() < 0.2:
+            nodes[at] = (tree, at, 0, "LEAF", 0.0, 0, 0)
+            leaves.extend((tree, at, int(c), float(rng.standard_normal())) for c in rng.choice(scores, rng.integers(0, 2 if classes > 2 else len(scores) + 1), replace=False))
+            return at
+        yes, no = grow(tree, depth - 1), grow(tree, depth - 1)
+        nodes[at] = (tree, at, int(rng.integers(4)), "BRANCH_LEQ", float(rng.standard_normal()), yes, no)
+        return at
+
+    for tree in range(3):
+        grow(tree, 3)
+    columns = lambda names, rows: dict(zip(names, map(list, zip(*rows))))
+    node = h.make_node(
+        "TreeEnsembleClassifier", ["x"], ["class", "scores"], domain="ai.onnx.ml", classlabels_int64s=[7 * c + 1 for c in range(classes)], post_transform=transform,
+        **columns(["nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids", "nodes_falsenodeids"], nodes),
+        **columns(["class_treeids", "class_nodeids", "class_ids", "class_weights"], leaves),
+    )
+    values = [h.make_tensor_value_info("class", T.INT64, ["batch"]), h.make_tensor_value_info("scores", T.FLOAT, ["batch", classes])]
+    g = h.make_graph([node], folder.name, [h.make_tensor_value_info("x", T.FLOAT, ["batch", 4])], values)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(h.make_model(g, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("ai.onnx.ml", 3)], ir_version=8), folder / "model.onnx")
+
+
 if __name__ == "__main__":
     to = Path(sys.argv[1])
     encoder(to / "encoder")
@@ -184,3 +214,6 @@ if __name__ == "__main__":
     signed(to / "signed")
     pixels(to / "quantized-pixels")
     spelled(to / "spelled")
+    forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
+    forest(to / "pair", 2, [0, 1], "NONE")
+    forest(to / "second", 2, [1], "LOGISTIC")
