@@ -39,7 +39,7 @@ func (m machine) String() string {
 }
 
 // queries are what nvidia-smi is asked.
-var queries = []string{"driver_version", "clocks.max.sm", "clocks.max.memory", "clocks.sm", "clocks.memory", "power.limit", "power.draw", "temperature.gpu", "compute_mode", "mig.mode.current"}
+var queries = []string{"driver_version", "clocks.max.sm", "clocks.max.mem", "clocks.sm", "clocks.mem", "power.limit", "power.draw", "temperature.gpu", "compute_mode", "mig.mode.current"}
 
 // describe says what device there is.
 func (s settings) describe(ctx context.Context) (machine, error) {
@@ -52,7 +52,7 @@ func (s settings) describe(ctx context.Context) (machine, error) {
 	m := machine{Device: info.Device}
 	out, err := exec.CommandContext(ctx, "nvidia-smi", "--id=0", "--format=csv,noheader", "--query-gpu="+strings.Join(queries, ",")).Output()
 	if err != nil {
-		m.Unknown = err.Error()
+		m.Unknown = oneLine(fmt.Sprintf("%v %s", err, out))
 		return m, nil
 	}
 	m.State = map[string]string{}

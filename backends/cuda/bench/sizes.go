@@ -43,7 +43,7 @@ var usual = sizes{
 		forms.Norms(backends.BF16, 128, 768, 32), forms.Norms(backends.BF16, 16384, 768, 16), forms.Norms(backends.BF16, 16384, 4096, 8),
 		forms.Convolutions(backends.FP16, 64, 56, 64, 3, 8), forms.Convolutions(backends.FP16, 64, 28, 128, 3, 8), forms.Convolutions(backends.FP16, 64, 14, 256, 3, 8),
 		forms.Convolutions(backends.FP16, 64, 7, 512, 3, 8), forms.Convolutions(backends.FP16, 1, 14, 256, 3, 32), forms.Convolutions(backends.FP16, 64, 56, 256, 1, 8),
-		forms.Additions(backends.FP16, 128<<20, 4),
+		forms.Additions(backends.FP16, 128<<20),
 	},
 }
 
@@ -55,7 +55,7 @@ var small = sizes{
 	recommended: 16, side: 64, served: 4, clients: 8, copied: 16, deepest: 2,
 	chains: []forms.Chain{
 		forms.Products(backends.BF16, 16, 64, 32, 2), forms.Attentions(backends.FP16, 1, 2, 16, 32, 2), forms.Norms(backends.BF16, 8, 64, 2),
-		forms.Convolutions(backends.FP16, 1, 6, 8, 3, 2), forms.Additions(backends.FP16, 1024, 2),
+		forms.Convolutions(backends.FP16, 1, 6, 8, 3, 2), forms.Additions(backends.FP16, 1024),
 	},
 }
 

@@ -22,7 +22,7 @@ func TestModelsRun(t *testing.T) {
 		Network{Size: 32, Width: 8, Classes: 10, Stages: []int{1, 2}},
 		tables, Lookup{Recommender: tables}, Lookup{tables, 3}, Rows{tables}, Copied{Side: 8}, Copied{Side: 8, Depth: 3},
 		Products(backends.BF16, 8, 16, 24, 2), Attentions(backends.FP16, 2, 2, 8, 32, 2), Norms(backends.BF16, 8, 16, 3),
-		Convolutions(backends.FP16, 2, 6, 8, 3, 2), Additions(backends.FP16, 64, 4),
+		Convolutions(backends.FP16, 2, 6, 8, 3, 2), Additions(backends.FP16, 64),
 	} {
 		dir := t.TempDir()
 		if err := Write(dir, m); err != nil {
