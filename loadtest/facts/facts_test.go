@@ -79,11 +79,26 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestOfProcess(t *testing.T) {
-	child := exec.Command("sleep", "60")
+	child := exec.Command("cat")
+	to, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	// A process that has only just begun may have no memory yet: this one runs when it has answered.
+	if _, err := to.Write([]byte{'\n'}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	of, err := OfProcess(child.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
