@@ -204,23 +204,16 @@ func sumBias(op *onnx.Node, x, w quantity) (*onnx.Value, bool) {
 	if bias.zero != nil && slices.ContainsFunc(bias.zero.Const.Data, func(b byte) bool { return b != 0 }) {
 		return nil, false
 	}
-	scales, by := scalesIn(w.scale), scalesIn(x.scale)[0]
-	for i, s := range scalesIn(bias.scale) {
+	scales, _ := rewrite.Floats(w.scale)
+	by, _ := rewrite.Scalar(x.scale)
+	all, _ := rewrite.Floats(bias.scale)
+	for i, s := range all {
 		want := float64(by) * float64(scales[min(i, len(scales)-1)])
 		if !(math.Abs(float64(s)-want) <= 1e-5*math.Abs(want)) {
 			return nil, false
 		}
 	}
 	return bias.value, len(scales) == 1 || bias.scale.Const.Elements() == int64(len(scales))
-}
-
-// scalesIn returns the elements of an FP32 constant.
-func scalesIn(v *onnx.Value) []float32 {
-	t := new(tensor)
-	if t.importTensor(v.Const) != nil {
-		return nil
-	}
-	return view[float32](t)
 }
 
 // quantizeGemm makes n a QGemm, of FP32 where y is nil.

@@ -11,6 +11,7 @@ import (
 	"github.com/thrumserve/thrum/backends/cpu"
 	"github.com/thrumserve/thrum/backends/cuda/lower"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // maxPrograms bounds the shapes of inputs that a model is prepared for besides those it has been
@@ -43,7 +44,7 @@ func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, maxRow
 	m := &model{signature: g.Signature(), graph: g, precision: p, engine: e, buckets: Buckets(maxRows), answers: newAnswers(e), gone: func() {}}
 	m.signature.Precision = p.name
 	e.tf32 = p.tf32
-	lower.Rewrite(g)
+	rewrite.Apply(g, rewrite.Standard)
 	if err := m.check(); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu"
 	"github.com/thrumserve/thrum/backends/onnx"
+	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
 // conformanceCase is a line of the cpu backend's cases.
@@ -45,7 +46,7 @@ func prepareWith(dir string, float backends.Datatype, integers bool, shapes ...[
 	if err := cpu.Fold(g, keep); err != nil {
 		return nil, nil, err
 	}
-	Rewrite(g)
+	rewrite.Apply(g, rewrite.Standard)
 	s, err := g.Specialise(shapes)
 	if err != nil {
 		return nil, nil, err
