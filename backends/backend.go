@@ -78,6 +78,7 @@ type Spec struct {
 	MaxRows int
 
 	// Weights, if not nil, is memory for the constants of the model that this process shares with
-	// the others that load it, as package weights uses it. It stays open while the backend does.
-	Weights *os.File
+	// the others that load it, as package weights uses it, and Locker is where they leave each other
+	// handles of memory that is elsewhere. Both stay open while the backend does.
+	Weights, Locker *os.File
 }

@@ -37,6 +37,7 @@ type child struct {
 
 	inherited []*os.File // what the process gets besides the pipes, from memoryFD on
 	weights   *os.File   // what it gets as weightsFD, and the host keeps; may be nil
+	locker    *os.File   // the same as lockerFD
 
 	env       []string // go-plugin's part of the environment, and the host's certificate
 	socketDir string   // go-plugin's folder for the socket
@@ -60,6 +61,7 @@ func newChild(command Command, o Options) *child {
 		checksum: o.Checksum,
 		limits:   o.Limits,
 		weights:  o.Weights,
+		locker:   o.Locker,
 		secure:   o.AutoMTLS,
 		log:      &lineLog{log: o.Log},
 		started:  make(chan struct{}),
@@ -122,6 +124,9 @@ func placed(files []*os.File, f *os.File, fd int) []*os.File {
 func (c *child) launch() error {
 	if c.weights != nil {
 		c.cmd.ExtraFiles = placed(c.cmd.ExtraFiles, c.weights, weightsFD)
+	}
+	if c.locker != nil {
+		c.cmd.ExtraFiles = placed(c.cmd.ExtraFiles, c.locker, lockerFD)
 	}
 	if c.checksum != "" {
 		program, err := openPinned(c.command.Path, c.checksum)

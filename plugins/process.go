@@ -71,7 +71,8 @@ type Options struct {
 
 	// Weights, if not nil, is what weights.NewFile has made for all processes that load one model
 	// with the same program: the backend finds it as backends.Spec.Weights. The caller keeps it.
-	Weights *os.File
+	// Locker is what weights.NewLocker has made for them.
+	Weights, Locker *os.File
 }
 
 func (o Options) check() error {
@@ -171,6 +172,9 @@ func (p *Process) config(host identity) *goplugin.ClientConfig {
 			}
 			if p.options.Weights != nil {
 				p.child.env = append(p.child.env, weightsKey+"="+weightsValue)
+			}
+			if p.options.Locker != nil {
+				p.child.env = append(p.child.env, lockerKey+"="+weightsValue)
 			}
 			return p.child, checkSocketDir(socketDir)
 		},

@@ -38,7 +38,7 @@ func serve(b backends.Backend, version uint) {
 		signal.Ignore(syscall.SIGTERM)
 		exitWithHost()
 		srv.share()
-		srv.weights = openWeights()
+		srv.weights, srv.locker = inherited(weightsKey, weightsFD), inherited(lockerKey, lockerFD)
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: handshake(version),

@@ -30,6 +30,7 @@ type server struct {
 	backend backends.Backend
 	memory  *shm.Plugin // nil where tensors cross by gRPC
 	weights *os.File    // what other instances share with this one; may be nil
+	locker  *os.File    // the same
 	working func(error) // is told why the host cannot be served any more
 	once    sync.Once   // starts work
 
@@ -70,7 +71,7 @@ func (s *server) Load(ctx context.Context, req *proto.LoadRequest) (*proto.LoadR
 }
 
 func (s *server) load(ctx context.Context, spec backends.Spec) (loadedModel, error) {
-	spec.Weights = s.weights
+	spec.Weights, spec.Locker = s.weights, s.locker
 	m, err := s.backend.Load(ctx, spec)
 	if err != nil {
 		return loadedModel{}, err

@@ -10,6 +10,24 @@ import (
 // NewFile returns ErrUnavailable.
 func NewFile() (*os.File, error) { return nil, ErrUnavailable }
 
+// NewLocker returns ErrUnavailable.
+func NewLocker() (*os.File, error) { return nil, ErrUnavailable }
+
+// Locker is nothing here.
+type Locker struct{}
+
+// OpenLocker returns ErrUnavailable.
+func OpenLocker(context.Context, *os.File, *os.File) (*Locker, error) { return nil, ErrUnavailable }
+
+// Close does nothing.
+func (*Locker) Close() {}
+
+// Look returns nil.
+func (*Locker) Look() (*os.File, int64, error) { return nil, 0, nil }
+
+// Put returns ErrUnavailable.
+func (*Locker) Put(*os.File, int64) error { return ErrUnavailable }
+
 // Size returns 0.
 func Size(*os.File) int64 { return 0 }
 

@@ -7,6 +7,9 @@
 // file is believed, so what a process leaves behind that dies half way is not, and only where
 // it was made by the same program, from the same constants, in the same order. Whatever else
 // happens, a process falls back to memory of its own: it needs more of it, and nothing is wrong.
+//
+// Constants that are elsewhere, such as in the memory of a device, are shared by a handle that the first
+// process leaves in a Locker.
 package weights
 
 import (

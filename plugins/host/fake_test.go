@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -62,7 +61,7 @@ func newFactory(t *testing.T) *factory {
 	return &factory{t: t, startTakes: 100 * ms, born: time.Now()}
 }
 
-func (f *factory) start(ctx context.Context, _ *os.File) (process, error) {
+func (f *factory) start(ctx context.Context, _ shared) (process, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := &fakeProcess{factory: f, pid: len(f.all) + 1, died: make(chan struct{}), turn: make(chan struct{}, 1)}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -39,7 +38,7 @@ type Options struct {
 	OnEvent func(Event)  // called in order for each instance, from several goroutines; may be nil
 	Log     *slog.Logger // slog.Default() if nil
 
-	start func(ctx context.Context, weights *os.File) (process, error) // plugins.Start, except in tests
+	start func(ctx context.Context, s shared) (process, error) // plugins.Start, except in tests
 }
 
 func (o Options) withDefaults() Options {
@@ -51,9 +50,9 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.Default()
 	}
 	if o.start == nil {
-		o.start = func(ctx context.Context, weights *os.File) (process, error) {
+		o.start = func(ctx context.Context, s shared) (process, error) {
 			plugin := o.Plugin
-			plugin.Weights = weights
+			plugin.Weights, plugin.Locker = s.weights, s.locker
 			p, err := plugins.Start(ctx, o.Command, plugin)
 			if err != nil {
 				return nil, err

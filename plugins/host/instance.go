@@ -41,9 +41,9 @@ type instance struct {
 // start starts an instance, loads the model and has it prove itself.
 func (m *Model) start(ctx context.Context, s *slot) (_ *instance, err error) {
 	begin := time.Now()
-	shared, done := m.weights.take()
+	held, done := m.weights.take()
 	defer func() { done(err) }()
-	p, err := m.options.start(ctx, shared)
+	p, err := m.options.start(ctx, held)
 	if err != nil {
 		return nil, err
 	}

@@ -9,31 +9,42 @@ import (
 	"github.com/thrumserve/thrum/backends/weights"
 )
 
-// shelf holds the memory in which the instances of a version share their weights.
+// shared is what the instances of a version share their weights by, nothing if it is zero: memory, and a
+// locker for handles of memory that is elsewhere, which is nil where there can be none.
+type shared struct{ weights, locker *os.File }
+
+func (s shared) close() {
+	_ = s.weights.Close()
+	if s.locker != nil {
+		_ = s.locker.Close()
+	}
+}
+
+// shelf holds what the instances of a version share.
 type shelf struct {
 	mu    sync.Mutex
-	file  *os.File        // nil while there is none
-	lease *backends.Lease // closes file after its last use; held by the shelf and by every start
+	held  shared
+	lease *backends.Lease // closes held after its last use; held by the shelf and by every start
 	none  bool            // there is to be none
 }
 
-// take returns the memory for an instance that is about to start, nil if there is none. done is
-// called once when it has started, or not: on memory that a start has failed over no other one
-// is tried, for who knows what it has left there.
-func (s *shelf) take() (file *os.File, done func(err error)) {
+// take returns what an instance that is about to start shares with others. done is called once when it
+// has started, or not: on memory that a start has failed over no other one is tried, for who knows
+// what it has left there.
+func (s *shelf) take() (held shared, done func(err error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil && !s.none {
+	if s.held == (shared{}) && !s.none {
 		s.stock()
 	}
-	if s.file == nil {
-		return nil, func(error) {}
+	if s.held == (shared{}) {
+		return shared{}, func(error) {}
 	}
-	file, lease := s.file, s.lease
+	held, lease := s.held, s.lease
 	lease.Retain(1)
-	return file, func(err error) {
+	return held, func(err error) {
 		if err != nil {
-			s.clear(file)
+			s.clear(held)
 		}
 		lease.Release()
 	}
@@ -46,16 +57,18 @@ func (s *shelf) stock() {
 		s.none = errors.Is(err, weights.ErrUnavailable)
 		return
 	}
-	s.file, s.lease = file, backends.NewLease(func() { _ = file.Close() })
+	locker, _ := weights.NewLocker() // without one every instance has weights of its own there
+	s.held = shared{file, locker}
+	s.lease = backends.NewLease(s.held.close)
 }
 
-// clear puts file away if it is what the shelf holds.
-func (s *shelf) clear(file *os.File) {
+// clear puts held away if it is what the shelf holds.
+func (s *shelf) clear(held shared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == file {
+	if s.held == held {
 		s.lease.Release()
-		s.file, s.lease = nil, nil
+		s.held, s.lease = shared{}, nil
 	}
 }
 
@@ -65,7 +78,7 @@ func (s *shelf) close() {
 	defer s.mu.Unlock()
 	s.none = true
 	s.lease.Release()
-	s.file, s.lease = nil, nil
+	s.held, s.lease = shared{}, nil
 }
 
 // HugeBytes returns how much memory of an instance lies in huge pages, most of it weights.
@@ -81,8 +94,8 @@ func (m *Model) HugeBytes() int64 {
 func (s *shelf) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
+	if s.held.weights == nil {
 		return 0
 	}
-	return weights.Size(s.file)
+	return weights.Size(s.held.weights)
 }

@@ -17,33 +17,35 @@ func TestShelf(t *testing.T) {
 	var s shelf
 	first, doneFirst := s.take()
 	second, doneSecond := s.take()
-	if first == nil || second != first {
-		t.Fatalf("take = %p, then %p, want the same", first, second)
+	if first.weights == nil || first.locker == nil || second != first {
+		t.Fatalf("take = %v, then %v, want the same", first, second)
 	}
 	doneFirst(nil)
 	if third, done := s.take(); third != first {
-		t.Errorf("take after a good start = %p, want %p", third, first)
+		t.Errorf("take after a good start = %v, want %v", third, first)
 	} else {
 		done(nil)
 	}
 	doneSecond(errors.New("failed"))
-	if _, err := first.Stat(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("memory that a start failed over is not closed: %v", err)
+	for _, f := range []*os.File{first.weights, first.locker} {
+		if _, err := f.Stat(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s that a start failed over is not closed: %v", f.Name(), err)
+		}
 	}
 	third, doneThird := s.take()
-	if third == nil || third == first {
-		t.Errorf("take after a failed start = %p, want another than %p", third, first)
+	if third.weights == nil || third == first {
+		t.Errorf("take after a failed start = %v, want another than %v", third, first)
 	}
 	s.close()
-	if _, err := third.Stat(); err != nil {
+	if _, err := third.weights.Stat(); err != nil {
 		t.Errorf("memory is closed under a start: %v", err)
 	}
 	doneThird(nil)
-	if _, err := third.Stat(); !errors.Is(err, os.ErrClosed) {
+	if _, err := third.weights.Stat(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("memory outlives its model: %v", err)
 	}
-	if fourth, done := s.take(); fourth != nil {
-		t.Error("take after close is not nil")
+	if fourth, done := s.take(); fourth != (shared{}) {
+		t.Error("take after close is not nothing")
 	} else {
 		done(errors.New("failed"))
 	}
