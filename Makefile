@@ -36,7 +36,7 @@ cuda-check: ## build bin/cuda-check/check, which holds a device against the proc
 	plugins/cuda/shim.sh bin/cuda
 	rm -rf bin/cuda-check
 	mkdir -p bin/cuda-check/models
-	cp -r backends/cuda/testdata/{layers,encoder,network,spelled,quantized,quantized-pixels,forest,pair,second} bin/cuda-check/models
+	cp -r backends/cuda/testdata/*/ bin/cuda-check/models
 	for m in digits tumor yarnit; do mkdir bin/cuda-check/models/$$m && cp examples/models/$$m/1/model.onnx bin/cuda-check/models/$$m; done
 	cp backends/cpu/testdata/cases.jsonl.gz bin/cuda-check
 	$(CUDA) $(GO) build -tags cuda -trimpath -ldflags "-s -w" -o bin/cuda-check/check ./backends/cuda/check

@@ -60,12 +60,19 @@ func TestWithoutADevice(t *testing.T) {
 	}
 }
 
-// TestOnAPretendedDevice runs all that the program checks, by the emulated kernels.
+// TestOnAPretendedDevice runs all that the program checks, by the emulated kernels and a library that pretends.
 func TestOnAPretendedDevice(t *testing.T) {
-	driver := []string{"LD_LIBRARY_PATH=" + cudatest.Folder(t), cudatest.KernelsKey + "=" + emulated.Library(t)}
-	out, code := check(t, append(driver, cudatest.Key+"=memory=1073741824")...)
+	folder := cudatest.Folder(t)
+	cudatest.AddProducts(t, folder)
+	driver := []string{"LD_LIBRARY_PATH=" + folder, cudatest.KernelsKey + "=" + emulated.Library(t)}
+	out, code := check(t, append(driver, cudatest.Key+"=version=13000 memory=1073741824")...)
 	if code != 0 || !strings.Contains(out, " 0 differ") {
 		t.Errorf("it ends with %d:\n%s", code, out)
+	}
+	for _, products := range []string{"kernels", "cublaslt"} {
+		if want := "quantized-signed in int8 by " + products + ", 6 rows "; !strings.Contains(out, want) {
+			t.Errorf("it does not check %q:\n%s", want, out)
+		}
 	}
 	t.Log(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:])
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu"
@@ -30,17 +31,20 @@ func main() {
 	folder := flag.String("folder", filepath.Dir(self), "where models/ and cases.jsonl.gz are")
 	pretend := flag.Bool("pretend", false, "the driver is one of the tests', which has kernels of its own")
 	flag.Parse()
-	image := kernels.Image
+	image, c := kernels.Image, checking{products: []string{"kernels"}, rows: 32, reference: cpu.New(cpu.Options{})}
 	if *pretend {
-		image = func(int, int) ([]byte, error) { return []byte("kernels\x00"), nil }
+		image, c.rows = func(int, int) ([]byte, error) { return []byte("kernels\x00"), nil }, 4
 	}
-	c := checking{device: cuda.New(gpu.Open, image), reference: cpu.New(cpu.Options{})}
+	c.device = cuda.New(gpu.Open, image)
 	info, err := c.device.Info(context.Background())
 	if err != nil {
 		fmt.Println("nothing is checked:", err)
 		os.Exit(noDevice)
 	}
 	fmt.Println(info.Device)
+	if !strings.HasSuffix(info.Device, "no cuBLASLt") {
+		c.products = append(c.products, "cublaslt")
+	}
 	c.models(filepath.Join(*folder, "models"))
 	if *pretend {
 		c.forms(small)
@@ -57,6 +61,8 @@ func main() {
 // checking counts what it finds.
 type checking struct {
 	device, reference      backends.Backend
+	products               []string // what models' products are computed by, each by itself
+	rows                   int      // that models have room for at once
 	agree, refused, differ int
 }
 

@@ -45,11 +45,9 @@ type subject struct {
 }
 
 func (c *checking) model(s subject, precision string, tolerance float64) {
-	name := s.name + " in " + precision
-	ctx := context.Background()
-	r, err := c.reference.Load(ctx, backends.Spec{Dir: s.dir})
+	r, err := c.reference.Load(context.Background(), backends.Spec{Dir: s.dir})
 	if err != nil {
-		c.found(name, err, true)
+		c.found(s.name, err, true)
 		return
 	}
 	defer r.Close()
@@ -61,16 +59,25 @@ func (c *checking) model(s subject, precision string, tolerance float64) {
 	if quantized { // sums that lie between two steps may be rounded to either
 		tolerance = max(tolerance, 3e-2)
 	}
-	m, err := c.device.Load(ctx, backends.Spec{Dir: s.dir, MaxRows: 32, Options: map[string]string{"precision": precision}})
+	for _, products := range c.products {
+		c.answers(s, r, map[string]string{"precision": precision, "products": products}, tolerance)
+	}
+}
+
+// answers compares a model that is loaded with options.
+func (c *checking) answers(s subject, r backends.Model, options map[string]string, tolerance float64) {
+	name := fmt.Sprintf("%s in %s by %s", s.name, options["precision"], options["products"])
+	ctx := context.Background()
+	m, err := c.device.Load(ctx, backends.Spec{Dir: s.dir, MaxRows: c.rows, Options: options})
 	if err != nil {
 		c.found(name, err, true)
 		return
 	}
 	defer m.Close()
-	for _, rows := range []int64{1, 3, 32, 50} {
-		in := random(r.Signature(), rows)
+	for _, rows := range []int{1, 3, c.rows, c.rows * 3 / 2} {
+		in := random(r.Signature(), int64(rows))
 		if s.rows != nil {
-			in = s.rows(int(rows))
+			in = s.rows(rows)
 		}
 		c.found(fmt.Sprintf("%s, %d rows", name, rows), compare(ctx, m, r, in, tolerance), true)
 	}

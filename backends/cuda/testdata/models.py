@@ -211,7 +211,7 @@ if __name__ == "__main__":
     network(to / "network")
     layers(to / "layers")
     quantized(to / "quantized")
-    signed(to / "signed")
+    signed(to / "quantized-signed")
     pixels(to / "quantized-pixels")
     spelled(to / "spelled")
     forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
