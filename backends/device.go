@@ -9,7 +9,8 @@ type Device struct {
 	Name   string // for people, such as "NVIDIA H100 80GB HBM3"
 	Driver string // its driver's version; empty if that is not known
 
-	Held uint64 // bytes of its memory that this process holds for its models
+	Held   uint64 // bytes of its memory that this process holds for its models by itself
+	Shared uint64 // and together with the other processes of the version
 
 	// Figures are what the device says of itself. What it does not say is not there.
 	Figures map[Figure]float64

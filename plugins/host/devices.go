@@ -28,8 +28,8 @@ func metered(m backends.Model) bool {
 func (m *Model) Metered() bool { return m.metered }
 
 // Devices asks all instances for their devices, and returns each device once, by its number: as it was
-// read last, with what all instances hold of its memory. An instance that does not answer within a
-// second is left out.
+// read last, with what all instances hold of its memory: the sum of what each holds by itself, and once
+// what they share. An instance that does not answer within a second is left out.
 func (m *Model) Devices(ctx context.Context) []backends.Device {
 	m.mu.Lock()
 	live, closed := m.live(), m.closed
@@ -64,11 +64,11 @@ func mergeDevices(told [][]backends.Device) []backends.Device {
 			all = append(all, d)
 			continue
 		}
-		held := all[i].Held + d.Held
+		held, shared := all[i].Held+d.Held, max(all[i].Shared, d.Shared)
 		if d.Read > all[i].Read {
 			all[i] = d
 		}
-		all[i].Held = held
+		all[i].Held, all[i].Shared = held, shared
 	}
 	slices.SortFunc(all, func(a, b backends.Device) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.ID, b.ID))

@@ -13,6 +13,11 @@ func device(id string, number int, held uint64, read time.Duration) backends.Dev
 	return backends.Device{ID: id, Number: number, Held: held, Read: read, Figures: map[backends.Figure]float64{backends.FigurePower: read.Seconds()}}
 }
 
+func sharing(d backends.Device, n uint64) backends.Device {
+	d.Shared = n
+	return d
+}
+
 func TestMergeDevices(t *testing.T) {
 	for _, c := range []struct {
 		situation string
@@ -23,6 +28,8 @@ func TestMergeDevices(t *testing.T) {
 		{"several instances on one device", [][]backends.Device{{device("a", 0, 10, 2)}, {device("a", 0, 5, 3)}, {device("a", 0, 1, 1)}}, []backends.Device{device("a", 0, 16, 3)}},
 		{"on several", [][]backends.Device{{device("b", 1, 10, 1)}, nil, {device("a", 0, 5, 1), device("c", 2, 1, 1)}},
 			[]backends.Device{device("a", 0, 5, 1), device("b", 1, 10, 1), device("c", 2, 1, 1)}},
+		{"which share memory of it", [][]backends.Device{{sharing(device("a", 0, 10, 1), 100)}, {device("a", 0, 1, 3)}, {sharing(device("a", 0, 5, 2), 100)}},
+			[]backends.Device{sharing(device("a", 0, 16, 3), 100)}},
 		{"which they number differently", [][]backends.Device{{device("a", 0, 10, 1)}, {device("b", 0, 5, 1)}, {device("a", 1, 2, 2)}},
 			[]backends.Device{device("b", 0, 5, 1), device("a", 1, 12, 2)}},
 	} {
