@@ -10,13 +10,11 @@ import (
 // Status is what a function of the library returns, a cublasStatus_t.
 type Status int32
 
-const (
-	success         Status = 0
-	executionFailed Status = 13
-)
+const success Status = 0
 
-// Error is a call that failed. Where work has failed on the device, it wraps an error of the driver that stays; else
-// the library does not do what it was asked for, and something else may.
+// Error is a call that failed: the library does not do what it was asked for, and something else may. Whether the device
+// goes on is told by the driver alone. CUBLAS_STATUS_EXECUTION_FAILED does not say that it has ended: kernels that
+// the driver does not launch are called so, too.
 type Error struct {
 	Call   string // such as "cublasLtMatmul"
 	Status Status
@@ -28,18 +26,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s (%s, %d)", e.Call, e.Text, e.Name, e.Status)
 }
 
-// Unwrap returns the error of the driver that e comes of, or nil.
-func (e *Error) Unwrap() error {
-	if e.Status == executionFailed {
-		return driver.Failed(e.Call)
-	}
-	return nil
-}
-
-// Refused reports whether err says that the library does not do what it was asked for, while the device goes on.
+// Refused reports whether err says that the library does not do what it was asked for, and nothing of an end of the device.
 func Refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status != executionFailed
+	return errors.As(err, &e) && !driver.Sticky(err)
 }
 
 func (l *Library) failed(call string, s Status) error {

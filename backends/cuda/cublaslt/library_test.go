@@ -301,7 +301,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"matmul=15", "cublasLtMatmul: the requested functionality is not supported (CUBLAS_STATUS_NOT_SUPPORTED, 15)", true, false},
 		{"matmul=3", "CUBLAS_STATUS_ALLOC_FAILED", true, false},
-		{"matmul=13", "CUBLAS_STATUS_EXECUTION_FAILED", false, true},
+		{"matmul=13", "CUBLAS_STATUS_EXECUTION_FAILED", true, false},
 		{"heuristic=15", "cublasLtMatmulAlgoGetHeuristic", true, false},
 	} {
 		f := start(t, c.settings)

@@ -20,10 +20,12 @@ const (
 	stubLibrary      Result = 34
 	unavailable      Result = 46
 	noDevice         Result = 100
+	invalidImage     Result = 200
 	noBinary         Result = 209
 	eccUncorrectable Result = 214
 	nvlinkFailed     Result = 220
 	newerPTX         Result = 222
+	contained        Result = 226
 	notFound         Result = 500
 	illegalAddress   Result = 700
 	launchTimeout    Result = 702
@@ -35,17 +37,23 @@ const (
 	invalidSpace     Result = 717
 	invalidPC        Result = 718
 	launchFailed     Result = 719
+	tensorMemory     Result = 721
 	notPermitted     Result = 800
 	notSupported     Result = 801
 	systemNotReady   Result = 802
 	driverMismatch   Result = 803
 	compatibility    Result = 804
+	mpsTerminated    Result = 810
+	externalDevice   Result = 911
+	unknown          Result = 999
 )
 
-// sticky are the results after which every further call of the process fails.
+// sticky are the results after which every further call of the process fails: those of which cuda.h of
+// CUDA 13.0 says that the process has to be started again, or that its context is of no more use; and
+// unknown, after which nothing is known to go on.
 var sticky = []Result{
-	eccUncorrectable, nvlinkFailed, illegalAddress, launchTimeout, contextDestroyed, deviceAssert,
-	stackError, illegalOpcode, misaligned, invalidSpace, invalidPC, launchFailed,
+	eccUncorrectable, nvlinkFailed, contained, illegalAddress, launchTimeout, contextDestroyed, deviceAssert,
+	stackError, illegalOpcode, misaligned, invalidSpace, invalidPC, launchFailed, tensorMemory, mpsTerminated, externalDevice, unknown,
 }
 
 // Error is a call that failed. It wraps ErrUnavailable where another time or place may do (no
@@ -72,7 +80,7 @@ func (e *Error) Unwrap() error {
 		return backends.ErrUnavailable
 	case slices.Contains([]Result{outOfMemory, stubLibrary, unavailable, noDevice, systemNotReady, driverMismatch}, e.Result):
 		return backends.ErrUnavailable
-	case slices.Contains([]Result{noBinary, newerPTX, notSupported, compatibility}, e.Result):
+	case slices.Contains([]Result{invalidImage, noBinary, newerPTX, notSupported, compatibility}, e.Result):
 		return backends.ErrUnsupported
 	}
 	return nil
@@ -107,9 +115,4 @@ func (d *Driver) text(c call, r Result) string {
 		return ""
 	}
 	return unix.BytePtrToString(text)
-}
-
-// Failed is the error of a library on top of the driver whose work has failed on the device. It is sticky.
-func Failed(call string) error {
-	return &Error{Call: call, Result: launchFailed, Name: "CUDA_ERROR_LAUNCH_FAILED", Text: "work has failed on the device"}
 }
