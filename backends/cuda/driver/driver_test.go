@@ -136,6 +136,9 @@ func TestErrorsKeepToTheVocabulary(t *testing.T) {
 		{eccUncorrectable, backends.ErrUnavailable, true},
 		{illegalAddress, backends.ErrUnavailable, true},
 		{launchFailed, backends.ErrUnavailable, true},
+		{contained, backends.ErrUnavailable, true},
+		{unknown, backends.ErrUnavailable, true},
+		{invalidImage, backends.ErrUnsupported, false},
 		{701, nil, false},
 	} {
 		err := f.Error("cuCall", c.result)
@@ -177,6 +180,9 @@ func TestHostMemory(t *testing.T) {
 	pinned := func() bool { return f.call("fake_pinned", uintptr(unsafe.Pointer(&mem[0])), 64) == 1 }
 	if err := f.Register(mem); err != nil || !pinned() {
 		t.Errorf("Register = %v, pinned %v", err, pinned())
+	}
+	if err := f.Register(mem[32:]); err == nil {
+		t.Error("Register of a page for the second time succeeds")
 	}
 	if err := f.Unregister(mem); err != nil || pinned() {
 		t.Errorf("Unregister = %v, pinned %v", err, pinned())
@@ -286,6 +292,34 @@ func TestSharedMemoryBeyond48KiB(t *testing.T) {
 	if err := f.AllowShared(k, 1<<20); err == nil {
 		t.Error("AllowShared of 1 MiB succeeds")
 	}
+	if k = f.function("args0"); launch() == success {
+		t.Error("what one function is allowed another has, too")
+	}
+}
+
+// TestCaptureIsBroken does while a stream is captured what the driver forbids then.
+func TestCaptureIsBroken(t *testing.T) {
+	f := start(t, "")
+	s, mem := f.stream(), uint64(0)
+	for _, c := range []struct {
+		name string
+		args []uintptr
+	}{
+		{"cuMemAlloc_v2", []uintptr{uintptr(unsafe.Pointer(&mem)), 8}},
+		{"cuStreamSynchronize", []uintptr{0}},
+		{"cuStreamSynchronize", []uintptr{uintptr(s)}},
+	} {
+		if err := f.BeginCapture(s); err != nil {
+			t.Fatal(err)
+		}
+		if r := Result(int32(f.call(c.name, c.args...))); r != 900 {
+			t.Errorf("%s while a stream is captured = %d, want 900", c.name, r)
+		}
+		if g, err := f.EndCapture(s); g != 0 || err == nil || !strings.Contains(err.Error(), "901") {
+			t.Errorf("EndCapture after %s = %v, %v, want error 901", c.name, g, err)
+		}
+	}
+	f.must("cuMemAlloc_v2", uintptr(unsafe.Pointer(&mem)), 8)
 }
 
 func TestPool(t *testing.T) {

@@ -16,7 +16,7 @@
 typedef int status;
 typedef struct stream stream;
 
-enum { NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
+enum { NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, INTERNAL_ERROR = 14, NOT_SUPPORTED = 15 };
 enum { F32 = 0, F16 = 2, I8 = 3, I32 = 10, BF16 = 14 };                       // cudaDataType
 enum { COMPUTE_32F = 68, COMPUTE_32I = 72, COMPUTE_32F_FAST_TF32 = 77 };      // cublasComputeType_t
 enum { DEFAULT = 1, RELU = 2, BIAS = 4, GELU = 32 };                          // cublasLtEpilogue_t
@@ -27,6 +27,7 @@ static struct { long create, heuristic, matmul, capture, after, failing, wrong, 
 static int (*put)(stream *, int (*)(const void *), double, const void *, size_t);
 static int (*captures)(stream *);
 static int (*inside)(uint64_t, size_t);
+static int (*capturing)(void);
 static long products[ALGORITHMS], captured, performed, tf32;
 
 __attribute__((constructor)) static void start(void) {
@@ -45,6 +46,7 @@ __attribute__((constructor)) static void start(void) {
   *(void **)&put = dlsym(driver, "fake_put");
   *(void **)&captures = dlsym(driver, "fake_captures");
   *(void **)&inside = dlsym(driver, "fake_inside");
+  *(void **)&capturing = dlsym(driver, "fake_capturing");
 }
 
 // How many products have been put on streams by an algorithm, and how many of them with TF32.
@@ -126,11 +128,13 @@ static status check(const desc *d, const layout *a, const layout *b, const layou
   return d->scale == F32 && o->type == a->type && (a->type == F32 || a->type == F16 || a->type == BF16) ? 0 : NOT_SUPPORTED;
 }
 
-// The algorithms are a slow one, a fast one that needs workspace, and one that is not for this device.
+// The algorithms are a slow one, a fast one that needs workspace, and one that is not for this device. The library of CUDA 13.3
+// finds none in a thread that captures a stream.
 status cublasLtMatmulAlgoGetHeuristic(int *handle, desc *d, layout *a, layout *b, layout *c, layout *o, preference *p, int most, result *found, int *n) {
   (void)handle;
   *n = 0;
   if (set.heuristic) return set.heuristic;
+  if (capturing()) return INTERNAL_ERROR;
   status s = check(d, a, b, c, o);
   if (s) return s;
   for (int i = 0; i < 3 && *n < most; i++) {
@@ -215,6 +219,11 @@ status cublasLtMatmul(int *handle, desc *d, const void *alpha, const char *at, l
   if (set.capture && captures(s) && ++captured > set.after) return set.capture;
   status bad = check(d, a, b, c, o);
   if (bad) return bad;
+  // Products of bytes have numbers that scale nothing, and rows and addresses of multiples of four bytes.
+  if (a->type == I8) {
+    const int32_t *one = alpha, *zero = beta;
+    if (*one != 1 || *zero != 0 || a->ld % 4 || b->ld % 4 || o->ld % 4 || (uint64_t)at % 4 || (uint64_t)bt % 4 || (uint64_t)ot % 4) return NOT_SUPPORTED;
+  }
   if (algo->number >= ALGORITHMS || algo->m != o->rows || algo->n != o->columns || algo->k != depth(d, a) || (algo->number == 1 && bytes < WORKSPACE)) return INVALID_VALUE;
   product p = {.d = *d, .a = *a, .b = *b, .o = *o, .algo = *algo, .at = at, .bt = bt, .ct = ct, .ot = ot, .workspace = workspace};
   if (d->scale == I32) p.alpha = *(const int32_t *)alpha, p.beta = *(const int32_t *)beta;

@@ -20,6 +20,7 @@ typedef int result;
 typedef uint64_t address;
 
 enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_PERMITTED = 800, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
+enum { INVALID_HANDLE = 400, REGISTERED = 712, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURED_EVENT = 907, WRONG_THREAD = 908 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
 static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
@@ -33,8 +34,8 @@ static pthread_mutex_t device = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; // held 
 static const char *(*emulate)(const char *, const unsigned *, const unsigned *, unsigned, const uint64_t *);
 static const char *(*emulated_kernel)(int);
 
-typedef struct event { int done; double at; } event; // at: milliseconds
-typedef struct function { int cells; int fills; const char *kernel; } function;
+typedef struct event { int done, untimed, recorded, captured; double at; } event; // at: milliseconds
+typedef struct function { int cells, fills, shared; const char *kernel; } function;
 typedef struct op {
   enum { COPY, RECORD, WAIT, LAUNCH, FREE, WORK } kind;
   char *to, *from;
@@ -50,9 +51,10 @@ typedef struct op {
   struct op *next;
 } op;
 typedef struct graph { op *first; } graph;
-typedef struct stream { op *first; graph *capture; struct stream *next; } stream;
+typedef struct stream { op *first; graph *capture; int broken; pthread_t by; struct stream *next; } stream;
 static stream *streams, null_stream;
-static long launches;
+static __thread stream *capturing; // that which this thread has begun to capture
+static long launches, modules;
 static double slower; // milliseconds by which the device says that it has been slower than this processor
 static uint64_t last_cells[CELLS];
 
@@ -75,6 +77,8 @@ __attribute__((constructor)) static void from_environment(void) {
 }
 
 long fake_launches(void) { return launches; }
+long fake_modules(void) { return modules; } // that are loaded
+int fake_capturing(void) { return capturing != NULL; }
 uint64_t fake_cell(int i) { return last_cells[i]; }
 int fake_pinned(char *at, size_t n) {
   for (int i = 0; i < BLOCKS; i++)
@@ -89,6 +93,10 @@ static result fails(long r) {
 
 #define ENTER if (sticky) return sticky; if (!started) return NOT_INITIALIZED
 #define IN_CONTEXT ENTER; if (!current) return NO_CONTEXT
+// What a thread may not do between cuStreamBeginCapture and cuStreamEndCapture of a capture that is not relaxed: it breaks that.
+#define UNSAFE IN_CONTEXT; if (capturing) return capturing->broken = 1, CAPTURE_UNSUPPORTED
+// What nobody may do to a stream that is captured.
+#define WAITS(s) UNSAFE; if (at(s)->capture) return at(s)->broken = 1, CAPTURE_UNSUPPORTED
 
 result cuDriverGetVersion(int *v) { *v = set.version; return 0; }
 result cuInit(unsigned flags) {
@@ -158,7 +166,7 @@ result cuMemGetInfo_v2(size_t *free, size_t *total) {
   return fails(set.meminfo);
 }
 result cuMemAlloc_v2(address *at, size_t n) {
-  IN_CONTEXT;
+  UNSAFE;
   if (n == 0) return INVALID;
   if (used[*current] + (long)n > set.memory) return NO_MEMORY;
   used[*current] += n;
@@ -174,7 +182,7 @@ static int intact(const unsigned char *p, size_t n) {
   return 1;
 }
 result cuMemFree_v2(address at) {
-  IN_CONTEXT;
+  UNSAFE;
   long n = drop(at, 0);
   if (n < 0) return INVALID;
   if (!intact((unsigned char *)at, n)) {
@@ -185,22 +193,29 @@ result cuMemFree_v2(address at) {
   return 0;
 }
 result cuMemHostAlloc(void **p, size_t n, unsigned flags) {
-  IN_CONTEXT;
+  UNSAFE;
   (void)flags;
   return keep((address)(*p = malloc(n)), n, 2);
 }
 result cuMemFreeHost(void *p) {
-  IN_CONTEXT;
+  UNSAFE;
   if (drop((address)p, 2) < 0) return INVALID;
   free(p);
   return 0;
 }
-result cuMemHostRegister_v2(void *p, size_t n, unsigned flags) {
-  IN_CONTEXT;
-  if (set.pin) return fails(set.pin);
-  return flags == 1 && n ? keep((address)p, n, 1) : INVALID;
+// Memory is pinned by the page, and no page twice.
+static int pinned_page(address from, address to) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].pinned == 1 && blocks[i].at / 4096 <= (to - 1) / 4096 && from / 4096 <= (blocks[i].at + blocks[i].size - 1) / 4096) return 1;
+  return 0;
 }
-result cuMemHostUnregister(void *p) { IN_CONTEXT; return drop((address)p, 1) < 0 ? NOT_REGISTERED : 0; }
+result cuMemHostRegister_v2(void *p, size_t n, unsigned flags) {
+  UNSAFE;
+  if (set.pin) return fails(set.pin);
+  if (flags != 1 || !n) return INVALID;
+  return pinned_page((address)p, (address)p + n) ? REGISTERED : keep((address)p, n, 1);
+}
+result cuMemHostUnregister(void *p) { UNSAFE; return drop((address)p, 1) < 0 ? NOT_REGISTERED : 0; }
 
 // ---- streams ----
 
@@ -258,6 +273,7 @@ static void append(op **list, const op *o) {
   (*list)->next = NULL;
 }
 static result put(stream *s, op o) {
+  if (at(s)->broken) return CAPTURE_INVALIDATED;
   if (set.launch && o.kind == LAUNCH) return fails(set.launch);
   pthread_mutex_lock(&lock);
   append(at(s)->capture ? &at(s)->capture->first : &at(s)->first, &o);
@@ -283,9 +299,9 @@ result cuStreamDestroy_v2(stream *s) {
   pthread_mutex_unlock(&device);
   return r;
 }
-result cuStreamSynchronize(stream *s) { IN_CONTEXT; run(at(s), NULL); return sticky; }
+result cuStreamSynchronize(stream *s) { WAITS(s); run(at(s), NULL); return sticky; }
 result cuStreamQuery(stream *s) {
-  IN_CONTEXT;
+  WAITS(s);
   op *o = next(at(s));
   if (!o) return 0;
   perform(o);
@@ -293,14 +309,20 @@ result cuStreamQuery(stream *s) {
   return NOT_READY;
 }
 result cuStreamWaitEvent(stream *s, event *e, unsigned flags) { IN_CONTEXT; (void)flags; return put(s, (op){.kind = WAIT, .event = e}); }
-result cuCtxSynchronize(void) { IN_CONTEXT; for (stream *s = streams; s; s = s->next) run(s, NULL); return sticky; }
-result cuEventCreate(event **e, unsigned flags) { IN_CONTEXT; (void)flags; *e = calloc(1, sizeof **e); (*e)->done = 1; return 0; }
+result cuCtxSynchronize(void) { UNSAFE; for (stream *s = streams; s; s = s->next) run(s, NULL); return sticky; }
+result cuEventCreate(event **e, unsigned flags) { IN_CONTEXT; *e = calloc(1, sizeof **e); (*e)->done = 1, (*e)->untimed = flags >> 1 & 1; return flags & ~3u ? INVALID : 0; }
 result cuEventDestroy_v2(event *e) { IN_CONTEXT; free(e); return 0; }
-result cuEventRecord(event *e, stream *s) { IN_CONTEXT; e->done = 0; return put(s, (op){.kind = RECORD, .event = e}); }
-result cuEventQuery(event *e) { IN_CONTEXT; return e->done ? 0 : NOT_READY; }
-result cuEventElapsedTime(float *ms, event *from, event *to) { IN_CONTEXT; *ms = to->at - from->at; return from->done && to->done ? 0 : NOT_READY; }
-result cuEventSynchronize(event *e) {
+result cuEventRecord(event *e, stream *s) { IN_CONTEXT; e->done = 0, e->recorded = 1, e->captured = at(s)->capture != NULL; return put(s, (op){.kind = RECORD, .event = e}); }
+result cuEventQuery(event *e) { UNSAFE; return e->captured ? CAPTURED_EVENT : e->done ? 0 : NOT_READY; }
+result cuEventElapsedTime(float *ms, event *from, event *to) {
   IN_CONTEXT;
+  if (from->untimed || to->untimed || !from->recorded || !to->recorded) return INVALID_HANDLE;
+  *ms = to->at - from->at;
+  return from->done && to->done ? 0 : NOT_READY;
+}
+result cuEventSynchronize(event *e) {
+  UNSAFE;
+  if (e->captured) return CAPTURED_EVENT;
   pthread_mutex_lock(&device);
   perform(&(op){.kind = WAIT, .event = e});
   pthread_mutex_unlock(&device);
@@ -338,8 +360,8 @@ result cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, stream *s) {
   }
   return copy(to, (void *)from, n, from, s);
 }
-result cuMemcpyHtoD_v2(address to, const void *from, size_t n) { result r = cuMemcpyHtoDAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
-result cuMemcpyDtoH_v2(void *to, address from, size_t n) { result r = cuMemcpyDtoHAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
+result cuMemcpyHtoD_v2(address to, const void *from, size_t n) { UNSAFE; result r = cuMemcpyHtoDAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
+result cuMemcpyDtoH_v2(void *to, address from, size_t n) { UNSAFE; result r = cuMemcpyDtoHAsync_v2(to, from, n, NULL); run(&null_stream, NULL); return r; }
 
 // ---- pools ----
 
@@ -353,11 +375,11 @@ result cuMemFreeAsync(address at, stream *s) { IN_CONTEXT; return put(s, (op){.k
 
 // ---- launches and graphs ----
 
-result cuModuleLoadData(char **module, const void *image) { IN_CONTEXT; (void)image; *module = calloc(1, 1); return 0; }
-result cuModuleUnload(char *module) { IN_CONTEXT; free(module); return 0; }
-// Functions are "fill", of an address, a byte and a length, and "args<n>", which do nothing.
+result cuModuleLoadData(char **module, const void *image) { UNSAFE; (void)image; *module = calloc(1, 1), modules++; return 0; }
+result cuModuleUnload(char *module) { UNSAFE; free(module), modules--; return 0; }
+// Functions are "fill", of an address, a byte and a length, and "args<n>", which do nothing. They are brought to the device here.
 result cuModuleGetFunction(function **f, char *module, const char *name) {
-  IN_CONTEXT;
+  UNSAFE;
   (void)module;
   int cells = strcmp(name, "fill") == 0 ? 3 : strncmp(name, "args", 4) == 0 ? atoi(name + 4) : -1;
   const char *kernel = NULL;
@@ -365,33 +387,48 @@ result cuModuleGetFunction(function **f, char *module, const char *name) {
   if (kernel) cells = CELLS; // the tests' launches have so many
   if (cells < 0 || cells > CELLS) return NOT_FOUND;
   *f = calloc(1, sizeof **f);
-  (*f)->cells = cells, (*f)->fills = strcmp(name, "fill") == 0, (*f)->kernel = kernel;
+  (*f)->shared = 48 << 10, (*f)->cells = cells, (*f)->fills = strcmp(name, "fill") == 0, (*f)->kernel = kernel;
   return 0;
 }
-static int shared_limit = 48 << 10;
 result cuFuncSetAttribute(function *f, int attribute, int value) {
   IN_CONTEXT;
-  (void)f;
-  if (attribute != 8 || value > 227 << 10) return INVALID;
-  shared_limit = value;
+  if (attribute != 8 || value < 0 || value > 227 << 10) return INVALID;
+  f->shared = value;
   return 0;
 }
 result cuLaunchKernel(function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, stream *s, void **params, void **extra) {
   IN_CONTEXT;
-  if (!gx || !gy || !gz || !bx || bx * by * bz > 1024 || (int)shared > shared_limit || extra) return INVALID;
+  if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535 || !bx || !by || !bz || bx * by * bz > 1024 || bz > 64) return INVALID;
+  if ((int)shared > f->shared || extra) return INVALID;
   op o = {.kind = LAUNCH, .function = f, .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared};
   for (int i = 0; i < f->cells; i++) memcpy(&o.cells[i], params[i], 8);
   return put(s, o);
 }
-result cuStreamBeginCapture_v2(stream *s, int mode) { IN_CONTEXT; (void)mode; if (!s || s->capture) return INVALID; s->capture = calloc(1, sizeof(graph)); return 0; }
-result cuStreamEndCapture(stream *s, graph **g) { IN_CONTEXT; if (!s || !s->capture) return UNMATCHED; *g = s->capture; s->capture = NULL; return 0; }
+result cuStreamBeginCapture_v2(stream *s, int mode) {
+  IN_CONTEXT;
+  if (!s || s->capture || mode != 1 || capturing) return INVALID; // of one thread, one at a time: all that is needed
+  s->capture = calloc(1, sizeof(graph)), s->by = pthread_self(), capturing = s;
+  return 0;
+}
 static graph *duplicate(const graph *g) {
   graph *d = calloc(1, sizeof *d);
   for (op *o = g->first; o; o = o->next) append(&d->first, o);
   return d;
 }
 static void clear(graph *g) { while (g->first) { op *o = g->first; g->first = o->next; free(o); } }
-result cuGraphInstantiateWithFlags(graph **exec, graph *g, uint64_t flags) { IN_CONTEXT; *exec = duplicate(g); return flags ? INVALID : 0; }
+// What is captured after the capture has been broken is no graph.
+result cuStreamEndCapture(stream *s, graph **g) {
+  IN_CONTEXT;
+  if (!s || !s->capture) return UNMATCHED;
+  if (!pthread_equal(s->by, pthread_self())) return WRONG_THREAD;
+  graph *made = s->capture;
+  int broken = s->broken;
+  s->capture = NULL, capturing = NULL, s->broken = 0;
+  if (broken) clear(made), free(made);
+  *g = broken ? NULL : made;
+  return broken ? CAPTURE_INVALIDATED : 0;
+}
+result cuGraphInstantiateWithFlags(graph **exec, graph *g, uint64_t flags) { IN_CONTEXT; if (!g) return INVALID; *exec = duplicate(g); return flags ? INVALID : 0; }
 result cuGraphExecUpdate_v2(graph *exec, graph *g, int *info) {
   IN_CONTEXT;
   op *a = exec->first, *b = g->first;
