@@ -47,12 +47,19 @@ type module struct {
 	module  cu.Module
 }
 
+// Load loads the image of a device once: the same for all who ask, and as long as the context lives.
 func (c *context) Load(image []byte) (cuda.Module, error) {
+	c.machine.mu.Lock()
+	defer c.machine.mu.Unlock()
+	if m, ok := c.machine.modules[c.device]; ok {
+		return m, nil
+	}
 	m, err := cu.LoadData(string(image))
 	if err != nil {
 		return nil, c.machine.failed("cuModuleLoadData", err)
 	}
-	return module{c.machine, m}, nil
+	c.machine.modules[c.device] = module{c.machine, m}
+	return c.machine.modules[c.device], nil
 }
 
 func (m module) Function(name string) (driver.Function, error) {

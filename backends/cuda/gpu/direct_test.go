@@ -15,13 +15,16 @@ import (
 
 // copiedAside returns how many bytes of answers were copied to memory that the driver has made, from
 // where the processor has to take them on.
-func copiedAside(t *testing.T) int {
+func copiedAside(t *testing.T) int { return asked(t, "fake_aside") }
+
+// asked returns what a function of the driver's says of it.
+func asked(t *testing.T, name string) int {
 	t.Helper()
 	handle, err := purego.Dlopen("libcuda.so.1", purego.RTLD_NOW)
 	if err != nil {
 		t.Fatal(err)
 	}
-	function, err := purego.Dlsym(handle, "fake_aside")
+	function, err := purego.Dlsym(handle, name)
 	if err != nil {
 		t.Fatal(err)
 	}

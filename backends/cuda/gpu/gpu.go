@@ -26,6 +26,7 @@ type Machine struct {
 
 	mu       sync.Mutex
 	contexts map[int]cu.CUContext
+	modules  map[int]cuda.Module // of contexts
 }
 
 // Open finds the devices. Its error says why there are none; see driver.Open.
@@ -34,7 +35,7 @@ func Open() (cuda.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{driver: d, contexts: map[int]cu.CUContext{}}
+	m := &Machine{driver: d, contexts: map[int]cu.CUContext{}, modules: map[int]cuda.Module{}}
 	m.library, m.lacking = cublaslt.Open(d.Version())
 	n, err := cu.NumDevices()
 	if err != nil {
@@ -129,6 +130,7 @@ func (m *Machine) Close() error {
 	for device := range m.contexts {
 		all = append(all, m.failed("cuDevicePrimaryCtxRelease", cu.Device(device).ReleasePrimaryCtx()))
 		delete(m.contexts, device)
+		delete(m.modules, device)
 	}
 	return errors.Join(all...)
 }

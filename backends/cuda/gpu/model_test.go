@@ -255,3 +255,20 @@ func TestModelReplays(t *testing.T) {
 		t.Errorf("Replay of a closed model = %v, want an ErrUnavailable", err)
 	}
 }
+
+// TestModelsShareKernels loads a model twice, and its kernels once.
+func TestModelsShareKernels(t *testing.T) {
+	b := backend(t)
+	defer b.Close()
+	before := asked(t, "fake_modules")
+	for range 2 {
+		m, err := b.Load(t.Context(), backends.Spec{Dir: "../testdata/layers", MaxRows: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+	}
+	if n := asked(t, "fake_modules") - before; n != 1 {
+		t.Errorf("the driver holds %d modules more, want one", n)
+	}
+}
