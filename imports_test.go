@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"backends/onnx/rewrite": {"backends", "backends/onnx"},
 	"backends/cpu":          {"backends", "backends/cpu/kernels", "backends/cpu/ml", "backends/onnx", "backends/onnx/rewrite", "backends/weights"},
 	"backends/cpu/ml":       {"backends", "backends/cpu/kernels"},
-	"backends/cuda":         {"backends", "backends/cpu", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/cuda/nvml", "backends/onnx", "backends/onnx/rewrite"},
+	"backends/cuda":         {"backends", "backends/cpu", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels", "backends/cuda/lower", "backends/cuda/nvml", "backends/onnx", "backends/onnx/rewrite", "backends/weights"},
 	// It measures the backend by itself, as a plugin, and behind a server that it sees from outside.
 	"backends/cuda/bench": {"backends", "backends/cuda", "backends/cuda/bench/forms", "backends/cuda/gpu", "backends/cuda/kernels", "bench/turns",
 		"loadtest/attack", "loadtest/oip", "loadtest/result", "plugins"},

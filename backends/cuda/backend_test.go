@@ -113,7 +113,6 @@ func TestLoadRefuses(t *testing.T) {
 		{"a library that is not there", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"products": "cublaslt"}}, backends.ErrUnavailable, "there is no cuBLASLt: libcublasLt.so.13: not there"},
 		{"an unknown option", machine{}, backends.Spec{Dir: dir, Options: map[string]string{"threads": "1"}}, backends.ErrInvalid, `unknown option "threads"`},
 		{"a damaged file", machine{free: 1 << 30}, backends.Spec{Dir: damaged}, backends.ErrInvalid, ""},
-		{"a full device", machine{free: 10}, backends.Spec{Dir: dir, Model: "m", Version: "3"}, backends.ErrUnavailable, "model m, version 3, needs "},
 		{"memory that cannot be asked for", machine{err: backends.Errorf(backends.ErrUnavailable, "gone")}, backends.Spec{Dir: dir}, backends.ErrUnavailable, "device 0: gone"},
 	} {
 		c.machine.devices = []Device{big, small, old}

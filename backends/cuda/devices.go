@@ -27,19 +27,25 @@ func (b *Backend) Devices(ctx context.Context) ([]backends.Device, error) {
 	for _, number := range slices.Sorted(maps.Keys(held)) {
 		d := readings[number].wait(ctx)
 		d.ID = cmp.Or(d.ID, nvml.Whole(known[number].UUID))
-		d.Number, d.Name, d.Held = number, known[number].Name, held[number]
+		d.Number, d.Name, d.Held, d.Shared = number, known[number].Name, held[number].alone, held[number].shared
 		all = append(all, d)
 	}
 	return all, nil
 }
 
-// held returns how many bytes the models of each device hold.
-func (b *Backend) held() map[int]uint64 {
+// holding is how many bytes of a device this process holds, and how many it shares with others.
+type holding struct{ alone, shared uint64 }
+
+// held returns what the models of each device hold.
+func (b *Backend) held() map[int]holding {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	held := map[int]uint64{}
+	held := map[int]holding{}
 	for m := range b.models {
-		held[m.device] += m.engine.account.Used()
+		h := held[m.device]
+		h.alone += m.engine.account.Used() - m.engine.shared.granted()
+		h.shared += uint64(m.engine.shared.bytes)
+		held[m.device] = h
 	}
 	return held
 }

@@ -36,6 +36,7 @@ type engine struct {
 
 	mu        sync.Mutex
 	weights   map[string]uint64
+	shared    shared
 	functions map[string]driver.Function
 	scratch   []block
 	held      map[uint64]func() // memory to free, and what tells the account
@@ -134,24 +135,6 @@ func (e *engine) free(at uint64) error {
 	delete(e.held, at)
 	release()
 	return e.failed(e.context.Free(at))
-}
-
-// weight returns where a weight is, and brings it there the first time.
-func (e *engine) weight(b *lower.Buffer) (uint64, error) {
-	if at, ok := e.weights[b.Weight.Key]; ok {
-		return at, nil
-	}
-	at, err := e.alloc(max(aligned(b.Bytes), alignment))
-	if err != nil {
-		return 0, err
-	}
-	if b.Bytes > 0 {
-		if err := e.context.Fill(at, b.Weight.Data()[:b.Bytes]); err != nil {
-			return 0, e.failed(err)
-		}
-	}
-	e.weights[b.Weight.Key] = at
-	return at, nil
 }
 
 // scratchOf returns scratch memory of at least n bytes. Runs follow each other on one stream, so that
@@ -405,6 +388,12 @@ func (e *engine) close() error {
 		all = append(all, e.products.close())
 		for at := range e.held {
 			all = append(all, e.free(at))
+		}
+		if e.shared.bytes > 0 {
+			all = append(all, e.context.Unmap(e.shared.mapping))
+			if e.shared.release != nil {
+				e.shared.release()
+			}
 		}
 		for _, s := range []driver.Stream{e.streams.in, e.streams.compute, e.streams.out, e.streams.capture} {
 			if s != 0 {

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"os"
 	"time"
 
 	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
@@ -33,8 +34,15 @@ type Context interface {
 
 	Alloc(n int64) (at uint64, err error)
 	Free(at uint64) error
-	// Fill copies mem to the device and returns when it is there.
+	// Fill copies mem to the device and returns when it is there, and Read copies from it.
 	Fill(at uint64, mem []byte) error
+	Read(mem []byte, at uint64) error
+	// Share makes n bytes that other processes map by the descriptor, MapShared maps what another has
+	// made, and both are given back by Unmap.
+	Share(n int64) (driver.Mapping, *os.File, error)
+	MapShared(f *os.File, n int64) (driver.Mapping, error)
+	ReadOnly(m driver.Mapping) error
+	Unmap(m driver.Mapping) error
 
 	// Load makes the kernels of an image ready.
 	Load(image []byte) (Module, error)

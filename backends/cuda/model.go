@@ -37,15 +37,19 @@ type model struct {
 }
 
 // newModel prepares the programs of a graph: one for each bucket where all other dimensions are known.
-func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, maxRows int) (*model, error) {
+func newModel(ctx context.Context, g *onnx.Graph, e *engine, p precision, spec backends.Spec) (*model, error) {
 	if err := fold(g, p.int8); err != nil {
 		return nil, err
 	}
-	m := &model{signature: g.Signature(), graph: g, precision: p, engine: e, buckets: Buckets(maxRows), answers: newAnswers(e), gone: func() {}}
+	m := &model{signature: g.Signature(), graph: g, precision: p, engine: e, buckets: Buckets(spec.MaxRows), answers: newAnswers(e), gone: func() {}}
 	m.signature.Precision = p.name
 	e.tf32 = p.tf32
 	rewrite.Apply(g, rewrite.Standard)
-	if err := m.check(); err != nil {
+	small, err := m.check()
+	if err != nil {
+		return nil, err
+	}
+	if err := e.bringWeights(ctx, small, spec); err != nil {
 		return nil, err
 	}
 	if !m.static() {
@@ -100,17 +104,18 @@ func (m *model) shapes(rows, instead int64) [][]int64 {
 }
 
 // check lowers the model for some shapes, so that what the device does not have is refused now.
-// Shapes that the model does not take, since it has more to say of them, say nothing of that.
-func (m *model) check() error {
+// Shapes that the model does not take, since it has more to say of them, say nothing of that: the
+// program is empty then.
+func (m *model) check() (*lower.Program, error) {
 	p, err := m.lower(m.shapes(1, 8))
 	if err == nil {
 		x := m.engine.executable(p)
 		_, err = x.binding(0, m.engine.tf32).launches(p)
 	}
 	if errors.Is(err, backends.ErrInvalid) && !m.static() {
-		return nil
+		return &lower.Program{}, nil
 	}
-	return err
+	return p, err
 }
 
 func (m *model) lower(shapes [][]int64) (*lower.Program, error) {

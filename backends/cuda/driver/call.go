@@ -26,6 +26,16 @@ const (
 	callMemPoolTrimTo
 	callMemAllocAsync
 	callMemFreeAsync
+	callMemGetGranularity
+	callMemCreate
+	callMemRelease
+	callMemExport
+	callMemImport
+	callMemAddressReserve
+	callMemAddressFree
+	callMemMap
+	callMemUnmap
+	callMemSetAccess
 
 	calls
 )
@@ -55,4 +65,14 @@ var names = [calls]string{
 	callMemPoolTrimTo:           "cuMemPoolTrimTo",
 	callMemAllocAsync:           "cuMemAllocAsync",
 	callMemFreeAsync:            "cuMemFreeAsync",
+	callMemGetGranularity:       "cuMemGetAllocationGranularity",
+	callMemCreate:               "cuMemCreate",
+	callMemRelease:              "cuMemRelease",
+	callMemExport:               "cuMemExportToShareableHandle",
+	callMemImport:               "cuMemImportFromShareableHandle",
+	callMemAddressReserve:       "cuMemAddressReserve",
+	callMemAddressFree:          "cuMemAddressFree",
+	callMemMap:                  "cuMemMap",
+	callMemUnmap:                "cuMemUnmap",
+	callMemSetAccess:            "cuMemSetAccess",
 }

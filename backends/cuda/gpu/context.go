@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"os"
 	"time"
 	"unsafe"
 
@@ -39,6 +40,18 @@ func (c *context) Fill(at uint64, mem []byte) error {
 		return c.machine.failed("cuMemcpyHtoD", err)
 	}
 	return c.machine.failed("cuStreamSynchronize", cu.Stream{}.Synchronize())
+}
+
+func (c *context) Read(mem []byte, at uint64) error {
+	return c.machine.failed("cuMemcpyDtoH", cu.MemcpyDtoH(unsafe.Pointer(unsafe.SliceData(mem)), cu.DevicePtr(at), int64(len(mem))))
+}
+
+func (c *context) Share(n int64) (driver.Mapping, *os.File, error) {
+	return c.Driver.Share(c.device, n)
+}
+
+func (c *context) MapShared(f *os.File, n int64) (driver.Mapping, error) {
+	return c.Driver.MapShared(c.device, f, n)
 }
 
 // module is an image that is loaded.

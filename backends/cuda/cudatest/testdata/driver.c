@@ -14,7 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef int result;
 typedef uint64_t address;
@@ -23,10 +26,11 @@ enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEV
 enum { INVALID_HANDLE = 400, REGISTERED = 712, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURED_EVENT = 907, WRONG_THREAD = 908 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, share; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
 static long used[DEVICES];
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
+enum { SHARED = 3 }; // for pinned: memory that other processes map, too
 static int contexts[DEVICES];
 static __thread int *current;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;                 // of lists
@@ -59,7 +63,7 @@ static double slower; // milliseconds by which the device says that it has been 
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}, {"share", &set.share}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
@@ -82,7 +86,7 @@ int fake_capturing(void) { return capturing != NULL; }
 uint64_t fake_cell(int i) { return last_cells[i]; }
 int fake_pinned(char *at, size_t n) {
   for (int i = 0; i < BLOCKS; i++)
-    if (blocks[i].pinned && (address)at >= blocks[i].at && (address)at + n <= blocks[i].at + blocks[i].size) return 1;
+    if (blocks[i].pinned && blocks[i].pinned != SHARED && (address)at >= blocks[i].at && (address)at + n <= blocks[i].at + blocks[i].size) return 1;
   return 0;
 }
 
@@ -157,7 +161,7 @@ static long drop(address at, char pinned) {
 }
 static int inside(address at, size_t n) {
   for (int i = 0; i < BLOCKS; i++)
-    if (blocks[i].at && !blocks[i].pinned && at >= blocks[i].at && at + n <= blocks[i].at + blocks[i].size) return 1;
+    if (blocks[i].at && (!blocks[i].pinned || blocks[i].pinned == SHARED) && at >= blocks[i].at && at + n <= blocks[i].at + blocks[i].size) return 1;
   return 0;
 }
 result cuMemGetInfo_v2(size_t *free, size_t *total) {
@@ -216,6 +220,94 @@ result cuMemHostRegister_v2(void *p, size_t n, unsigned flags) {
   return pinned_page((address)p, (address)p + n) ? REGISTERED : keep((address)p, n, 1);
 }
 result cuMemHostUnregister(void *p) { UNSAFE; return drop((address)p, 1) < 0 ? NOT_REGISTERED : 0; }
+
+// ---- memory that processes share: a file in memory ----
+
+enum { UNIT = 2 << 20, HANDLES = 64 };
+static struct { int fd, refs, device, made; size_t size; } handles[HANDLES]; // a handle is a number from 1
+static struct { address at; size_t size; int handle; } ranges[HANDLES];
+
+static int range_of(address at, size_t n) {
+  for (int i = 0; i < HANDLES; i++)
+    if (ranges[i].at == at && ranges[i].size == n) return i;
+  return -1;
+}
+static void let_go(int h) {
+  if (--handles[h].refs) return;
+  close(handles[h].fd);
+  if (handles[h].made) used[handles[h].device] -= handles[h].size;
+}
+static result take_file(uint64_t *handle, int fd, size_t n, int device, int made) {
+  for (int h = 1; h < HANDLES; h++)
+    if (!handles[h].refs) {
+      handles[h].fd = fd, handles[h].refs = 1, handles[h].device = device, handles[h].made = made, handles[h].size = n;
+      *handle = h;
+      return 0;
+    }
+  return NO_MEMORY;
+}
+// CUmemAllocationProp and CUmemAccessDesc, as in cuda.h.
+typedef struct { int type, handles, where, device; void *windows; unsigned char compression, rdma; unsigned short usage; unsigned char reserved[4]; } allocation;
+typedef struct { int where, device, flags; } access_to;
+static int wrong(const allocation *p) { return p->type != 1 || p->handles != 1 || p->where != 1 || p->device < 0 || p->device >= set.devices || p->windows || p->compression || p->rdma || p->usage || p->reserved[0]; }
+
+result cuMemGetAllocationGranularity(size_t *n, const allocation *p, int option) { ENTER; *n = UNIT; return wrong(p) || option ? INVALID : 0; }
+result cuMemCreate(uint64_t *handle, size_t n, const allocation *p, uint64_t flags) {
+  ENTER;
+  if (set.share) return fails(set.share);
+  if (wrong(p) || flags || n == 0 || n % UNIT) return INVALID;
+  if (used[p->device] + (long)n > set.memory) return NO_MEMORY;
+  int fd = memfd_create("device memory", MFD_CLOEXEC);
+  if (fd < 0 || ftruncate(fd, n)) return NO_MEMORY;
+  used[p->device] += n;
+  return take_file(handle, fd, n, p->device, 1);
+}
+result cuMemRelease(uint64_t handle) { ENTER; if (!handle || handle >= HANDLES || !handles[handle].refs) return INVALID; let_go(handle); return 0; }
+result cuMemExportToShareableHandle(int *fd, uint64_t handle, int type, uint64_t flags) { ENTER; *fd = dup(handles[handle].fd); return type != 1 || flags || *fd < 0 ? INVALID : 0; }
+result cuMemImportFromShareableHandle(uint64_t *handle, void *fd, int type) {
+  ENTER;
+  struct stat s;
+  if (type != 1 || fstat((int)(intptr_t)fd, &s)) return INVALID;
+  return take_file(handle, dup((int)(intptr_t)fd), s.st_size, 0, 0);
+}
+result cuMemAddressReserve(address *at, size_t n, size_t align, address wish, uint64_t flags) {
+  ENTER;
+  int free = range_of(0, 0);
+  if (n == 0 || n % UNIT || align || wish || flags || free < 0) return INVALID;
+  void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return NO_MEMORY;
+  *at = ranges[free].at = (address)p, ranges[free].size = n;
+  return 0;
+}
+result cuMemAddressFree(address at, size_t n) {
+  ENTER;
+  int i = range_of(at, n);
+  if (i < 0 || ranges[i].handle) return INVALID;
+  ranges[i].at = ranges[i].size = 0;
+  return munmap((void *)at, n) ? INVALID : 0;
+}
+result cuMemMap(address at, size_t n, size_t offset, uint64_t handle, uint64_t flags) {
+  ENTER;
+  int i = range_of(at, n);
+  if (i < 0 || ranges[i].handle || offset || flags || n != handles[handle].size) return INVALID;
+  if (mmap((void *)at, n, PROT_NONE, MAP_SHARED | MAP_FIXED, handles[handle].fd, 0) == MAP_FAILED) return INVALID;
+  handles[handle].refs++, ranges[i].handle = handle;
+  return keep(at, n, SHARED);
+}
+result cuMemUnmap(address at, size_t n) {
+  ENTER;
+  int i = range_of(at, n);
+  if (i < 0 || !ranges[i].handle) return INVALID;
+  drop(at, SHARED);
+  let_go(ranges[i].handle), ranges[i].handle = 0;
+  return mprotect((void *)at, n, PROT_NONE) ? INVALID : 0;
+}
+result cuMemSetAccess(address at, size_t n, const access_to *to, size_t count) {
+  ENTER;
+  int i = range_of(at, n);
+  if (i < 0 || !ranges[i].handle || count != 1 || to->where != 1 || (to->flags != 1 && to->flags != 3)) return INVALID;
+  return mprotect((void *)at, n, to->flags == 3 ? PROT_READ | PROT_WRITE : PROT_READ) ? INVALID : 0;
+}
 
 // ---- streams ----
 
