@@ -1,6 +1,9 @@
 package backends
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Device is a device, such as a GPU, on which a backend has models.
 type Device struct {
@@ -44,6 +47,9 @@ const (
 	FigureThrottledHardware Figure = "throttled_chip"       // for any reason of the device's own
 	FigureThrottledSync     Figure = "throttled_sync"       // to the slowest of a group of devices
 )
+
+// FigureXid is the figure that counts a fault which the device's driver gives a number, of all processes.
+func FigureXid(n uint64) Figure { return Figure(fmt.Sprintf("xid_%d", n)) }
 
 // DeviceFailed is the exit status of a backend's process that ends because its device answers it no
 // more, by which the host tells and counts that.

@@ -24,8 +24,9 @@ type Backend struct {
 	end     func(error) // ends the process
 	image   func(major, minor int) ([]byte, error)
 
-	pins  pins
-	meter *meter
+	pins       pins
+	management *management
+	meter      *meter
 
 	mu     sync.Mutex
 	models map[*model]bool // those loaded; guarded by mu
@@ -35,7 +36,12 @@ type Backend struct {
 // New returns the backend of what open returns. If open fails, Info and Load fail with its error. image
 // returns the kernels for devices of a compute capability, as kernels.Image does.
 func New(open func() (Machine, error), image func(major, minor int) ([]byte, error)) *Backend {
-	b := &Backend{end: end, image: image, meter: newMeter(management()), models: map[*model]bool{}}
+	m := newManagement()
+	b := &Backend{image: image, management: m, meter: newMeter(m.read), models: map[*model]bool{}}
+	b.end = func(err error) {
+		m.settle()
+		end(err)
+	}
 	b.machine, b.refusal = open()
 	return b
 }
@@ -99,11 +105,17 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 		return nil, err
 	}
 	purpose := fmt.Sprintf("model %s, version %s,", spec.Model, spec.Version)
+	release, err := account.Reserve(purpose, constants(g)/o.precision.shrinks)
+	if err != nil {
+		return nil, err
+	}
+	release() // piece by piece it is reserved again
 	d := b.machine.Devices()[o.device]
 	image, err := b.image(d.Major, d.Minor)
 	if err != nil {
 		return nil, backends.Errorf(backends.ErrUnsupported, "%v: %w", d, err)
 	}
+	b.management.watch(d.UUID)
 	b.pins.use(b.machine.Context(o.device))
 	e, err := newEngine(b.machine.Context(o.device), image, account, purpose, b)
 	if err != nil {
@@ -111,7 +123,7 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	}
 	e.processors = int64(b.machine.Devices()[o.device].Processors)
 	e.products = newProducts(b.library(), o.products)
-	m, err := newModel(ctx, g, e, o.precision, spec)
+	m, err := newModel(ctx, g, e, o.precision, spec.MaxRows)
 	if err != nil {
 		return nil, errors.Join(err, e.close())
 	}
@@ -138,17 +150,18 @@ func (b *Backend) add(m *model) error {
 
 // precision is what products are computed in.
 type precision struct {
-	name  string
-	float backends.Datatype // of what lies between inputs and outputs
-	tf32  bool
-	int8  bool // products of what is dequantised
+	name    string
+	float   backends.Datatype // of what lies between inputs and outputs
+	tf32    bool
+	int8    bool   // products of what is dequantised
+	shrinks uint64 // FP32 constants, by that factor
 }
 
 // precisions are those that a model may ask for, the default first.
 var precisions = []precision{
-	{name: "fp32", float: backends.FP32}, {name: "tf32", float: backends.FP32, tf32: true},
-	{name: "fp16", float: backends.FP16}, {name: "bf16", float: backends.BF16},
-	{name: "int8", float: backends.FP32, int8: true},
+	{name: "fp32", float: backends.FP32, shrinks: 1}, {name: "tf32", float: backends.FP32, tf32: true, shrinks: 1},
+	{name: "fp16", float: backends.FP16, shrinks: 2}, {name: "bf16", float: backends.BF16, shrinks: 2},
+	{name: "int8", float: backends.FP32, int8: true, shrinks: 1},
 }
 
 // options are a model's.
@@ -215,6 +228,17 @@ func (b *Backend) account(device int) (*Account, error) {
 	return NewAccount(fmt.Sprintf("device %d", device), free), nil
 }
 
+// constants returns the bytes of what a graph knows at load.
+func constants(g *onnx.Graph) uint64 {
+	n := uint64(0)
+	for _, v := range g.Values {
+		if v.Const != nil {
+			n += uint64(len(v.Const.Data))
+		}
+	}
+	return n
+}
+
 // Share tells of memory in which batches arrive and answers are read: devices copy from it and to it without
 // a detour where the driver pins it. It is pinned until end is called.
 func (b *Backend) Share(mem []byte) (end func()) { return b.pins.share(mem) }
@@ -231,6 +255,7 @@ func (b *Backend) Close() error {
 		err = errors.Join(err, m.Close())
 	}
 	if b.machine != nil && first {
+		close(b.management.stop)
 		b.pins.close()
 		err = errors.Join(err, b.machine.Close())
 	}

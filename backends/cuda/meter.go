@@ -3,6 +3,7 @@ package cuda
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -77,32 +78,92 @@ func (r *reading) wait(ctx context.Context) backends.Device {
 	return r.device
 }
 
-// management returns what reads a device through the management library, which it opens the first
-// time, and nothing where there is none.
-func management() func(uuid [16]byte) backends.Device {
-	open := sync.OnceValue(func() *nvml.Library {
+// management asks devices how they are, and counts their faults, through the management library.
+type management struct {
+	open    func() *nvml.Library // the first time; nil where there is none
+	stop    chan struct{}        // closed when nothing is to be watched any more
+	known   sync.Map             // nvml.Device by UUID: one that is lost is not found again
+	watches sync.Map             // *watch by UUID
+}
+
+func newManagement() *management {
+	return &management{stop: make(chan struct{}), open: sync.OnceValue(func() *nvml.Library {
 		l, err := nvml.Open()
 		if err != nil {
 			slog.Warn("what devices say of themselves is not known", "error", err)
 		}
 		return l
-	})
-	var known sync.Map // nvml.Device by UUID: one that is lost is not found again
-	return func(uuid [16]byte) backends.Device {
-		l := open()
-		if l == nil {
-			return backends.Device{}
+	})}
+}
+
+// device finds a device, and says whether there is a library that knows it.
+func (m *management) device(uuid [16]byte) (nvml.Device, bool) {
+	l := m.open()
+	if l == nil {
+		return nvml.Device{}, false
+	}
+	found, ok := m.known.Load(uuid)
+	if !ok {
+		d, err := l.Device(uuid)
+		if err != nil {
+			return nvml.Device{}, false
 		}
-		found, ok := known.Load(uuid)
+		found, _ = m.known.LoadOrStore(uuid, d)
+	}
+	return found.(nvml.Device), true
+}
+
+// read returns what a device says of itself, nothing where there is no library.
+func (m *management) read(uuid [16]byte) backends.Device {
+	l := m.open()
+	if l == nil {
+		return backends.Device{}
+	}
+	d, ok := m.device(uuid)
+	if !ok {
+		return backends.Device{Driver: l.Driver()}
+	}
+	at, figures := monotonic(), d.Figures()
+	if w, ok := m.watches.Load(uuid); ok {
+		w.(*watch).figures(figures)
+	}
+	return backends.Device{ID: d.ID, Driver: l.Driver(), Figures: figures, Read: at}
+}
+
+// watch counts the faults of a device from now on, if it tells of them.
+func (m *management) watch(uuid [16]byte) {
+	w := &watch{stop: m.stop, said: map[uint64]bool{}}
+	if _, watched := m.watches.LoadOrStore(uuid, w); watched {
+		return
+	}
+	go func() { // in which the library may hang
+		d, ok := m.device(uuid)
 		if !ok {
-			d, err := l.Device(uuid)
-			if err != nil {
-				return backends.Device{Driver: l.Driver()}
-			}
-			found, _ = known.LoadOrStore(uuid, d)
+			return
 		}
-		d, at := found.(nvml.Device), monotonic()
-		return backends.Device{ID: d.ID, Driver: l.Driver(), Figures: d.Figures(), Read: at}
+		w.device = d.ID
+		faults, err := d.Faults()
+		if err != nil {
+			slog.Debug("a device tells of no faults", "device", d.ID, "error", err)
+			return
+		}
+		into, err := openLedger(os.TempDir(), d.ID)
+		if err != nil {
+			slog.Warn("the faults of a device are not counted", "device", d.ID, "error", err)
+			faults.Close()
+			return
+		}
+		w.run(faults, into)
+	}()
+}
+
+// settle waits for the fault over which the process is about to end.
+func (m *management) settle() {
+	for _, w := range m.watches.Range {
+		if w.(*watch).ledger.Load() != nil {
+			time.Sleep(lateFaults)
+			return
+		}
 	}
 }
 

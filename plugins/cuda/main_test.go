@@ -51,7 +51,7 @@ func env(t *testing.T, settings string, more ...string) []string {
 	folder := cudatest.Folder(t)
 	for _, management := range more {
 		cudatest.AddManagement(t, folder, false)
-		add = append(add, cudatest.ManagementKey+"="+management)
+		add = append(add, cudatest.ManagementKey+"="+management, "TMPDIR="+t.TempDir()) // where faults are counted
 	}
 	return append(add, "LD_LIBRARY_PATH="+folder, cudatest.Key+"="+settings, cudatest.KernelsKey+"="+emulated.Library(t))
 }

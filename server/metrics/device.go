@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ var (
 	deviceInfo   = describeDevice("thrum_device_info", "1, labelled with the name of the device and the version of its driver.", "name", "driver")
 	deviceClock  = describeDevice("thrum_device_clock_hertz", "Clock of the device by what it drives: sm, memory.", "clock")
 	deviceErrors = describeDevice("thrum_device_ecc_errors_total", "Errors of the device's memory since its driver was loaded, by kind: corrected, uncorrected.", "kind")
+	deviceXids   = describeDevice("thrum_device_xid_errors_total", "Faults of the device that its driver gives a number, the Xid, since they are counted.", "xid")
 	throttled    = describeDevice("thrum_device_throttled", "1 while the device's clocks are held down, by reason: power_limit, heat, heat_chip, power_chip, chip, sync.", "reason")
 
 	deviceHeld     = describe("thrum_device_held_bytes", "Memory of a device that the instances of a version hold, by their account.", deviceLabels...)
@@ -75,6 +77,7 @@ type deviceSampler struct {
 func (s *deviceSampler) Describe(into chan<- *prometheus.Desc) {
 	into <- deviceInfo
 	into <- deviceHeld
+	into <- deviceXids
 	seen := map[*prometheus.Desc]bool{}
 	for _, m := range deviceFigures {
 		if !seen[m.desc] {
@@ -129,7 +132,10 @@ func (d Device) collect(into chan<- prometheus.Metric) {
 	}
 	send(deviceInfo, prometheus.GaugeValue, 1, d.Name, d.Driver)
 	for kind, value := range d.Figures {
+		xid, isXid := xidOf(kind)
 		switch m, ok := deviceFigures[kind]; {
+		case isXid:
+			send(deviceXids, prometheus.CounterValue, value, xid)
 		case !ok: // a plugin from later knows more
 		case m.label == "":
 			send(m.desc, m.kind, value)
@@ -137,6 +143,13 @@ func (d Device) collect(into chan<- prometheus.Metric) {
 			send(m.desc, m.kind, value, m.label)
 		}
 	}
+}
+
+// xidOf returns the number of a fault whose count a figure is.
+func xidOf(kind string) (number string, ok bool) {
+	number, ok = strings.CutPrefix(kind, "xid_")
+	_, err := strconv.ParseUint(number, 10, 16)
+	return number, ok && err == nil
 }
 
 // metered returns the versions that are on devices which say something of themselves.

@@ -18,6 +18,7 @@ func everything() Device {
 	maps.Copy(d.Figures, map[string]float64{
 		"answers": 1, "utilization": 0.75, "memory_utilization": 0.5, "memory_total": 8e10, "memory_used": 3e10, "memory_free": 5e10, "power": 301.5, "power_limit": 700,
 		"energy": 12345.678, "temperature": 64, "clock": 1.98e9, "memory_clock": 2.619e9, "corrected": 3, "uncorrected": 2, "throttled_heat": 1,
+		"xid_31": 0, "xid_79": 2, "xid_of tomorrow": 1,
 	})
 	return d
 }
@@ -43,6 +44,8 @@ func TestScrapeShowsDevices(t *testing.T) {
 		`thrum_device_clock_hertz{clock="memory",device="1",uuid="GPU-a"} 2.619e+09`,
 		`thrum_device_ecc_errors_total{device="1",kind="corrected",uuid="GPU-a"} 3`,
 		`thrum_device_ecc_errors_total{device="1",kind="uncorrected",uuid="GPU-a"} 2`,
+		`thrum_device_xid_errors_total{device="1",uuid="GPU-a",xid="31"} 0`,
+		`thrum_device_xid_errors_total{device="1",uuid="GPU-a",xid="79"} 2`,
 		`thrum_device_throttled{device="1",reason="heat",uuid="GPU-a"} 1`,
 		`thrum_device_throttled{device="1",reason="power_limit",uuid="GPU-a"} 0`,
 		`thrum_device_throttled{device="1",reason="heat_chip",uuid="GPU-a"} 0`,

@@ -19,6 +19,10 @@ const (
 	callECC
 	callEventReasons
 	callThrottleReasons
+	callEventSetCreate
+	callRegisterEvents
+	callEventSetWait
+	callEventSetFree
 
 	calls
 )
@@ -40,6 +44,10 @@ var names = [calls]string{
 	callECC:             "nvmlDeviceGetTotalEccErrors",
 	callEventReasons:    "nvmlDeviceGetCurrentClocksEventReasons",
 	callThrottleReasons: "nvmlDeviceGetCurrentClocksThrottleReasons", // going since 13.0
+	callEventSetCreate:  "nvmlEventSetCreate",
+	callRegisterEvents:  "nvmlDeviceRegisterEvents",
+	callEventSetWait:    "nvmlEventSetWait_v2",
+	callEventSetFree:    "nvmlEventSetFree",
 }
 
 // result is what a function returns, an nvmlReturn_t.
@@ -48,6 +56,7 @@ type result int32
 const (
 	success          result = 0
 	notFound         result = 6
+	timedOut         result = 10
 	functionNotFound result = 13
 	isLost           result = 15
 	resetRequired    result = 16

@@ -2,6 +2,7 @@ package nvml
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -20,6 +21,8 @@ type Library struct{ functions [calls]uintptr }
 func Open() (*Library, error) { return open(library) }
 
 func open(library string) (*Library, error) {
+	runtime.LockOSThread() // which the loader gives its reasons to
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return nil, backends.Errorf(backends.ErrUnavailable, "no management library: %w: make NVIDIA's utilities visible in this container", err)

@@ -3,9 +3,11 @@ package nvml
 import (
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -118,5 +120,82 @@ func TestDevice(t *testing.T) {
 	}
 	if l, err = open(fake(t, "driver=3", false)); err != nil || l.Driver() != "" {
 		t.Errorf("Driver that is not told = %q, %v", l.Driver(), err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "faults")
+	tell := func(text string) {
+		t.Helper()
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = f.WriteString(text)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("13\n") // before anybody listens
+	l, err := open(fake(t, "faults="+file, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := l.Device(uuid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Faults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		situation, told string
+		want            uint64
+	}{
+		{"nothing", "", 0}, {"a fault", "79\n", 79}, {"nothing more", "", 0}, {"an event of another kind", "clock\n", 0}, {"an unknown fault", "999\n", 999},
+	} {
+		tell(c.told)
+		if got, err := f.Next(5 * time.Millisecond); got != c.want || err != nil {
+			t.Errorf("%s: Next = %d, %v, want %d", c.situation, got, err, c.want)
+		}
+	}
+	other, err := d.Faults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell("48\n")
+	for _, f := range []*Faults{f, other} {
+		if got, err := f.Next(time.Second); got != 48 || err != nil {
+			t.Errorf("one of two who listen: Next = %d, %v, want 48", got, err)
+		}
+	}
+	other.Close()
+	if _, err := (&Faults{library: l}).Next(0); err == nil || !strings.Contains(err.Error(), "nvmlEventSetWait_v2") {
+		t.Errorf("Next of no set = %v", err)
+	}
+}
+
+func TestDevicesWithoutFaults(t *testing.T) {
+	for _, c := range []struct{ situation, settings, id string }{
+		{"a part of a device", "mig=1 faults=none", "MIG" + id[3:]}, {"one that tells of none", "", id}, {"one that is lost", "events=15 faults=none", id},
+	} {
+		l, err := open(fake(t, c.settings, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := l.Device(uuid)
+		if err != nil || d.ID != c.id {
+			t.Fatalf("%s: Device = %+v, %v", c.situation, d, err)
+		}
+		if _, err := d.Faults(); err == nil || !strings.Contains(err.Error(), "nvmlDeviceRegisterEvents") {
+			t.Errorf("%s: Faults = %v, want why not", c.situation, err)
+		}
+	}
+	if got := Meaning(79); !strings.Contains(got, "off the bus") {
+		t.Errorf("Meaning(79) = %q", got)
+	}
+	if got := Meaning(1000); !strings.Contains(got, "catalogue") {
+		t.Errorf("Meaning(1000) = %q", got)
 	}
 }
