@@ -105,11 +105,6 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 		return nil, err
 	}
 	purpose := fmt.Sprintf("model %s, version %s,", spec.Model, spec.Version)
-	release, err := account.Reserve(purpose, constants(g)/o.precision.shrinks)
-	if err != nil {
-		return nil, err
-	}
-	release() // piece by piece it is reserved again
 	d := b.machine.Devices()[o.device]
 	image, err := b.image(d.Major, d.Minor)
 	if err != nil {
@@ -123,7 +118,7 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 	}
 	e.processors = int64(b.machine.Devices()[o.device].Processors)
 	e.products = newProducts(b.library(), o.products)
-	m, err := newModel(ctx, g, e, o.precision, spec.MaxRows)
+	m, err := newModel(ctx, g, e, o.precision, spec)
 	if err != nil {
 		return nil, errors.Join(err, e.close())
 	}
@@ -150,18 +145,17 @@ func (b *Backend) add(m *model) error {
 
 // precision is what products are computed in.
 type precision struct {
-	name    string
-	float   backends.Datatype // of what lies between inputs and outputs
-	tf32    bool
-	int8    bool   // products of what is dequantised
-	shrinks uint64 // FP32 constants, by that factor
+	name  string
+	float backends.Datatype // of what lies between inputs and outputs
+	tf32  bool
+	int8  bool // products of what is dequantised
 }
 
 // precisions are those that a model may ask for, the default first.
 var precisions = []precision{
-	{name: "fp32", float: backends.FP32, shrinks: 1}, {name: "tf32", float: backends.FP32, tf32: true, shrinks: 1},
-	{name: "fp16", float: backends.FP16, shrinks: 2}, {name: "bf16", float: backends.BF16, shrinks: 2},
-	{name: "int8", float: backends.FP32, int8: true, shrinks: 1},
+	{name: "fp32", float: backends.FP32}, {name: "tf32", float: backends.FP32, tf32: true},
+	{name: "fp16", float: backends.FP16}, {name: "bf16", float: backends.BF16},
+	{name: "int8", float: backends.FP32, int8: true},
 }
 
 // options are a model's.
@@ -226,17 +220,6 @@ func (b *Backend) account(device int) (*Account, error) {
 		return nil, fmt.Errorf("device %d: %w", device, err)
 	}
 	return NewAccount(fmt.Sprintf("device %d", device), free), nil
-}
-
-// constants returns the bytes of what a graph knows at load.
-func constants(g *onnx.Graph) uint64 {
-	n := uint64(0)
-	for _, v := range g.Values {
-		if v.Const != nil {
-			n += uint64(len(v.Const.Data))
-		}
-	}
-	return n
 }
 
 // Share tells of memory in which batches arrive and answers are read: devices copy from it and to it without
