@@ -32,8 +32,9 @@ var allowed = map[string][]string{
 	"backends/cuda/check":       {"backends", "backends/cpu", "backends/cuda", "backends/cuda/bench/forms", "backends/cuda/gpu", "backends/cuda/kernels"},
 	"backends/cuda/driver":      {"backends"},
 	"backends/cuda/nvml":        {"backends"},
-	// It is of tests.
+	// They are of tests.
 	"backends/cuda/kernels/emulated": {"backends/cuda/kernels"},
+	"backends/cuda/kernels/ptx":      {"backends/cuda/kernels"},
 	"backends/cuda/cublaslt":         {"backends", "backends/cuda/driver"},
 	"backends/cuda/gpu":              {"backends/cuda", "backends/cuda/cublaslt", "backends/cuda/driver", "backends/cuda/kernels"},
 	"backends/cuda/lower":            {"backends", "backends/cuda/kernels", "backends/onnx", "backends/onnx/rewrite"},

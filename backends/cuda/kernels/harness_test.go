@@ -16,10 +16,10 @@ import (
 
 // bench is a device and memory for the operands of kernels.
 type bench struct {
-	*testing.T
-	rand      *rand.Rand
-	processor *emulated.Processor
-	arrays    []*array
+	testing.TB
+	rand   *rand.Rand
+	runs   func(l kernels.Launch, memory [][]byte) error
+	arrays []*array
 }
 
 // device is opened by the first test that needs it.
@@ -28,19 +28,28 @@ var device struct {
 	processor *emulated.Processor
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
+	if d := shipped(t); d != nil {
+		return newBenchOn(t, d.Run)
+	}
 	device.once.Do(func() { device.processor = emulated.Open(t) })
 	if device.processor == nil {
 		t.Skip("kernels cannot be emulated here")
 	}
+	return newBenchOn(t, func(l kernels.Launch, _ [][]byte) error { return device.processor.Run(l) })
+}
+
+// newBenchOn returns a bench of what runs launches, which may access the memory that it is given.
+func newBenchOn(t testing.TB, runs func(l kernels.Launch, memory [][]byte) error) *bench {
+	t.Helper()
 	seed := rand.Uint64()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the seed was %d", seed)
 		}
 	})
-	return &bench{T: t, rand: rand.New(rand.NewPCG(seed, 0)), processor: device.processor}
+	return &bench{TB: t, rand: rand.New(rand.NewPCG(seed, 0)), runs: runs}
 }
 
 // array is memory that ends where no page follows, before that at most 31 bytes of padding. What is
@@ -195,11 +204,15 @@ func (b *bench) launch(k any, all []kernels.Launch, err error) {
 	if err != nil {
 		b.Fatalf("%+v: %v", k, err)
 	}
+	var memory [][]byte
+	for _, a := range b.arrays {
+		memory = append(memory, a.data)
+	}
 	for _, l := range all {
 		if len(l.Args) > kernels.MaxArgs {
 			b.Fatalf("%s has %d arguments, at most %d", l.Name, len(l.Args), kernels.MaxArgs)
 		}
-		if err := b.processor.Run(l); err != nil {
+		if err := b.runs(l, memory); err != nil {
 			b.Fatalf("%+v: %v", k, err)
 		}
 		b.look(l)
