@@ -67,11 +67,10 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 	}
 	e.submit.Lock()
 	defer e.submit.Unlock()
-	memory := l.memory.at
-	err = c.CopyIn(memory, l.zeros, e.streams.in)
+	clear(l.fault)
 	for i, mem := range pinned {
 		if err == nil && len(mem) > 0 {
-			err = c.CopyIn(memory+faultBytes+uint64(x.layout.inputs[i]), mem, e.streams.in)
+			err = c.CopyIn(l.memory.at+uint64(x.layout.inputs[i]), mem, e.streams.in)
 		}
 	}
 	steps := []func() error{
@@ -80,7 +79,6 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 		func() error { return c.Launch(l.graphs[x], e.streams.compute) },
 		func() error { return c.Record(l.computed, e.streams.compute) },
 		func() error { return c.Wait(e.streams.out, l.computed) },
-		func() error { return c.CopyOut(l.fault, memory, e.streams.out) },
 	}
 	for _, step := range steps {
 		if err == nil {
@@ -104,7 +102,7 @@ func (e *engine) copyOut(l *lane, x *executable, outputs []place) error {
 		if len(to) == 0 {
 			continue
 		}
-		if err := e.context.CopyOut(to, l.memory.at+faultBytes+uint64(x.layout.outputs[i]), e.streams.out); err != nil {
+		if err := e.context.CopyOut(to, l.memory.at+uint64(x.layout.outputs[i]), e.streams.out); err != nil {
 			return err
 		}
 	}

@@ -189,7 +189,7 @@ func (e *engine) openProducts(x *executable) error {
 		p.refuse("the library does not start", err)
 		return e.unless(err)
 	}
-	if batches := lanes * uint64(aligned(faultBytes+x.layout.batch)); e.account.Free() < workspaceBytes+batches {
+	if batches := lanes * uint64(aligned(x.layout.batch)); e.account.Free() < workspaceBytes+batches {
 		return nil
 	}
 	at, err := e.alloc(workspaceBytes)

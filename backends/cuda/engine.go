@@ -51,8 +51,7 @@ type block struct {
 // lane is the memory of one batch under way, and the graphs that compute in it.
 type lane struct {
 	memory block
-	zeros  []byte // pinned: as many as a fault takes
-	fault  []byte // pinned
+	fault  []byte // pinned: the device writes here, and nothing but of a fault
 	staged []byte // pinned; for inputs that lie in memory which is not
 	graphs map[*executable]driver.Exec
 	tables map[*executable][]uint64 // what launches read besides, in memory of their own
@@ -60,8 +59,8 @@ type lane struct {
 	copied, computed, done driver.Event
 }
 
-// faultBytes is what the device says of a run, at the beginning of a lane's memory.
-const faultBytes = alignment
+// faultBytes is what the device says of a run in which an index is of no row.
+const faultBytes = 4
 
 // newEngine makes streams and lanes.
 func newEngine(c Context, image []byte, account *Account, purpose string, b *Backend) (*engine, error) {
@@ -96,13 +95,11 @@ func newEngine(c Context, image []byte, account *Account, purpose string, b *Bac
 
 func newLane(c Context) (*lane, error) {
 	l := &lane{graphs: map[*executable]driver.Exec{}, tables: map[*executable][]uint64{}}
-	var err [5]error
-	l.zeros, err[0] = c.HostAlloc(faultBytes)
-	l.fault, err[1] = c.HostAlloc(faultBytes)
-	l.copied, err[2] = c.NewEvent()
-	l.computed, err[3] = c.NewEvent()
-	l.done, err[4] = c.NewEvent()
-	clear(l.zeros)
+	var err [4]error
+	l.fault, err[0] = c.HostAlloc(faultBytes)
+	l.copied, err[1] = c.NewEvent()
+	l.computed, err[2] = c.NewEvent()
+	l.done, err[3] = c.NewEvent()
 	return l, errors.Join(err[:]...)
 }
 
@@ -199,10 +196,10 @@ func (e *engine) prepare(p *lower.Program) (*executable, error) {
 func (x *executable) binding(memory uint64, tf32 bool) binding {
 	crossing := map[*lower.Buffer]uint64{}
 	for i, t := range x.program.Inputs {
-		crossing[t.Buffer] = memory + faultBytes + uint64(x.layout.inputs[i])
+		crossing[t.Buffer] = memory + uint64(x.layout.inputs[i])
 	}
 	for i, t := range x.program.Outputs {
-		crossing[t.Buffer] = memory + faultBytes + uint64(x.layout.outputs[i])
+		crossing[t.Buffer] = memory + uint64(x.layout.outputs[i])
 	}
 	parts := func(o *lower.Op) uint64 {
 		if b := x.layout.parts[o]; b != nil {
@@ -210,7 +207,7 @@ func (x *executable) binding(memory uint64, tf32 bool) binding {
 		}
 		return 0
 	}
-	return binding{tf32: tf32, fault: memory, processors: x.processors, parts: parts, address: func(b *lower.Buffer) uint64 {
+	return binding{tf32: tf32, processors: x.processors, parts: parts, address: func(b *lower.Buffer) uint64 {
 		if b.Weight != nil {
 			return x.weights[b]
 		}
@@ -237,13 +234,13 @@ func (e *engine) ready(l *lane, x *executable) error {
 			return err
 		}
 	}
-	if need := faultBytes + x.layout.batch; l.memory.bytes < need {
+	if need := max(x.layout.batch, alignment); l.memory.bytes < need {
 		if err := e.enlarge(l, need); err != nil {
 			return err
 		}
 	}
 	b := x.binding(l.memory.at, e.tf32)
-	b.place = e.place(l, x)
+	b.place, b.fault = e.place(l, x), addressOf(l.fault)
 	if err := e.choose(b, x, l); err != nil {
 		return err
 	}
@@ -378,7 +375,7 @@ func (e *engine) close() error {
 			for _, g := range l.graphs {
 				all = append(all, e.context.DestroyExec(g))
 			}
-			for _, mem := range [][]byte{l.zeros, l.fault, l.staged} {
+			for _, mem := range [][]byte{l.fault, l.staged} {
 				if mem != nil {
 					all = append(all, e.context.FreeHost(mem))
 				}

@@ -11,7 +11,7 @@ import (
 // binding is where what a program speaks of lies on a device.
 type binding struct {
 	address func(*lower.Buffer) uint64
-	fault   uint64 // an I32 that becomes 1 where an index is of no row
+	fault   uint64 // an I32 that becomes 1 where an index is of no row; 0 for none
 	tf32    bool   // products of FP32 may be taken as tf32
 
 	processors int64                  // multiprocessors of the device; 0 for products whose depth is not divided

@@ -90,9 +90,12 @@ func (p *pins) has(mem []byte) bool {
 
 // within says that mem is a part of whole.
 func within(mem, whole []byte) bool {
-	at, start := uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(unsafe.Pointer(unsafe.SliceData(whole)))
-	return at >= start && at+uintptr(len(mem)) <= start+uintptr(len(whole))
+	at, start := addressOf(mem), addressOf(whole)
+	return at >= start && at+uint64(len(mem)) <= start+uint64(len(whole))
 }
+
+// addressOf returns where memory of the host is, which pinned memory of the driver's is for devices, too.
+func addressOf(mem []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem)))) }
 
 // close ends the pinning of everything.
 func (p *pins) close() {

@@ -31,7 +31,7 @@ func TestWithKernels(t *testing.T) {
 	library, driver := emulated.Library(t), cudatest.Folder(t)
 	for _, c := range []struct{ test, settings string }{
 		{"^TestModel", "memory=1073741824"},
-		{"^TestFullDevice", "memory=300000"},
+		{"^TestFullDevice", "memory=200000"},
 		{"^TestDirect", "memory=1073741824"},
 	} {
 		p := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+c.test)

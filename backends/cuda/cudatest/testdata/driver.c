@@ -442,11 +442,11 @@ static int of_driver(address at) { // memory from cuMemHostAlloc
     if (blocks[i].pinned == 2 && at >= blocks[i].at && at < blocks[i].at + blocks[i].size) return 1;
   return 0;
 }
-static long aside; // bytes copied to such memory, but for what kernels say of faults
+static long aside; // bytes copied to such memory
 long fake_aside(void) { return aside; }
 result cuMemcpyDtoHAsync_v2(void *to, address from, size_t n, stream *s) {
   IN_CONTEXT;
-  if (n != 256 && of_driver((address)to)) {
+  if (of_driver((address)to)) {
     if (set.direct) return NOT_PERMITTED;
     aside += n;
   }
