@@ -117,7 +117,7 @@ func (e *engine) alloc(n int64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	at, err := e.context.Alloc(n)
+	at, err := e.context.Alloc(n, e.streams.capture)
 	if err != nil {
 		release()
 		return 0, e.failed(err)
@@ -131,7 +131,7 @@ func (e *engine) free(at uint64) error {
 	release := e.held[at]
 	delete(e.held, at)
 	release()
-	return e.failed(e.context.Free(at))
+	return e.failed(e.context.Free(at, e.streams.capture))
 }
 
 // scratchOf returns scratch memory of at least n bytes. Runs follow each other on one stream, so that

@@ -32,8 +32,10 @@ type Context interface {
 	// In calls f in a thread in which the context is current.
 	In(f func() error) error
 
-	Alloc(n int64) (at uint64, err error)
-	Free(at uint64) error
+	// Alloc returns n bytes that every stream may use when it returns. Free gives back what none uses any
+	// more. Neither waits for anything but s, on which nothing else is under way.
+	Alloc(n int64, s driver.Stream) (at uint64, err error)
+	Free(at uint64, s driver.Stream) error
 	// Fill copies mem to the device and returns when it is there, and Read copies from it.
 	Fill(at uint64, mem []byte) error
 	Read(mem []byte, at uint64) error

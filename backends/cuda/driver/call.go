@@ -17,12 +17,10 @@ const (
 	callStreamEndCapture
 	callGraphInstantiate
 	callGraphLaunch
-	callGraphExecUpdate
 	callGraphExecDestroy
 	callGraphDestroy
 	callFuncSetAttribute
 	callDeviceGetDefaultMemPool
-	callMemPoolSetAttribute
 	callMemPoolTrimTo
 	callMemAllocAsync
 	callMemFreeAsync
@@ -56,12 +54,10 @@ var names = [calls]string{
 	callStreamEndCapture:        "cuStreamEndCapture",
 	callGraphInstantiate:        "cuGraphInstantiateWithFlags",
 	callGraphLaunch:             "cuGraphLaunch",
-	callGraphExecUpdate:         "cuGraphExecUpdate_v2",
 	callGraphExecDestroy:        "cuGraphExecDestroy",
 	callGraphDestroy:            "cuGraphDestroy",
 	callFuncSetAttribute:        "cuFuncSetAttribute",
 	callDeviceGetDefaultMemPool: "cuDeviceGetDefaultMemPool",
-	callMemPoolSetAttribute:     "cuMemPoolSetAttribute",
 	callMemPoolTrimTo:           "cuMemPoolTrimTo",
 	callMemAllocAsync:           "cuMemAllocAsync",
 	callMemFreeAsync:            "cuMemFreeAsync",

@@ -38,16 +38,6 @@ func (d *Driver) Launch(e Exec, s Stream) error {
 	return d.do(callGraphLaunch, uintptr(e), uintptr(s))
 }
 
-// Update gives a graph that is ready the arguments of another of the same form. Where the forms
-// differ the error wraps none of the sentinels, and e is as it was.
-func (d *Driver) Update(e Exec, g Graph) error {
-	var info struct {
-		result         int32
-		node, fromNode uintptr
-	}
-	return d.do(callGraphExecUpdate, uintptr(e), uintptr(g), uintptr(unsafe.Pointer(&info)))
-}
-
 // DestroyExec frees a graph that is ready.
 func (d *Driver) DestroyExec(e Exec) error { return d.do(callGraphExecDestroy, uintptr(e)) }
 

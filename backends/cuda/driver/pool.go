@@ -5,19 +5,11 @@ import "unsafe"
 // Pool is memory of a device that is handed out and taken back in the order of a stream.
 type Pool uintptr
 
-// releaseThreshold is the attribute that says how much free memory a pool keeps.
-const releaseThreshold = 4
-
 // DefaultPool returns the pool from which AllocAsync takes memory of a device. It needs no context.
 func (d *Driver) DefaultPool(device int) (Pool, error) {
 	var p Pool
 	err := d.do(callDeviceGetDefaultMemPool, uintptr(unsafe.Pointer(&p)), uintptr(device))
 	return p, err
-}
-
-// Keep has a pool keep up to n free bytes instead of giving them back at every synchronisation.
-func (d *Driver) Keep(p Pool, n uint64) error {
-	return d.do(callMemPoolSetAttribute, uintptr(p), releaseThreshold, uintptr(unsafe.Pointer(&n)))
 }
 
 // Trim gives back what a pool has free beyond n bytes.

@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"errors"
 	"os"
 	"time"
 	"unsafe"
@@ -20,17 +21,34 @@ type context struct {
 	*driver.Driver
 	machine *Machine
 	device  int
+	pooled  bool // there are pools of memory
 }
 
 func (c *context) In(f func() error) error { return c.machine.In(c.device, f) }
 
-func (c *context) Alloc(n int64) (uint64, error) {
-	at, err := cu.MemAlloc(n)
-	return uint64(at), c.machine.failed("cuMemAlloc", err)
+// Alloc takes memory from the pool of the device, if it has one: cuMemFree waits for all that the device does.
+func (c *context) Alloc(n int64, s driver.Stream) (uint64, error) {
+	if !c.pooled {
+		at, err := cu.MemAlloc(n)
+		return uint64(at), c.machine.failed("cuMemAlloc", err)
+	}
+	at, err := c.AllocAsync(uint64(n), s)
+	if err != nil {
+		return 0, err
+	}
+	return at, c.settle(s)
 }
 
-func (c *context) Free(at uint64) error {
-	return c.machine.failed("cuMemFree", cu.MemFree(cu.DevicePtr(at)))
+func (c *context) Free(at uint64, s driver.Stream) error {
+	if !c.pooled {
+		return c.machine.failed("cuMemFree", cu.MemFree(cu.DevicePtr(at)))
+	}
+	return errors.Join(c.FreeAsync(at, s), c.settle(s))
+}
+
+// settle returns when a stream has come to its end.
+func (c *context) settle(s driver.Stream) error {
+	return c.machine.failed("cuStreamSynchronize", stream(s).Synchronize())
 }
 
 // Fill waits for the null stream: the driver may return from a copy of memory that is not pinned

@@ -23,6 +23,7 @@ type Machine struct {
 	devices []cuda.Device
 	library *cublaslt.Library
 	lacking error // why there is no library
+	pools   map[int]driver.Pool
 
 	mu       sync.Mutex
 	contexts map[int]cu.CUContext
@@ -35,7 +36,7 @@ func Open() (cuda.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{driver: d, contexts: map[int]cu.CUContext{}, modules: map[int]cuda.Module{}}
+	m := &Machine{driver: d, pools: map[int]driver.Pool{}, contexts: map[int]cu.CUContext{}, modules: map[int]cuda.Module{}}
 	m.library, m.lacking = cublaslt.Open(d.Version())
 	n, err := cu.NumDevices()
 	if err != nil {
@@ -47,8 +48,23 @@ func Open() (cuda.Machine, error) {
 			return nil, fmt.Errorf("device %d: %w", i, err)
 		}
 		m.devices = append(m.devices, device)
+		if err := m.findPool(i); err != nil {
+			return nil, fmt.Errorf("device %d: %w", i, err)
+		}
 	}
 	return m, nil
+}
+
+// hasPools is an attribute that package cu does not know, CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED.
+const hasPools cu.DeviceAttribute = 115
+
+func (m *Machine) findPool(device int) error {
+	has, err := cu.Device(device).Attribute(hasPools)
+	if err != nil || has == 0 {
+		return m.failed("cuDeviceGetAttribute", err)
+	}
+	m.pools[device], err = m.driver.DefaultPool(device)
+	return err
 }
 
 func (m *Machine) describe(i int) (cuda.Device, error) {
@@ -84,9 +100,14 @@ func (m *Machine) Library() (*cublaslt.Library, error) { return m.library, m.lac
 // Devices describes the devices.
 func (m *Machine) Devices() []cuda.Device { return slices.Clone(m.devices) }
 
-// Memory returns how many bytes of a device are free.
+// Memory returns how many bytes of a device are free. What models have given back is among them.
 func (m *Machine) Memory(device int) (free uint64, err error) {
 	err = m.In(device, func() error {
+		if p, ok := m.pools[device]; ok {
+			if err := m.driver.Trim(p, 0); err != nil {
+				return err
+			}
+		}
 		n, _, err := cu.MemInfo()
 		free = uint64(n)
 		return m.failed("cuMemGetInfo", err)
@@ -154,5 +175,6 @@ func (m *Machine) failed(call string, err error) error {
 
 // Context returns a device as an engine uses it.
 func (m *Machine) Context(device int) cuda.Context {
-	return &context{Driver: m.driver, machine: m, device: device}
+	_, pooled := m.pools[device]
+	return &context{Driver: m.driver, machine: m, device: device, pooled: pooled}
 }

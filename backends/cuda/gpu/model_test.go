@@ -32,6 +32,7 @@ func TestWithKernels(t *testing.T) {
 	for _, c := range []struct{ test, settings string }{
 		{"^TestModel", "memory=1073741824"},
 		{"^TestFullDevice", "memory=200000"},
+		{"^TestFullDevice", "memory=200000 pools=0"},
 		{"^TestDirect", "memory=1073741824"},
 	} {
 		p := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+c.test)
@@ -96,6 +97,12 @@ func differs(got, want backends.Tensor, tolerance float64) error {
 	if got.Name != want.Name || got.Datatype != want.Datatype || !slices.Equal(got.Shape, want.Shape) {
 		return fmt.Errorf("%s %v %v, want %s %v %v", got.Name, got.Datatype, got.Shape, want.Name, want.Datatype, want.Shape)
 	}
+	if got.Datatype == backends.Bytes {
+		if !bytes.Equal(got.Data, want.Data) {
+			return fmt.Errorf("%s is %q, want %q", got.Name, got.Data, want.Data)
+		}
+		return nil
+	}
 	a, b := floatsOf(got), floatsOf(want)
 	for i := range b {
 		if !(math.Abs(a[i]-b[i]) <= tolerance*(1+math.Abs(b[i]))) {
@@ -106,7 +113,7 @@ func differs(got, want backends.Tensor, tolerance float64) error {
 }
 
 var models = []string{
-	"../testdata/layers", "../testdata/encoder", "../testdata/network", "../testdata/quantized",
+	"../testdata/layers", "../testdata/encoder", "../testdata/network", "../testdata/quantized", "../testdata/named", "../testdata/named-pair",
 	"../../../examples/models/digits/1", "../../../examples/models/tumor/1", "../../../examples/models/yarnit/1",
 }
 
@@ -116,7 +123,7 @@ func TestModelAnswers(t *testing.T) {
 	defer reference.Close()
 	for precision, tolerance := range map[string]float64{"fp32": 2e-4, "tf32": 2e-2, "fp16": 3e-2, "bf16": 0.2, "int8": 2e-2} {
 		for _, dir := range models {
-			if precision != "fp32" && strings.Contains(dir, "examples") || (precision != "fp32" && precision != "int8") && strings.Contains(dir, "quantized") {
+			if precision != "fp32" && (strings.Contains(dir, "examples") || strings.Contains(dir, "named")) || (precision != "fp32" && precision != "int8") && strings.Contains(dir, "quantized") {
 				continue // they choose classes, or round to a few steps
 			}
 			m, err := b.Load(t.Context(), backends.Spec{Dir: dir, MaxRows: 4, Options: map[string]string{"precision": precision}})

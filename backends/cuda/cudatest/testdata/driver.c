@@ -22,13 +22,13 @@
 typedef int result;
 typedef uint64_t address;
 
-enum { INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_PERMITTED = 800, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903, UPDATE_FAILED = 910 };
+enum { NOT_SUPPORTED = 801, INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_PERMITTED = 800, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719, NOT_REGISTERED = 713, UNMATCHED = 903 };
 enum { INVALID_HANDLE = 400, REGISTERED = 712, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURED_EVENT = 907, WRONG_THREAD = 908 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, share; } set = {.devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, share, pools; } set = {.pools = 1, .devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
-static long used[DEVICES];
+static long used[DEVICES], kept[DEVICES]; // kept: what a pool has free
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
 enum { SHARED = 3 }; // for pinned: memory that other processes map, too
 static int contexts[DEVICES];
@@ -63,7 +63,7 @@ static double slower; // milliseconds by which the device says that it has been 
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}, {"share", &set.share}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}, {"share", &set.share}, {"pools", &set.pools}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
@@ -125,7 +125,7 @@ result cuDeviceGetCount(int *n) { ENTER; *n = set.devices; return 0; }
 result cuDeviceGet(int *dev, int i) { ENTER; *dev = i; return i < 0 || i >= set.devices ? BAD_DEVICE : 0; }
 result cuDeviceGetName(char *name, int len, int dev) { ENTER; snprintf(name, len, "Fake GPU %d", dev); return 0; }
 result cuDeviceTotalMem_v2(size_t *n, int dev) { ENTER; *n = set.memory; return dev >= set.devices; }
-result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : attribute == 16 ? 132 : 0; return dev >= set.devices; }
+result cuDeviceGetAttribute(int *v, int attribute, int dev) { ENTER; *v = attribute == 75 ? 9 : attribute == 16 ? 132 : attribute == 115 ? set.pools : 0; return dev >= set.devices; }
 // Devices have a UUID that ends in their number, as in nvml.c.
 result cuDeviceGetUuid_v2(unsigned char *uuid, int dev) {
   ENTER;
@@ -166,11 +166,10 @@ static int inside(address at, size_t n) {
 }
 result cuMemGetInfo_v2(size_t *free, size_t *total) {
   IN_CONTEXT;
-  *total = set.memory, *free = set.memory - used[*current];
+  *total = set.memory, *free = set.memory - used[*current] - kept[*current];
   return fails(set.meminfo);
 }
-result cuMemAlloc_v2(address *at, size_t n) {
-  UNSAFE;
+static result take(address *at, size_t n) {
   if (n == 0) return INVALID;
   if (used[*current] + (long)n > set.memory) return NO_MEMORY;
   used[*current] += n;
@@ -179,14 +178,14 @@ result cuMemAlloc_v2(address *at, size_t n) {
   memset(p, 0xa5, n + 2 * GUARD);
   return keep(*at = (address)p + GUARD, n, 0);
 }
+result cuMemAlloc_v2(address *at, size_t n) { UNSAFE; return take(at, n); }
 // Says whether nobody has written beside a block.
 static int intact(const unsigned char *p, size_t n) {
   for (int i = 1; i <= GUARD; i++)
     if (p[-i] != 0xa5 || p[n + i - 1] != 0xa5) return 0;
   return 1;
 }
-result cuMemFree_v2(address at) {
-  UNSAFE;
+static result give(address at) {
   long n = drop(at, 0);
   if (n < 0) return INVALID;
   if (!intact((unsigned char *)at, n)) {
@@ -196,6 +195,7 @@ result cuMemFree_v2(address at) {
   free((char *)at - GUARD);
   return 0;
 }
+result cuMemFree_v2(address at) { UNSAFE; return give(at); }
 result cuMemHostAlloc(void **p, size_t n, unsigned flags) {
   UNSAFE;
   (void)flags;
@@ -318,12 +318,17 @@ static double now(void) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1e3 + t.tv_nsec / 1e6 + slower;
 }
+static void free_to_pool(address at) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (blocks[i].at == at && !blocks[i].pinned) kept[blocks[i].device] += blocks[i].size;
+  fails(give(at));
+}
 static void perform(op *o) {
   switch (o->kind) {
   case COPY: memcpy(o->to, o->from, o->n); break;
   case RECORD: o->event->done = 1, o->event->at = now(); break;
   case WAIT: if (!o->event->done) for (stream *s = streams; s && !o->event->done; s = s->next) run(s, o->event); break;
-  case FREE: if (drop((address)o->to, 0) >= 0) free(o->to - GUARD); break;
+  case FREE: free_to_pool((address)o->to); break;
   case WORK:
     slower += o->ms;
     if (!sticky) fails(o->work(o->payload));
@@ -457,13 +462,12 @@ result cuMemcpyDtoH_v2(void *to, address from, size_t n) { UNSAFE; result r = cu
 
 // ---- pools ----
 
-static long kept[DEVICES];
 result cuDeviceGetDefaultMemPool(long **pool, int dev) { ENTER; *pool = &kept[dev]; return dev >= set.devices ? BAD_DEVICE : 0; }
-result cuMemPoolSetAttribute(long *pool, int attribute, uint64_t *value) { ENTER; *pool = *value; return attribute == 4 ? 0 : INVALID; }
-result cuMemPoolTrimTo(long *pool, size_t n) { ENTER; if (*pool > (long)n) *pool = n; return 0; }
+result cuMemPoolTrimTo(long *pool, size_t n) { ENTER; *pool = n; return 0; }
 long fake_kept(int dev) { return kept[dev]; }
-result cuMemAllocAsync(address *at, size_t n, stream *s) { (void)s; return cuMemAlloc_v2(at, n); }
-result cuMemFreeAsync(address at, stream *s) { IN_CONTEXT; return put(s, (op){.kind = FREE, .to = (char *)at}); }
+// What a stream that is captured takes is the graph's, which nothing here asks for.
+result cuMemAllocAsync(address *at, size_t n, stream *s) { IN_CONTEXT; return !set.pools ? NOT_SUPPORTED : s && s->capture ? INVALID : take(at, n); }
+result cuMemFreeAsync(address at, stream *s) { IN_CONTEXT; return !set.pools ? NOT_SUPPORTED : s && s->capture ? INVALID : put(s, (op){.kind = FREE, .to = (char *)at}); }
 
 // ---- launches and graphs ----
 
@@ -521,17 +525,6 @@ result cuStreamEndCapture(stream *s, graph **g) {
   return broken ? CAPTURE_INVALIDATED : 0;
 }
 result cuGraphInstantiateWithFlags(graph **exec, graph *g, uint64_t flags) { IN_CONTEXT; if (!g) return INVALID; *exec = duplicate(g); return flags ? INVALID : 0; }
-result cuGraphExecUpdate_v2(graph *exec, graph *g, int *info) {
-  IN_CONTEXT;
-  op *a = exec->first, *b = g->first;
-  for (; a && b && a->kind == b->kind; a = a->next) b = b->next;
-  if (a || b) { *info = 3; return UPDATE_FAILED; }
-  graph *d = duplicate(g);
-  clear(exec);
-  exec->first = d->first;
-  free(d);
-  return 0;
-}
 result cuGraphLaunch(graph *exec, stream *s) {
   IN_CONTEXT;
   result r = 0;
