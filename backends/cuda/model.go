@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -269,12 +270,14 @@ func (m *model) whole(ctx context.Context, inputs []backends.Tensor, wanted []st
 		a.Release()
 		return backends.Batch{}, err
 	}
+	m.name(a, x.program.Names)
 	return a, nil
 }
 
 // parts computes rows, as many at a time as the largest bucket holds.
 func (m *model) parts(ctx context.Context, inputs []backends.Tensor, want answerOf) (backends.Batch, error) {
 	var a backends.Batch
+	var names [][]string
 	rows, largest := want.rows, m.buckets[len(m.buckets)-1]
 	for from := 0; from == 0 || from < rows; from += largest {
 		n := min(rows-from, largest)
@@ -285,12 +288,13 @@ func (m *model) parts(ctx context.Context, inputs []backends.Tensor, want answer
 			return backends.Batch{}, err
 		}
 		if from == 0 {
+			names = x.program.Names
 			if a, err = m.answer(x, want); err != nil {
 				return backends.Batch{}, err
 			}
 		}
 		if rows == 0 {
-			return a, nil
+			break
 		}
 		data := make([][]byte, len(inputs))
 		for i, t := range inputs {
@@ -302,6 +306,7 @@ func (m *model) parts(ctx context.Context, inputs []backends.Tensor, want answer
 			return backends.Batch{}, err
 		}
 	}
+	m.name(a, names)
 	return a, nil
 }
 
@@ -321,7 +326,7 @@ func (m *model) output(name string) int {
 
 // answer makes room for the outputs that x gives.
 func (m *model) answer(x *executable, want answerOf) (backends.Batch, error) {
-	out := backends.Batch{Tensors: make([]backends.Tensor, len(want.outputs))}
+	out, named := backends.Batch{Tensors: make([]backends.Tensor, len(want.outputs))}, false
 	for i, name := range want.outputs {
 		t := x.program.Outputs[m.output(name)]
 		shape := slices.Clone(t.Shape)
@@ -329,13 +334,32 @@ func (m *model) answer(x *executable, want answerOf) (backends.Batch, error) {
 			shape[0] = int64(want.rows)
 		}
 		out.Tensors[i] = backends.Tensor{Name: name, Datatype: t.Type, Shape: shape}
+		named = named || x.program.Names[m.output(name)] != nil
 	}
-	if want.lay(out.Tensors) && !slices.ContainsFunc(out.Tensors, func(t backends.Tensor) bool { return !m.engine.pins.has(t.Data) }) {
+	if !named && want.lay(out.Tensors) && !slices.ContainsFunc(out.Tensors, func(t backends.Tensor) bool { return !m.engine.pins.has(t.Data) }) {
 		return out, nil
 	}
 	var err error
 	out.Lease, err = m.answers.lay(out.Tensors)
 	return out, err
+}
+
+// name puts names of classes in the place of their numbers, as memory of Go's: how much they take depends on
+// which they are.
+func (m *model) name(a backends.Batch, names [][]string) {
+	for i, t := range a.Tensors {
+		all := names[m.output(t.Name)]
+		if all == nil {
+			continue
+		}
+		var data []byte
+		for numbers := t.Data; len(numbers) > 0; numbers = numbers[8:] {
+			name := all[binary.LittleEndian.Uint64(numbers)]
+			data = binary.LittleEndian.AppendUint32(data, uint32(len(name)))
+			data = append(data, name...)
+		}
+		a.Tensors[i].Datatype, a.Tensors[i].Data = backends.Bytes, data
+	}
 }
 
 // places returns where n rows of an answer of all rows lie, from one of them on.

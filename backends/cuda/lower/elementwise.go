@@ -37,6 +37,10 @@ func lowerIdentity(c *call) error {
 	if c.wants(1) {
 		return fmt.Errorf("its mask is not computed")
 	}
+	if v := c.value(0); v != nil && v.Datatype == backends.Bytes {
+		t, err := c.raw(v)
+		return errOr(err, c.give(t))
+	}
 	return c.give(c.in(0))
 }
 

@@ -22,8 +22,16 @@ func interpret(p *Program, inputs []backends.Tensor) []backends.Tensor {
 		m.do(o)
 	}
 	var out []backends.Tensor
-	for _, t := range p.Outputs {
-		out = append(out, backends.Tensor{Datatype: t.Type, Shape: t.Shape, Data: encode(m.read(t), t.Type)})
+	for i, t := range p.Outputs {
+		answer := backends.Tensor{Datatype: t.Type, Shape: t.Shape, Data: encode(m.read(t), t.Type)}
+		if names := p.Names[i]; names != nil {
+			answer.Datatype, answer.Data = backends.Bytes, nil
+			for _, class := range m.read(t) {
+				answer.Data = binary.LittleEndian.AppendUint32(answer.Data, uint32(len(names[int(class)])))
+				answer.Data = append(answer.Data, names[int(class)]...)
+			}
+		}
+		out = append(out, answer)
 	}
 	return out
 }

@@ -14,7 +14,7 @@ import (
 // datatypes. With integers, products of what quantised files dequantise are taken in eight bits where g has
 // kept its DequantizeLinear nodes. What cannot be lowered is an ErrUnsupported that names the operator, its node and opset.
 func Lower(g *onnx.Graph, float backends.Datatype, integers bool) (*Program, error) {
-	l := &lowering{float: float, integers: integers, values: map[*onnx.Value]Tensor{}, integral: map[*Buffer]quantity{}, sources: map[*Buffer]source{}}
+	l := &lowering{float: float, integers: integers, values: map[*onnx.Value]Tensor{}, integral: map[*Buffer]quantity{}, sources: map[*Buffer]source{}, names: map[*Buffer][]string{}}
 	for _, v := range g.Inputs {
 		t, err := l.input(v)
 		if err != nil {
@@ -29,11 +29,12 @@ func Lower(g *onnx.Graph, float backends.Datatype, integers bool) (*Program, err
 	}
 	l.fuse(g)
 	for _, v := range g.Outputs {
-		t, err := l.output(v)
+		t, names, err := l.output(v)
 		if err != nil {
 			return nil, err
 		}
 		l.program.Outputs = append(l.program.Outputs, t)
+		l.program.Names = append(l.program.Names, names)
 	}
 	l.program.prune()
 	return &l.program, nil
@@ -48,6 +49,7 @@ type lowering struct {
 	integers bool                 // products are of eight bits where they can be
 	integral map[*Buffer]quantity // what weights have been made of
 	sources  map[*Buffer]source   // what else has been dequantised
+	names    map[*Buffer][]string // of the classes whose numbers a buffer holds, for strings
 	at       *onnx.Node           // the node at hand
 }
 
@@ -76,22 +78,26 @@ func (l *lowering) input(v *onnx.Value) (Tensor, error) {
 	return t, nil
 }
 
-// output returns v as clients get it: in the datatype of the graph, dense, and in memory that an
-// operation of its own has written.
-func (l *lowering) output(v *onnx.Value) (Tensor, error) {
-	t, err := l.raw(v)
+// output returns v as clients get it: in the datatype of the graph, or numbers of what has names, dense,
+// and in memory that an operation of its own has written.
+func (l *lowering) output(v *onnx.Value) (t Tensor, names []string, err error) {
+	t, err = l.raw(v)
 	if err != nil {
-		return Tensor{}, err
+		return Tensor{}, nil, err
+	}
+	d := v.Datatype
+	if names = l.names[t.Buffer]; names != nil {
+		d = t.Type
 	}
 	written := slices.ContainsFunc(l.program.Ops, func(o *Op) bool {
 		return slices.ContainsFunc(o.Out, func(out Tensor) bool { return out.Buffer == t.Buffer })
 	})
 	taken := slices.ContainsFunc(l.program.Outputs, func(o Tensor) bool { return o.Buffer == t.Buffer })
 	whole := t.Offset == 0 && t.Buffer.Bytes == bytesOf(t.Type, t.Shape)
-	if written && whole && !taken && t.Type == v.Datatype && t.Dense() {
-		return t, nil
+	if written && whole && !taken && t.Type == d && t.Dense() {
+		return t, names, nil
 	}
-	return l.convert(t, v.Datatype, dense(t.Shape)), nil
+	return l.convert(t, d, dense(t.Shape)), names, nil
 }
 
 // prune drops operations whose results nobody reads.
@@ -177,6 +183,9 @@ func (l *lowering) tensor(v *onnx.Value) (Tensor, error) {
 	t, err := l.raw(v)
 	if err != nil || t.Type == l.typeOf(v.Datatype) {
 		return t, err
+	}
+	if v.Datatype == backends.Bytes {
+		return t, fmt.Errorf("input %q is names of classes, of which a device computes nothing", v.Name)
 	}
 	t = l.as(t, l.typeOf(v.Datatype))
 	l.values[v] = t

@@ -59,6 +59,8 @@ func TestModels(t *testing.T) {
 		{"../testdata/forest", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.FP16}},
 		{"../testdata/pair", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../testdata/second", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
+		{"../testdata/named", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
+		{"../testdata/named-pair", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/digits/1", map[string]int{"Conv": 3, "Pool": 1, "Gemm": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/tumor/1", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.BF16}},
 		{"../../../examples/models/yarnit/1", map[string]int{"Gemm": 3, "Lookup": 4}, []backends.Datatype{backends.FP32}},
@@ -68,7 +70,7 @@ func TestModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, rows := range []int64{1, 3} {
+		for _, rows := range []int64{1, 8} {
 			in := random(m.Signature(), rows, 5)
 			want, err := m.Predict(t.Context(), in)
 			if err != nil {

@@ -51,6 +51,7 @@ var operators = map[operator]builder{
 	{"", "Where"}:                            lowerWhere,
 	{"ai.onnx.ml", "TreeEnsembleClassifier"}: lowerTreeClassifier,
 	{"ai.onnx.ml", "TreeEnsembleRegressor"}:  lowerTreeRegressor,
+	{"ai.onnx.ml", "ZipMap"}:                 lowerReshape, // columns have names in the signature
 
 	{"", "Abs"}:         lowerMap,
 	{"", "Acos"}:        lowerMap,

@@ -18,6 +18,10 @@ type Program struct {
 	Ops     []*Op // in an order in which each comes after what it reads
 	Inputs  []Tensor
 	Outputs []Tensor // dense, of the datatypes that the graph gives
+
+	// Names is, by output, what the graph gives in the place of numbers of classes, which are Int64; nil
+	// for an output that is as the graph gives it.
+	Names [][]string
 }
 
 // Buffer is memory of the device that is written once: by an operation, by the copy of an input,

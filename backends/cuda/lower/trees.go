@@ -205,10 +205,27 @@ func lowerTreeRegressor(c *call) error {
 	return errOr(err, c.give(scores))
 }
 
+// lowerTreeClassifier lowers a classifier. The device gives the numbers of classes that have names.
 func lowerTreeClassifier(c *call) error {
-	labels := c.list("classlabels_int64s", -1)
+	names := attribute[[]string](c, "classlabels_strings", nil)
+	if len(names) == 0 {
+		return c.classify(c.list("classlabels_int64s", -1))
+	}
+	numbers := make([]int64, len(names))
+	for i := range numbers {
+		numbers[i] = int64(i)
+	}
+	err := c.classify(numbers)
+	if err == nil {
+		c.names[c.out[0].Buffer] = names
+	}
+	return err
+}
+
+// classify gives one of the labels, and scores.
+func (c *call) classify(labels []int64) error {
 	if len(labels) < 2 {
-		return fmt.Errorf("its classes have names, or there is one only: a device has no strings")
+		return fmt.Errorf("it has %d classes", len(labels))
 	}
 	f, err := c.forest("class", int64(len(labels)))
 	if err != nil {

@@ -175,8 +175,8 @@ def spelled(folder):
     g.save(folder, {"x": row, "y": row}, {"a": (a, row[1]), "b": (g.op("Mul", b, g.op("ReduceMax", "y", axes=[2])), row[1]), "c": (c, row[1])})
 
 
-def forest(folder, classes, scores, transform):
-    """Trees whose leaves speak of some classes only, or of none."""
+def forest(folder, classes, scores, transform, names=None):
+    """Trees whose leaves speak of some classes only, or of none. Where classes have names, scores are a map from them."""
     rng = np.random.default_rng(classes)
     nodes, leaves = [], []
 
@@ -194,13 +194,18 @@ def forest(folder, classes, scores, transform):
     for tree in range(3):
         grow(tree, 3)
     columns = lambda names, rows: dict(zip(names, map(list, zip(*rows))))
+    labels = {"classlabels_strings": names} if names else {"classlabels_int64s": [7 * c + 1 for c in range(classes)]}
     node = h.make_node(
-        "TreeEnsembleClassifier", ["x"], ["class", "scores"], domain="ai.onnx.ml", classlabels_int64s=[7 * c + 1 for c in range(classes)], post_transform=transform,
+        "TreeEnsembleClassifier", ["x"], ["class", "p" if names else "scores"], domain="ai.onnx.ml", post_transform=transform, **labels,
         **columns(["nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids", "nodes_falsenodeids"], nodes),
         **columns(["class_treeids", "class_nodeids", "class_ids", "class_weights"], leaves),
     )
-    values = [h.make_tensor_value_info("class", T.INT64, ["batch"]), h.make_tensor_value_info("scores", T.FLOAT, ["batch", classes])]
-    g = h.make_graph([node], folder.name, [h.make_tensor_value_info("x", T.FLOAT, ["batch", 4])], values)
+    made, values = [node], [h.make_tensor_value_info("class", T.INT64, ["batch"]), h.make_tensor_value_info("scores", T.FLOAT, ["batch", classes])]
+    if names:
+        made.append(h.make_node("ZipMap", ["p"], ["scores"], domain="ai.onnx.ml", **labels))
+        of = h.make_sequence_type_proto(h.make_map_type_proto(T.STRING, h.make_tensor_type_proto(T.FLOAT, [])))
+        values = [h.make_tensor_value_info("class", T.STRING, ["batch"]), h.make_value_info("scores", of)]
+    g = h.make_graph(made, folder.name, [h.make_tensor_value_info("x", T.FLOAT, ["batch", 4])], values)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(h.make_model(g, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("ai.onnx.ml", 3)], ir_version=8), folder / "model.onnx")
 
@@ -217,3 +222,5 @@ if __name__ == "__main__":
     forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
     forest(to / "pair", 2, [0, 1], "NONE")
     forest(to / "second", 2, [1], "LOGISTIC")
+    forest(to / "named", 3, [0, 1, 2], "SOFTMAX", ["setosa", "", "virginica"])
+    forest(to / "named-pair", 2, [1], "LOGISTIC", ["no", "yes"])
