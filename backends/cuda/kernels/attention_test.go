@@ -8,16 +8,19 @@ import (
 	"github.com/thrumserve/thrum/backends/cuda/kernels"
 )
 
+// attended is a case of attention.
+type attended struct {
+	name          string
+	batch, heads  int64
+	queries, keys int64
+	mask          string
+	causal        bool
+}
+
 func TestAttention(t *testing.T) {
 	for _, typ := range floats {
 		for _, size := range []int64{32, 64, 128} {
-			for _, s := range []struct {
-				name          string
-				batch, heads  int64
-				queries, keys int64
-				mask          string
-				causal        bool
-			}{
+			for _, s := range []attended{
 				{"one key", 1, 1, 1, 1, "", false},
 				{"a tile", 1, 2, 64, 64, "", false},
 				{"odd", 2, 3, 37, 71, "of keys", false},
@@ -26,40 +29,43 @@ func TestAttention(t *testing.T) {
 				{"causal behind others", 1, 1, 9, 100, "of keys", true},
 				{"more queries than keys", 1, 1, 70, 3, "", true},
 			} {
-				t.Run(fmt.Sprint(s.name, " ", typ, " ", size), func(t *testing.T) {
-					b := newBench(t)
-					a := kernels.Attention{Type: typ, Batch: s.batch, Heads: s.heads, Queries: s.queries, Keys: s.keys, Size: size, Causal: s.causal,
-						Scale: float32(1 / math.Sqrt(float64(size)))}
-					gap := int64(b.rand.IntN(3)) * 4
-					// Queries, keys and values of a row lie beside each other, as one layer makes them.
-					row := s.heads*size + gap
-					q, k, v := b.normal(typ, s.batch*s.queries*row, 1), b.normal(typ, s.batch*s.keys*row, 1), b.normal(typ, s.batch*s.keys*row, 1)
-					o := b.empty(typ, s.batch*s.queries*s.heads*size)
-					a.Q = kernels.Heads{Address: q.at(), Batch: s.queries * row, Head: size, Row: row}
-					a.K = kernels.Heads{Address: k.at(), Batch: s.keys * row, Head: size, Row: row}
-					a.V = kernels.Heads{Address: v.at(), Batch: s.keys * row, Head: size, Row: row}
-					a.Out = kernels.Heads{Address: o.at(), Batch: s.queries * s.heads * size, Head: size, Row: s.heads * size}
-					var mask *array
-					masked := func(int) float64 {
-						if b.rand.IntN(3) == 0 {
-							return math.Inf(-1)
-						}
-						return b.rand.NormFloat64()
-					}
-					switch s.mask {
-					case "of keys":
-						mask = b.empty(typ, s.batch*s.keys).fill(masked)
-						a.Mask, a.MaskKey = kernels.Heads{Address: mask.at(), Batch: s.keys}, 1
-					case "of all":
-						mask = b.empty(typ, s.heads*s.queries*s.keys).fill(masked)
-						a.Mask, a.MaskKey = kernels.Heads{Address: mask.at(), Head: s.queries * s.keys, Row: s.keys}, 1
-					}
-					b.run(a)
-					b.checkAttention(a, q, k, v, o, mask)
-				})
+				t.Run(fmt.Sprint(s.name, " ", typ, " ", size), func(t *testing.T) { newBench(t).attention(typ, size, s) })
 			}
 		}
 	}
+}
+
+// attention holds one case, with heads of that size, against the exact result.
+func (b *bench) attention(typ kernels.Type, size int64, s attended) {
+	b.Helper()
+	a := kernels.Attention{Type: typ, Batch: s.batch, Heads: s.heads, Queries: s.queries, Keys: s.keys, Size: size, Causal: s.causal,
+		Scale: float32(1 / math.Sqrt(float64(size)))}
+	gap := int64(b.rand.IntN(3)) * 4
+	// Queries, keys and values of a row lie beside each other, as one layer makes them.
+	row := s.heads*size + gap
+	q, k, v := b.normal(typ, s.batch*s.queries*row, 1), b.normal(typ, s.batch*s.keys*row, 1), b.normal(typ, s.batch*s.keys*row, 1)
+	o := b.empty(typ, s.batch*s.queries*s.heads*size)
+	a.Q = kernels.Heads{Address: q.at(), Batch: s.queries * row, Head: size, Row: row}
+	a.K = kernels.Heads{Address: k.at(), Batch: s.keys * row, Head: size, Row: row}
+	a.V = kernels.Heads{Address: v.at(), Batch: s.keys * row, Head: size, Row: row}
+	a.Out = kernels.Heads{Address: o.at(), Batch: s.queries * s.heads * size, Head: size, Row: s.heads * size}
+	var mask *array
+	masked := func(int) float64 {
+		if b.rand.IntN(3) == 0 {
+			return math.Inf(-1)
+		}
+		return b.rand.NormFloat64()
+	}
+	switch s.mask {
+	case "of keys":
+		mask = b.empty(typ, s.batch*s.keys).fill(masked)
+		a.Mask, a.MaskKey = kernels.Heads{Address: mask.at(), Batch: s.keys}, 1
+	case "of all":
+		mask = b.empty(typ, s.heads*s.queries*s.keys).fill(masked)
+		a.Mask, a.MaskKey = kernels.Heads{Address: mask.at(), Head: s.queries * s.keys, Row: s.keys}, 1
+	}
+	b.run(a)
+	b.checkAttention(a, q, k, v, o, mask)
 }
 
 func (b *bench) checkAttention(a kernels.Attention, q, k, v, o, mask *array) {

@@ -18,13 +18,16 @@ func outSize(in, size, stride, pad, dilation int64) int64 {
 	return (in+2*pad-(size-1)*dilation-1)/stride + 1
 }
 
+// slid is a case of a convolution.
+type slid struct {
+	name                   string
+	n, h, w, c, k, g       int64
+	size, stride, pad, dil int64
+	processors             int64
+}
+
 func TestConv(t *testing.T) {
-	cases := []struct {
-		name                   string
-		n, h, w, c, k, g       int64
-		size, stride, pad, dil int64
-		processors             int64
-	}{
+	cases := []slid{
 		{"pointwise", 2, 5, 7, 16, 24, 1, 1, 1, 0, 1, 0},
 		{"pointwise, strided", 2, 5, 7, 16, 24, 1, 1, 2, 0, 1, 0},
 		{"three by three", 1, 9, 8, 16, 17, 1, 3, 1, 1, 1, 0},
@@ -45,30 +48,33 @@ func TestConv(t *testing.T) {
 			if c.name == "large tiles" && testing.Short() {
 				continue
 			}
-			t.Run(c.name+" "+kind, func(t *testing.T) {
-				b := newBench(t)
-				typ := map[string]kernels.Type{"f16": kernels.F16, "bf16": kernels.BF16}[kind]
-				v := kernels.Conv{Type: typ, TF32: kind == "tf32", Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
-					Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
-					OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
-				in, out := c.c/c.g, c.n*v.OutHeight*v.OutWidth*c.k
-				deviation := math.Pow(float64(c.size*c.size*in), -0.25)
-				x, w, y := b.normal(typ, c.n*c.h*c.w*c.c, deviation), b.normal(typ, c.k*c.size*c.size*in, deviation), b.empty(typ, out)
-				e, bias, residual := b.epilogue(typ, c.k, out)
-				v.X, v.Weights, v.Y, v.Epilogue = x.at(), w.at(), y.at(), e
-				parts := b.parts(v)
-				if v.Room.Parts = or(parts); (parts != nil) != (c.processors > 0) {
-					t.Fatalf("%+v has %d bytes of parts", v, v.PartsBytes())
-				}
-				b.multiply(v)
-				within := precision(typ)
-				if v.TF32 {
-					within = 4e-3
-				}
-				b.checkConv(v, x, w, y, bias, residual, within)
-			})
+			t.Run(c.name+" "+kind, func(t *testing.T) { newBench(t).conv(c, kind) })
 		}
 	}
+}
+
+// conv holds one case against the exact result.
+func (b *bench) conv(c slid, kind string) {
+	b.Helper()
+	typ := map[string]kernels.Type{"f16": kernels.F16, "bf16": kernels.BF16}[kind]
+	v := kernels.Conv{Type: typ, TF32: kind == "tf32", Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
+		Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
+		OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
+	in, out := c.c/c.g, c.n*v.OutHeight*v.OutWidth*c.k
+	deviation := math.Pow(float64(c.size*c.size*in), -0.25)
+	x, w, y := b.normal(typ, c.n*c.h*c.w*c.c, deviation), b.normal(typ, c.k*c.size*c.size*in, deviation), b.empty(typ, out)
+	e, bias, residual := b.epilogue(typ, c.k, out)
+	v.X, v.Weights, v.Y, v.Epilogue = x.at(), w.at(), y.at(), e
+	parts := b.parts(v)
+	if v.Room.Parts = or(parts); (parts != nil) != (c.processors > 0) {
+		b.Fatalf("%+v has %d bytes of parts", v, v.PartsBytes())
+	}
+	b.multiply(v)
+	within := precision(typ)
+	if v.TF32 {
+		within = 4e-3
+	}
+	b.checkConv(v, x, w, y, bias, residual, within)
 }
 
 func (b *bench) checkConv(v kernels.Conv, x, w, y, bias, residual *array, within float64) {
@@ -116,12 +122,7 @@ func convolved(v kernels.Slide, x, w *array, i int, pad float64) float64 {
 }
 
 func TestConvInt8(t *testing.T) {
-	for _, c := range []struct {
-		name                   string
-		n, h, w, c, k, g       int64
-		size, stride, pad, dil int64
-		processors             int64
-	}{
+	for _, c := range []slid{
 		{"pointwise", 2, 5, 7, 16, 24, 1, 1, 1, 0, 1, 0},
 		{"three by three", 1, 9, 8, 16, 17, 1, 3, 1, 1, 1, 0},
 		{"of three channels, strided", 2, 11, 13, 3, 8, 1, 3, 2, 1, 1, 0},
@@ -139,34 +140,37 @@ func TestConvInt8(t *testing.T) {
 				if c.k == 500 && (out != typ || testing.Short()) {
 					continue
 				}
-				t.Run(fmt.Sprint(c.name, " ", typ, " ", out), func(t *testing.T) {
-					b := newBench(t)
-					v := kernels.ConvInt8{Type: typ, Pad: int64(b.rand.IntN(100)), Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
-						Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
-						OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
-					elements := c.n * v.OutHeight * v.OutWidth * c.k
-					x, w, y := b.whole(typ, c.n*c.h*c.w*c.c, -128, 128), b.whole(kernels.I8, c.k*c.size*c.size*c.c/c.g, -128, 128), b.empty(out, elements)
-					r, finish := b.requantized(out, c.k, elements)
-					v.X, v.Weights, v.Y, v.Requantized = x.at(), w.at(), y.at(), r
-					parts := b.parts(v)
-					if v.Room.Parts = or(parts); (parts != nil) != (c.processors > 0) {
-						t.Fatalf("%+v has %d bytes of parts", v, v.PartsBytes())
-					}
-					b.multiply(v)
-					pick := max(1, y.len()/3000)
-					for i := range y.len() {
-						if pick > 1 && b.rand.IntN(pick) > 0 {
-							continue
-						}
-						sum := convolved(v.Slide, x, w, i, float64(v.Pad))
-						if out != kernels.I32 {
-							b.checkBytes(v, y, i, finish(i, i%int(c.k), sum))
-						} else if y.get(i) != sum {
-							t.Fatalf("%+v: element %d is %v, want %v", v, i, y.get(i), sum)
-						}
-					}
-				})
+				t.Run(fmt.Sprint(c.name, " ", typ, " ", out), func(t *testing.T) { newBench(t).convInt8(c, typ, out) })
 			}
+		}
+	}
+}
+
+// convInt8 holds one case of bytes against the exact result.
+func (b *bench) convInt8(c slid, typ, out kernels.Type) {
+	b.Helper()
+	v := kernels.ConvInt8{Type: typ, Pad: int64(b.rand.IntN(100)), Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
+		Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
+		OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
+	elements := c.n * v.OutHeight * v.OutWidth * c.k
+	x, w, y := b.whole(typ, c.n*c.h*c.w*c.c, -128, 128), b.whole(kernels.I8, c.k*c.size*c.size*c.c/c.g, -128, 128), b.empty(out, elements)
+	r, finish := b.requantized(out, c.k, elements)
+	v.X, v.Weights, v.Y, v.Requantized = x.at(), w.at(), y.at(), r
+	parts := b.parts(v)
+	if v.Room.Parts = or(parts); (parts != nil) != (c.processors > 0) {
+		b.Fatalf("%+v has %d bytes of parts", v, v.PartsBytes())
+	}
+	b.multiply(v)
+	pick := max(1, y.len()/3000)
+	for i := range y.len() {
+		if pick > 1 && b.rand.IntN(pick) > 0 {
+			continue
+		}
+		sum := convolved(v.Slide, x, w, i, float64(v.Pad))
+		if out != kernels.I32 {
+			b.checkBytes(v, y, i, finish(i, i%int(c.k), sum))
+		} else if y.get(i) != sum {
+			b.Fatalf("%+v: element %d is %v, want %v", v, i, y.get(i), sum)
 		}
 	}
 }

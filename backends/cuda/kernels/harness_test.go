@@ -31,19 +31,18 @@ var device struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	if d := shipped(t); d != nil {
-		return newBenchOn(t, d.Run)
+		return newBenchOn(t, rand.Uint64(), d.Run)
 	}
 	device.once.Do(func() { device.processor = emulated.Open(t) })
 	if device.processor == nil {
 		t.Skip("kernels cannot be emulated here")
 	}
-	return newBenchOn(t, func(l kernels.Launch, _ [][]byte) error { return device.processor.Run(l) })
+	return newBenchOn(t, rand.Uint64(), func(l kernels.Launch, _ [][]byte) error { return device.processor.Run(l) })
 }
 
-// newBenchOn returns a bench of what runs launches, which may access the memory that it is given.
-func newBenchOn(t testing.TB, runs func(l kernels.Launch, memory [][]byte) error) *bench {
+// newBenchOn returns a bench that draws from that seed, of what runs launches: they may access the memory that it is given.
+func newBenchOn(t testing.TB, seed uint64, runs func(l kernels.Launch, memory [][]byte) error) *bench {
 	t.Helper()
-	seed := rand.Uint64()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the seed was %d", seed)

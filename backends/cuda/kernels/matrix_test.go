@@ -137,13 +137,15 @@ func (b *bench) epilogue(t kernels.Type, columns, elements int64) (e kernels.Epi
 	return e, bias, residual
 }
 
+// productSize is a case of a product.
+type productSize struct {
+	name    string
+	m, n, k int64
+	batch   [2]int64
+}
+
 func TestGemm(t *testing.T) {
-	type size struct {
-		name    string
-		m, n, k int64
-		batch   [2]int64
-	}
-	sizes := []size{
+	sizes := []productSize{
 		{"divided", 3, 70, 600, [2]int64{1, 2}},
 		{"divided, odd", 65, 37, 1031, [2]int64{2, 1}},
 		{"one of everything", 1, 1, 1, [2]int64{1, 1}},
@@ -161,52 +163,55 @@ func TestGemm(t *testing.T) {
 				if s.batch[0] > 10 && (kind == "f32" || testing.Short()) {
 					continue
 				}
-				t.Run(s.name+" "+kind, func(t *testing.T) {
-					b := newBench(t)
-					typ := floats[max(slices.Index([]string{"f32", "f16", "bf16"}, kind), 0)]
-					g := kernels.Gemm{Type: typ, TF32: kind == "tf32", M: s.m, N: s.n, K: s.k, Batch: s.batch, TransposedB: transposed, Alpha: 0.75}
-					if strings.HasPrefix(s.name, "divided") {
-						g.Room.Processors = int64(4 + b.rand.IntN(12))
-					}
-					spread := b.rand.IntN(3)
-					brows, bcolumns := s.k, s.n
-					if transposed {
-						brows, bcolumns = s.n, s.k
-					}
-					count := s.batch[0] * s.batch[1]
-					matrix := func(rows, columns int64) kernels.Matrix {
-						row := columns
-						switch spread {
-						case 1:
-							row += int64(b.rand.IntN(9))
-						case 2:
-							row = (columns + 15) / 8 * 8 // whole vectors, with elements of nobody at their end
-						}
-						return kernels.Matrix{Row: row, Batch: [2]int64{rows * row * s.batch[1], rows * row}}
-					}
-					g.A, g.B, g.C = matrix(s.m, s.k), matrix(brows, bcolumns), matrix(s.m, s.n)
-					if b.rand.IntN(2) == 0 {
-						g.B.Batch = [2]int64{} // one for all
-					}
-					deviation := math.Pow(float64(s.k), -0.25)
-					x, y := b.normal(typ, count*s.m*g.A.Row, deviation), b.normal(typ, count*brows*g.B.Row, deviation)
-					z := b.empty(typ, count*s.m*g.C.Row)
-					e, bias, residual := b.epilogue(typ, s.n, count*s.m*g.C.Row)
-					g.A.Address, g.B.Address, g.C.Address, g.Epilogue = x.at(), y.at(), z.at(), e
-					parts := b.parts(g)
-					if g.Room.Parts = or(parts); strings.HasPrefix(s.name, "divided") != (parts != nil) {
-						t.Fatalf("%+v has %d bytes of parts", g, g.PartsBytes())
-					}
-					b.multiply(g)
-					within := precision(typ)
-					if g.TF32 {
-						within = 4e-3
-					}
-					b.checkGemm(g, x, y, z, bias, residual, within)
-				})
+				t.Run(s.name+" "+kind, func(t *testing.T) { newBench(t).gemm(s, kind, transposed) })
 			}
 		}
 	}
+}
+
+// gemm holds one product against the exact one.
+func (b *bench) gemm(s productSize, kind string, transposed bool) {
+	b.Helper()
+	typ := floats[max(slices.Index([]string{"f32", "f16", "bf16"}, kind), 0)]
+	g := kernels.Gemm{Type: typ, TF32: kind == "tf32", M: s.m, N: s.n, K: s.k, Batch: s.batch, TransposedB: transposed, Alpha: 0.75}
+	if strings.HasPrefix(s.name, "divided") {
+		g.Room.Processors = int64(4 + b.rand.IntN(12))
+	}
+	spread := b.rand.IntN(3)
+	brows, bcolumns := s.k, s.n
+	if transposed {
+		brows, bcolumns = s.n, s.k
+	}
+	count := s.batch[0] * s.batch[1]
+	matrix := func(rows, columns int64) kernels.Matrix {
+		row := columns
+		switch spread {
+		case 1:
+			row += int64(b.rand.IntN(9))
+		case 2:
+			row = (columns + 15) / 8 * 8 // whole vectors, with elements of nobody at their end
+		}
+		return kernels.Matrix{Row: row, Batch: [2]int64{rows * row * s.batch[1], rows * row}}
+	}
+	g.A, g.B, g.C = matrix(s.m, s.k), matrix(brows, bcolumns), matrix(s.m, s.n)
+	if b.rand.IntN(2) == 0 {
+		g.B.Batch = [2]int64{} // one for all
+	}
+	deviation := math.Pow(float64(s.k), -0.25)
+	x, y := b.normal(typ, count*s.m*g.A.Row, deviation), b.normal(typ, count*brows*g.B.Row, deviation)
+	z := b.empty(typ, count*s.m*g.C.Row)
+	e, bias, residual := b.epilogue(typ, s.n, count*s.m*g.C.Row)
+	g.A.Address, g.B.Address, g.C.Address, g.Epilogue = x.at(), y.at(), z.at(), e
+	parts := b.parts(g)
+	if g.Room.Parts = or(parts); strings.HasPrefix(s.name, "divided") != (parts != nil) {
+		b.Fatalf("%+v has %d bytes of parts", g, g.PartsBytes())
+	}
+	b.multiply(g)
+	within := precision(typ)
+	if g.TF32 {
+		within = 4e-3
+	}
+	b.checkGemm(g, x, y, z, bias, residual, within)
 }
 
 // checkGemm checks some elements of a product, and that nobody has written between its rows.
@@ -311,33 +316,38 @@ func TestGemmInt8(t *testing.T) {
 				if s[0] > 1000 && (out != kernels.I8 || testing.Short()) {
 					continue
 				}
-				b := newBench(t)
-				m, n, k := s[0], s[1], s[2]
-				x, y := b.whole(a, m*k, -128, 128), b.whole(kernels.I8, n*k, -128, 128)
-				z := b.empty(out, m*n)
-				r, finish := b.requantized(out, n, m*n)
-				g := kernels.GemmInt8{Requantized: r, A: a, M: m, N: n, K: k, AddressA: x.at(), AddressB: y.at(), Y: z.at(), Room: kernels.Room{Processors: s[3]}}
-				parts := b.parts(g)
-				if g.Room.Parts = or(parts); (parts != nil) != (s[3] > 0) {
-					t.Fatalf("%+v has %d bytes of parts", g, g.PartsBytes())
-				}
-				b.multiply(g)
-				pick := max(1, z.len()/5000)
-				for i := range z.len() {
-					if pick > 1 && b.rand.IntN(pick) > 0 {
-						continue
-					}
-					sum := 0.0
-					for j := range int(k) {
-						sum += x.get(i/int(n)*int(k)+j) * y.get(i%int(n)*int(k)+j)
-					}
-					if out != kernels.I32 {
-						b.checkBytes(g, z, i, finish(i, i%int(n), sum))
-					} else if z.get(i) != sum {
-						t.Fatalf("%+v: element %d is %v, want %v", g, i, z.get(i), sum)
-					}
-				}
+				newBench(t).gemmInt8(a, out, s)
 			}
+		}
+	}
+}
+
+// gemmInt8 holds one product of bytes, m, n, k and the processors of a device, against the exact one.
+func (b *bench) gemmInt8(a, out kernels.Type, s [4]int64) {
+	b.Helper()
+	m, n, k := s[0], s[1], s[2]
+	x, y := b.whole(a, m*k, -128, 128), b.whole(kernels.I8, n*k, -128, 128)
+	z := b.empty(out, m*n)
+	r, finish := b.requantized(out, n, m*n)
+	g := kernels.GemmInt8{Requantized: r, A: a, M: m, N: n, K: k, AddressA: x.at(), AddressB: y.at(), Y: z.at(), Room: kernels.Room{Processors: s[3]}}
+	parts := b.parts(g)
+	if g.Room.Parts = or(parts); (parts != nil) != (s[3] > 0) {
+		b.Fatalf("%+v has %d bytes of parts", g, g.PartsBytes())
+	}
+	b.multiply(g)
+	pick := max(1, z.len()/5000)
+	for i := range z.len() {
+		if pick > 1 && b.rand.IntN(pick) > 0 {
+			continue
+		}
+		sum := 0.0
+		for j := range int(k) {
+			sum += x.get(i/int(n)*int(k)+j) * y.get(i%int(n)*int(k)+j)
+		}
+		if out != kernels.I32 {
+			b.checkBytes(g, z, i, finish(i, i%int(n), sum))
+		} else if z.get(i) != sum {
+			b.Fatalf("%+v: element %d is %v, want %v", g, i, z.get(i), sum)
 		}
 	}
 }

@@ -116,31 +116,34 @@ func TestTopK(t *testing.T) {
 	for _, typ := range floats {
 		for _, s := range [][3]int64{{1, 1, 1}, {4, 10, 3}, {3, 1000, 17}, {2, 300, 256}} {
 			for _, smallest := range []bool{false, true} {
-				t.Run(fmt.Sprint(typ, s, smallest), func(t *testing.T) {
-					b := newBench(t)
-					rows, columns, k := s[0], s[1], s[2]
-					x, v, at := b.some(typ, rows*columns), b.empty(typ, rows*k), b.empty(kernels.I64, rows*k)
-					p := kernels.TopK{Type: typ, Rows: rows, Columns: columns, K: k, Smallest: smallest, X: x.at(), Values: v.at(), Indices: at.at()}
-					b.run(p)
-					for r := range int(rows) {
-						order := make([]int, columns)
-						for i := range order {
-							order[i] = i
-						}
-						slices.SortStableFunc(order, func(i, j int) int {
-							d := x.get(r*int(columns)+j) - x.get(r*int(columns)+i)
-							if smallest {
-								d = -d
-							}
-							return int(math.Copysign(1, d)) * min(1, int(math.Ceil(math.Abs(d))))
-						})
-						for n := range int(k) {
-							if got := at.get(r*int(k) + n); got != float64(order[n]) || v.get(r*int(k)+n) != x.get(r*int(columns)+order[n]) {
-								t.Fatalf("%+v: place %d of row %d is %v, want %v", p, n, r, got, order[n])
-							}
-						}
-					}
-				})
+				t.Run(fmt.Sprint(typ, s, smallest), func(t *testing.T) { newBench(t).topK(typ, s, smallest) })
+			}
+		}
+	}
+}
+
+// topK holds one case, rows, columns and how many of a row, against a sort.
+func (b *bench) topK(typ kernels.Type, s [3]int64, smallest bool) {
+	b.Helper()
+	rows, columns, k := s[0], s[1], s[2]
+	x, v, at := b.some(typ, rows*columns), b.empty(typ, rows*k), b.empty(kernels.I64, rows*k)
+	p := kernels.TopK{Type: typ, Rows: rows, Columns: columns, K: k, Smallest: smallest, X: x.at(), Values: v.at(), Indices: at.at()}
+	b.run(p)
+	for r := range int(rows) {
+		order := make([]int, columns)
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(i, j int) int {
+			d := x.get(r*int(columns)+j) - x.get(r*int(columns)+i)
+			if smallest {
+				d = -d
+			}
+			return int(math.Copysign(1, d)) * min(1, int(math.Ceil(math.Abs(d))))
+		})
+		for n := range int(k) {
+			if got := at.get(r*int(k) + n); got != float64(order[n]) || v.get(r*int(k)+n) != x.get(r*int(columns)+order[n]) {
+				b.Fatalf("%+v: place %d of row %d is %v, want %v", p, n, r, got, order[n])
 			}
 		}
 	}

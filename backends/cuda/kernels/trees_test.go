@@ -81,41 +81,44 @@ func (b *bench) integers(v []int32) *array {
 func TestTrees(t *testing.T) {
 	for _, aggregate := range []string{"SUM", "AVERAGE", "MIN", "MAX"} {
 		for _, s := range [][4]int64{{1, 3, 1, 1}, {7, 5, 40, 1}, {300, 4, 33, 3}, {1, 6, 300, 60}, {9, 2, 11, 384}, {2000, 3, 5, 1}} {
-			t.Run(fmt.Sprint(aggregate, s), func(t *testing.T) {
-				b := newBench(t)
-				rows, features, count, targets := s[0], s[1], s[2], s[3]
-				f := new(forest)
-				for range count {
-					f.roots = append(f.roots, f.grow(b, 6, features, targets))
-				}
-				f.ids, f.weights = append(f.ids, 0), append(f.weights, 0) // tables are never empty
-				var data []byte
-				for _, n := range append(f.nodes, kernels.TreeNode{}) {
-					data = n.Append(data)
-				}
-				nodes := b.straight(kernels.U8, int64(len(data)))
-				copy(nodes.data, data)
-				nodes.before = bytes.Clone(data)
-				x := b.empty(kernels.F32, rows*features).fill(func(int) float64 {
-					if b.rand.IntN(8) == 0 {
-						return math.NaN()
-					}
-					return float64(b.rand.IntN(11)-5) / 2
-				})
-				y := b.empty(kernels.F32, rows*targets)
-				weights := b.empty(kernels.F32, int64(len(f.weights))).fill(func(i int) float64 { return f.weights[i] })
-				absent := []float64{0, -3.5, math.Inf(-1)}[b.rand.IntN(3)]
-				k := kernels.Trees{Aggregate: aggregate, Absent: float32(absent), Rows: rows, Features: features, Count: count, Targets: targets, Nodes: nodes.at(), Roots: b.integers(f.roots).at(),
-					Ends: b.integers(f.ends).at(), TargetIDs: b.integers(f.ids).at(), Values: weights.at(), X: x.at(), Y: y.at()}
-				b.run(k)
-				var scores []float64
-				b.check(k, y, precision(kernels.F32), func(i int) float64 {
-					if int64(i)%targets == 0 {
-						scores = f.scores(aggregate, targets, absent, func(feature int32) float64 { return x.get(i/int(targets)*int(features) + int(feature)) })
-					}
-					return scores[int64(i)%targets]
-				})
-			})
+			t.Run(fmt.Sprint(aggregate, s), func(t *testing.T) { newBench(t).trees(aggregate, s) })
 		}
 	}
+}
+
+// trees holds a forest that is drawn, for rows, features, trees and targets, against the exact scores.
+func (b *bench) trees(aggregate string, s [4]int64) {
+	b.Helper()
+	rows, features, count, targets := s[0], s[1], s[2], s[3]
+	f := new(forest)
+	for range count {
+		f.roots = append(f.roots, f.grow(b, 6, features, targets))
+	}
+	f.ids, f.weights = append(f.ids, 0), append(f.weights, 0) // tables are never empty
+	var data []byte
+	for _, n := range append(f.nodes, kernels.TreeNode{}) {
+		data = n.Append(data)
+	}
+	nodes := b.straight(kernels.U8, int64(len(data)))
+	copy(nodes.data, data)
+	nodes.before = bytes.Clone(data)
+	x := b.empty(kernels.F32, rows*features).fill(func(int) float64 {
+		if b.rand.IntN(8) == 0 {
+			return math.NaN()
+		}
+		return float64(b.rand.IntN(11)-5) / 2
+	})
+	y := b.empty(kernels.F32, rows*targets)
+	weights := b.empty(kernels.F32, int64(len(f.weights))).fill(func(i int) float64 { return f.weights[i] })
+	absent := []float64{0, -3.5, math.Inf(-1)}[b.rand.IntN(3)]
+	k := kernels.Trees{Aggregate: aggregate, Absent: float32(absent), Rows: rows, Features: features, Count: count, Targets: targets, Nodes: nodes.at(), Roots: b.integers(f.roots).at(),
+		Ends: b.integers(f.ends).at(), TargetIDs: b.integers(f.ids).at(), Values: weights.at(), X: x.at(), Y: y.at()}
+	b.run(k)
+	var scores []float64
+	b.check(k, y, precision(kernels.F32), func(i int) float64 {
+		if int64(i)%targets == 0 {
+			scores = f.scores(aggregate, targets, absent, func(feature int32) float64 { return x.get(i/int(targets)*int(features) + int(feature)) })
+		}
+		return scores[int64(i)%targets]
+	})
 }

@@ -107,6 +107,12 @@ func (m *Module) Coverage(name string) (all, executed int) {
 	return all, executed
 }
 
+// Executed says whether an instruction on that line of a kernel's text, from 0 on, has been executed.
+func (m *Module) Executed(name string, line int) bool {
+	e := m.entries[name]
+	return e != nil && slices.ContainsFunc(e.code, func(in instruction) bool { return in.ran && in.line == m.line[name]+line })
+}
+
 // declare reads what stands before all kernels.
 func (m *Module) declare(s string) error {
 	switch {
