@@ -93,13 +93,6 @@ func Sticky(err error) bool {
 	return errors.As(err, &e) && slices.Contains(sticky, e.Result)
 }
 
-// OutOfMemory reports whether err says that memory of the device, or of the host that may be
-// pinned, is used up.
-func OutOfMemory(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Result == outOfMemory
-}
-
 // Error returns the *Error of a call, or nil if it succeeded. It is for results of other packages,
 // too.
 func (d *Driver) Error(call string, r Result) error {

@@ -40,7 +40,7 @@ func TestShare(t *testing.T) {
 	if writable(t, first.at(1)) {
 		t.Error("memory that is to be read alone can be written to")
 	}
-	if _, _, err := f.Share(1, 4<<20); !OutOfMemory(err) {
+	if _, _, err := f.Share(1, 4<<20); !full(err) {
 		t.Errorf("Share of more than is left = %v, want out of memory", err)
 	}
 	second, err := f.MapShared(1, handle, n)
