@@ -285,5 +285,11 @@ func (e *engine) fastest(b binding, o *lower.Op, of product, plan *cublaslt.Plan
 			best = c
 		}
 	}
+	if best.plan == nil || p.preference == librarys {
+		return best, nil
+	}
+	if beaten, err := t.beaten(kernelSteps(launches)); beaten || err != nil {
+		return choice{}, err
+	}
 	return best, nil
 }

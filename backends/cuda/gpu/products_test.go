@@ -34,6 +34,7 @@ func TestWithProducts(t *testing.T) {
 		{"the library alone", "^TestProductsForced$", "memory=1073741824", "cost=1", "", false},
 		{"a fast library", "^TestProductsFastest$", "memory=1073741824 cost=1000", "cost=1", "", false},
 		{"a slow library", "^TestProductsByKernels$", "memory=1073741824", "cost=100000", "", false},
+		{"a device that has been idle", "^TestProductsOfAColdDevice$", "memory=1073741824 cost=1000000 cold=41", "cost=100000", "", false},
 		{"sizes that vary", "^TestProductsWhileServing$", "memory=1073741824", "cost=0", "", false},
 		{"no room for workspace", "^TestProductsWithoutWorkspace$", "memory=8388608", "cost=1", "", false},
 		{"a library that does not start", "^TestProductsRefused$", "memory=1073741824", "create=1", "CUBLAS_STATUS_NOT_INITIALIZED", false},
@@ -169,6 +170,15 @@ func TestProductsByKernels(t *testing.T) {
 		if n := used(t) - before; n != want {
 			t.Errorf("%s: the library has had %d products, want %d", products, n, want)
 		}
+	}
+}
+
+// TestProductsOfAColdDevice has the first kernel measured while the device is slow.
+func TestProductsOfAColdDevice(t *testing.T) {
+	before := used(t)
+	load(t, "fastest")
+	if n := used(t) - before; n != 2*6*21 {
+		t.Errorf("the library has had %d products, want %d that are measured", n, 2*6*21)
 	}
 }
 

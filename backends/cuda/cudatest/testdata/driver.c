@@ -26,7 +26,7 @@ enum { NOT_SUPPORTED = 801, INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_
 enum { INVALID_HANDLE = 400, REGISTERED = 712, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURED_EVENT = 907, WRONG_THREAD = 908 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, share, pools; } set = {.pools = 1, .devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, cold, share, pools; } set = {.pools = 1, .devices = 1, .memory = 1 << 20, .version = 12040};
 static int started, sticky;
 static long used[DEVICES], kept[DEVICES]; // kept: what a pool has free
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
@@ -63,7 +63,7 @@ static double slower; // milliseconds by which the device says that it has been 
 static uint64_t last_cells[CELLS];
 
 void fake_configure(const char *text) {
-  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}, {"share", &set.share}, {"pools", &set.pools}};
+  struct { const char *name; long *value; } keys[] = {{"devices", &set.devices}, {"memory", &set.memory}, {"version", &set.version}, {"init", &set.init}, {"pin", &set.pin}, {"meminfo", &set.meminfo}, {"launch", &set.launch}, {"failing", &set.failing}, {"direct", &set.direct}, {"cost", &set.cost}, {"cold", &set.cold}, {"share", &set.share}, {"pools", &set.pools}};
   for (unsigned i = 0; text && i < sizeof keys / sizeof *keys; i++) {
     const char *at = strstr(text, keys[i].name);
     if (at && at[strlen(keys[i].name)] == '=') *keys[i].value = atol(at + strlen(keys[i].name) + 1);
@@ -335,7 +335,7 @@ static void perform(op *o) {
     break;
   case LAUNCH:
     launches++;
-    slower += set.cost;
+    if (!set.cold || launches <= set.cold) slower += set.cost;
     memcpy(last_cells, o->cells, sizeof last_cells);
     if (o->function->fills) memset((void *)o->cells[0], (int)o->cells[1], o->cells[2]);
     if (set.failing && launches >= set.failing) fails(ILLEGAL_ADDRESS);
