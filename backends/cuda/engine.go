@@ -287,6 +287,18 @@ func (e *engine) place(l *lane, x *executable) func(data []byte) (uint64, error)
 	}
 }
 
+// displace frees what place has brought for x since there were so many.
+func (e *engine) displace(l *lane, x *executable, kept int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var err error
+	for _, at := range l.tables[x][kept:] {
+		err = errors.Join(err, e.free(at))
+	}
+	l.tables[x] = l.tables[x][:kept]
+	return err
+}
+
 // enlarge gives a lane more memory. Graphs that compute in what it had are made anew when they are
 // needed.
 func (e *engine) enlarge(l *lane, n int64) error {

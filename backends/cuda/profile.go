@@ -31,9 +31,11 @@ type Part struct {
 
 // Profile implements Profiler.
 func (m *model) Profile(ctx context.Context, rows, times int) (all []Part, err error) {
-	err = m.alone(ctx, rows, func(l *lane, x *executable) error {
+	err = m.alone(ctx, rows, func(l *lane, x *executable) (err error) {
 		b := x.binding(l.memory.at, m.engine.tf32)
 		b.place = m.engine.place(l, x)
+		kept := len(l.tables[x])
+		defer func() { err = errors.Join(err, m.engine.displace(l, x, kept)) }()
 		for _, o := range x.program.Ops {
 			p, err := m.engine.part(b, o, times)
 			if err != nil {

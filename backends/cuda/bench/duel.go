@@ -21,6 +21,7 @@ type duel struct {
 	form      forms.Model
 	precision string
 	cosine    float64 // that the answers have to have at least
+	times     int     // that the peer runs it in a graph
 }
 
 // fights measures a model for several numbers of rows. One that fails costs no other.
@@ -173,7 +174,7 @@ func (l *lab) compiled(ctx context.Context, d duel, dir, mode string, in backend
 		}
 		l.peers[mode] = p
 	}
-	t, err := turns.Timing{}, p.load(dir, d.precision, mode, in, time.Until(deadline))
+	t, err := turns.Timing{}, p.load(loading{Folder: dir, Precision: d.precision, Mode: mode, Times: max(d.times, 1)}, in, time.Until(deadline))
 	if err == nil {
 		t, err = p.side("device")(l.Length)
 	}

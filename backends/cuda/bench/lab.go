@@ -172,6 +172,26 @@ func replays(ctx context.Context, m loaded, rows int) turns.Side {
 	}
 }
 
+// inGraph is how often what takes no longer than a graph takes to be launched runs in a graph, to be measured.
+const inGraph = 20
+
+// repeats is the side of a model of one operation, which runs so often in a graph.
+func repeats(ctx context.Context, m loaded, rows int) turns.Side {
+	return func(length time.Duration) (turns.Timing, error) {
+		var t turns.Timing
+		for began := time.Now(); t.Runs == 0 || time.Since(began) < length; t.Runs += inGraph {
+			parts, err := m.Model.(cuda.Profiler).Profile(ctx, rows, inGraph)
+			if err != nil {
+				return t, err
+			}
+			for _, p := range parts {
+				t.Clock += inGraph * p.Took
+			}
+		}
+		return t, nil
+	}
+}
+
 // replayed returns the median time of a replay in some rounds.
 func (l *lab) replayed(ctx context.Context, m loaded, rows int) (time.Duration, error) {
 	side := replays(ctx, m, rows)

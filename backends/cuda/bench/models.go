@@ -112,7 +112,7 @@ func (l *lab) gathering(ctx context.Context) (err error) {
 		if err := fill(ctx, m, form.Batch(rows)); err != nil {
 			return l.failed(what, target, err)
 		}
-		sides[i] = replays(ctx, m, rows)
+		sides[i] = repeats(ctx, m, rows)
 	}
 	r, err := l.Compare(sides[0], sides[1])
 	if err != nil {
@@ -133,7 +133,7 @@ func (l *lab) gatheringElsewhere(ctx context.Context, own turns.Side, what, targ
 		return err
 	}
 	what += " in PyTorch"
-	p, notes := l.opponent(ctx, duel{form: form, precision: "fp16"}, dir, form.Batch(rows), l.until)
+	p, notes := l.opponent(ctx, duel{form: form, precision: "fp16", times: inGraph}, dir, form.Batch(rows), l.until)
 	if p == nil {
 		l.found(line{Finding: turns.Finding{What: what, Measured: "not measured: " + notes, Target: target, Verdict: turns.NotMeasured}})
 		return nil

@@ -78,7 +78,7 @@ func (p *peer) close() error {
 }
 
 // ask sends a command and decodes its answer. A process that takes longer than it may is ended.
-func (p *peer) ask(command map[string]any, limit time.Duration, answer any) error {
+func (p *peer) ask(command any, limit time.Duration, answer any) error {
 	timer := time.AfterFunc(limit, p.cut)
 	defer timer.Stop()
 	if err := json.NewEncoder(p.in).Encode(command); err != nil {
@@ -107,21 +107,31 @@ type file struct {
 	File     string  `json:"file"`
 }
 
-// load compiles the model of a folder for a batch, and says in what form.
-func (p *peer) load(dir, precision, mode string, in backends.Batch, limit time.Duration) error {
-	var inputs []file
+// loading is the command that loads a model.
+type loading struct {
+	Do        string `json:"do"`
+	Folder    string `json:"folder"`
+	Precision string `json:"precision"`
+	Mode      string `json:"mode"`
+	Times     int    `json:"times"` // that it runs in a graph
+	Inputs    []file `json:"inputs"`
+}
+
+// load compiles a model for a batch, and says in what form.
+func (p *peer) load(l loading, in backends.Batch, limit time.Duration) error {
+	l.Do = "load"
 	for i, t := range in.Tensors {
 		name := filepath.Join(p.folder, fmt.Sprint("input", i))
 		if err := os.WriteFile(name, t.Data, 0o600); err != nil {
 			return err
 		}
-		inputs = append(inputs, file{t.Shape, t.Datatype.String(), name})
+		l.Inputs = append(l.Inputs, file{t.Shape, t.Datatype.String(), name})
 	}
 	var answer struct{ About string }
-	err := p.ask(map[string]any{"do": "load", "folder": dir, "precision": precision, "mode": mode, "inputs": inputs}, limit, &answer)
+	err := p.ask(l, limit, &answer)
 	if err == nil {
 		version, _, _ := strings.Cut(p.about, ", ")
-		p.about = fmt.Sprintf("%s, %s, %s", version, mode, answer.About)
+		p.about = fmt.Sprintf("%s, %s, %s", version, l.Mode, answer.About)
 	}
 	return err
 }

@@ -2,7 +2,8 @@
 
 Each line of the standard input is a command, answered by a line, both JSON:
 
-    load     folder, inputs (files), precision, mode: builds the model of a folder, compiles it for those inputs, captures it
+    load     folder, inputs (files), precision, mode, times: builds the model of a folder, compiles it for those inputs, captures
+             so many runs of it
     product  size: a matrix product in bf16 of that size, to be timed
     time     how (device: from its memory to its memory; memory: of the host, pinned), seconds: runs it again and again
     output   file: writes what it answers to the inputs, as FP32
@@ -152,7 +153,7 @@ class Peer:
     def hello(self):
         return {"about": f"torch {torch.__version__}"}
 
-    def load(self, folder, inputs, precision, mode):
+    def load(self, folder, inputs, precision, mode, times):
         self.replay = None  # frees what was there
         inventory = json.loads((pathlib.Path(folder) / "weights.json").read_text())
         weights = Weights(folder, inventory, self.device, PRECISIONS[precision])
@@ -164,13 +165,15 @@ class Peer:
         if not self.eager:
             torch._dynamo.reset()
             model = torch.compile(model, fullgraph=True, dynamic=False, mode=None if mode == "default" else mode)
-        return {"about": self.capture(model)}
+        return {"about": self.capture(model, times)}
 
-    def capture(self, model):
-        """Has self.replay compute self.out of self.inputs."""
+    def capture(self, model, times=1):
+        """Has self.replay compute self.out of self.inputs, so many times."""
+        self.times = times
 
         def run():
-            self.out = model(*self.inputs)
+            for _ in range(times):
+                self.out = model(*self.inputs)
 
         for _ in range(3):
             run()
@@ -204,7 +207,7 @@ class Peer:
             end.record()
             end.synchronize()
             took = begin.elapsed_time(end) / 1e3
-            clock, runs = clock + took, runs + n
+            clock, runs = clock + took, runs + n * self.times
             n = max(1, min(1000, int(0.02 * n / max(took, 1e-6))))
         return {"runs": runs, "clock": clock}
 
@@ -217,7 +220,7 @@ class Peer:
             self.answer.copy_(self.out, non_blocking=True)
             if self.cuda:
                 torch.cuda.current_stream().synchronize()
-            runs += 1
+            runs += self.times
         return {"runs": runs, "clock": time.perf_counter() - began}
 
     def output(self, file):
