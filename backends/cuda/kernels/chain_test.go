@@ -79,6 +79,19 @@ func TestChainComputes(t *testing.T) {
 	}
 }
 
+func TestChainOfLargeAngles(t *testing.T) {
+	for _, name := range []string{"Sin", "Cos"} {
+		b := newBench(t)
+		const n = 50
+		x, y := b.empty(kernels.F32, n), b.empty(kernels.F32, n)
+		x.fill(func(int) float64 { return math.Ldexp(b.rand.NormFloat64(), b.rand.IntN(120)) })
+		c := kernels.Chain{N: n, Out: y.at(), Type: kernels.F32, In: []kernels.Period{{Address: x.at(), Type: kernels.F32, Divide: 1, Rows: 1, Columns: n}},
+			Step: []kernels.Step{{Function: name, From: [3]int{0}, To: kernels.Result}}}
+		b.run(c)
+		b.check(c, y, precision(kernels.F32), func(i int) float64 { return function(name, 0, 0, x.get(i), 0) })
+	}
+}
+
 // TestChainOfBytes adds two quantised tensors, as files spell it out: the longest of chains.
 func TestChainOfBytes(t *testing.T) {
 	for _, typ := range []kernels.Type{kernels.U8, kernels.I8} {

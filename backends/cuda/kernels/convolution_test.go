@@ -60,9 +60,13 @@ func (b *bench) conv(c slid, kind string) {
 	v := kernels.Conv{Type: typ, TF32: kind == "tf32", Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
 		Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
 		OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
-	in, out := c.c/c.g, c.n*v.OutHeight*v.OutWidth*c.k
+	in, rows, images := c.c/c.g, c.n*v.OutHeight*v.OutWidth, c.n
+	if b.first {
+		rows, images = 128, ceilOf(128, v.OutHeight*v.OutWidth)
+	}
+	out := rows * c.k
 	deviation := math.Pow(float64(c.size*c.size*in), -0.25)
-	x, w, y := b.normal(typ, c.n*c.h*c.w*c.c, deviation), b.normal(typ, c.k*c.size*c.size*in, deviation), b.empty(typ, out)
+	x, w, y := b.normal(typ, images*c.h*c.w*c.c, deviation), b.normal(typ, c.k*c.size*c.size*in, deviation), b.empty(typ, out)
 	e, bias, residual := b.epilogue(typ, c.k, out)
 	v.X, v.Weights, v.Y, v.Epilogue = x.at(), w.at(), y.at(), e
 	parts := b.parts(v)
@@ -152,8 +156,12 @@ func (b *bench) convInt8(c slid, typ, out kernels.Type) {
 	v := kernels.ConvInt8{Type: typ, Pad: int64(b.rand.IntN(100)), Room: kernels.Room{Processors: c.processors}, Slide: kernels.Slide{
 		Images: c.n, Height: c.h, Width: c.w, Channels: c.c, OutChannels: c.k, Groups: c.g, Window: window(c.size, c.stride, c.pad, c.dil),
 		OutHeight: outSize(c.h, c.size, c.stride, c.pad, c.dil), OutWidth: outSize(c.w, c.size, c.stride, c.pad, c.dil)}}
-	elements := c.n * v.OutHeight * v.OutWidth * c.k
-	x, w, y := b.whole(typ, c.n*c.h*c.w*c.c, -128, 128), b.whole(kernels.I8, c.k*c.size*c.size*c.c/c.g, -128, 128), b.empty(out, elements)
+	rows, images := c.n*v.OutHeight*v.OutWidth, c.n
+	if b.first {
+		rows, images = 128, ceilOf(128, v.OutHeight*v.OutWidth)
+	}
+	elements := rows * c.k
+	x, w, y := b.whole(typ, images*c.h*c.w*c.c, -128, 128), b.whole(kernels.I8, c.k*c.size*c.size*c.c/c.g, -128, 128), b.empty(out, elements)
 	r, finish := b.requantized(out, c.k, elements)
 	v.X, v.Weights, v.Y, v.Requantized = x.at(), w.at(), y.at(), r
 	parts := b.parts(v)

@@ -115,6 +115,38 @@ func TestMapOfTwoOperandsBroadcasts(t *testing.T) {
 	}
 }
 
+func TestMapOfTwoOperandsInVectors(t *testing.T) {
+	for _, name := range pairs {
+		for _, typ := range floats {
+			b := newBench(t)
+			b.straightened = true
+			x, y, z := b.operand(name, typ, 61), b.operand(name, typ, 61), b.empty(typ, 61)
+			m := kernels.Map{Function: name, Shape: []int64{61}, Out: kernels.View{Address: z.at(), Type: typ, Strides: []int64{1}},
+				In: []kernels.View{{Address: x.at(), Type: typ, Strides: []int64{1}}, {Address: y.at(), Type: typ, Strides: []int64{1}}}}
+			b.run(m)
+			b.check(m, z, precision(typ), func(i int) float64 { return function(name, 0, 0, x.get(i), y.get(i)) })
+		}
+	}
+}
+
+// TestMapOfLargeAngles has angles of which multiples of a right angle are taken with many digits.
+func TestMapOfLargeAngles(t *testing.T) {
+	for _, name := range []string{"Sin", "Cos"} {
+		for _, typ := range []kernels.Type{kernels.F32, kernels.BF16} {
+			for _, stride := range []int64{1, 2} {
+				b := newBench(t)
+				b.straightened = true
+				x, y := b.empty(typ, 61*stride), b.empty(typ, 61)
+				x.fill(func(int) float64 { return math.Ldexp(b.rand.NormFloat64(), b.rand.IntN(120)) })
+				m := kernels.Map{Function: name, Shape: []int64{61}, Out: kernels.View{Address: y.at(), Type: typ, Strides: []int64{1}},
+					In: []kernels.View{{Address: x.at(), Type: typ, Strides: []int64{stride}}}}
+				b.run(m)
+				b.check(m, y, precision(typ), func(i int) float64 { return function(name, 0, 0, x.get(i*int(stride)), 0) })
+			}
+		}
+	}
+}
+
 func TestMapWithSpecialNumbers(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	special := []float64{nan, inf, -inf, 0, math.Copysign(0, -1), 1, -1, 65504}

@@ -2,6 +2,7 @@ package kernels_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +184,9 @@ func (b *bench) gemm(s productSize, kind string, transposed bool) {
 		brows, bcolumns = s.n, s.k
 	}
 	count := s.batch[0] * s.batch[1]
+	if b.first {
+		count = 1
+	}
 	matrix := func(rows, columns int64) kernels.Matrix {
 		row := columns
 		switch spread {
@@ -326,9 +330,13 @@ func TestGemmInt8(t *testing.T) {
 func (b *bench) gemmInt8(a, out kernels.Type, s [4]int64) {
 	b.Helper()
 	m, n, k := s[0], s[1], s[2]
-	x, y := b.whole(a, m*k, -128, 128), b.whole(kernels.I8, n*k, -128, 128)
-	z := b.empty(out, m*n)
-	r, finish := b.requantized(out, n, m*n)
+	rows := m
+	if b.first {
+		rows = 128
+	}
+	x, y := b.whole(a, rows*k, -128, 128), b.whole(kernels.I8, n*k, -128, 128)
+	z := b.empty(out, rows*n)
+	r, finish := b.requantized(out, n, rows*n)
 	g := kernels.GemmInt8{Requantized: r, A: a, M: m, N: n, K: k, AddressA: x.at(), AddressB: y.at(), Y: z.at(), Room: kernels.Room{Processors: s[3]}}
 	parts := b.parts(g)
 	if g.Room.Parts = or(parts); (parts != nil) != (s[3] > 0) {
@@ -348,6 +356,42 @@ func (b *bench) gemmInt8(a, out kernels.Type, s [4]int64) {
 			b.checkBytes(g, z, i, finish(i, i%int(n), sum))
 		} else if z.get(i) != sum {
 			b.Fatalf("%+v: element %d is %v, want %v", g, i, z.get(i), sum)
+		}
+	}
+}
+
+// TestTiles runs a block of each kernel with all that may become of sums.
+func TestTiles(t *testing.T) {
+	times := 60
+	if testing.Short() {
+		times = 2
+	}
+	upTo := rand.Int64N
+	for range times {
+		// Large tiles are taken where there are many.
+		images, batch, rows := int64(15000), int64(200), int64(20000)
+		if upTo(3) == 0 {
+			images, batch, rows = 3, 1, 100
+		}
+		first := func() *bench {
+			b := newBench(t)
+			b.first = batch > 1
+			return b
+		}
+		for _, kind := range []string{"f32", "tf32", "f16", "bf16"} {
+			if kind == "f32" && batch > 1 {
+				continue // tiles are the same
+			}
+			for _, transposed := range []bool{false, true} {
+				first().gemm(productSize{"", 1 + upTo(64), 1 + upTo(64), 1 + upTo(100), [2]int64{batch, 1}}, kind, transposed)
+			}
+			size := 1 + 2*upTo(2)
+			first().conv(slid{"", images, 5, 6, 1 + upTo(20), 1 + upTo(64), 1, size, 1, size / 2, 1, 0}, kind)
+		}
+		for _, typ := range []kernels.Type{kernels.I8, kernels.U8} {
+			out := []kernels.Type{kernels.I32, kernels.F32, kernels.F16, kernels.BF16, kernels.I8, kernels.U8}[upTo(6)]
+			first().gemmInt8(typ, out, [4]int64{rows, 1 + upTo(64), 1 + upTo(200), 0})
+			first().convInt8(slid{"", images, 5, 6, 1 + upTo(40), 1 + upTo(64), 1, 1 + 2*upTo(2), 1, 0, 1, 0}, typ, out)
 		}
 	}
 }

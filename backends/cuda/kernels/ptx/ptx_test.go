@@ -191,7 +191,7 @@ func TestFusedRoundsOnce(t *testing.T) {
 		return float32(math.Copysign(v+math.Ldexp(1, -rand.IntN(60)), rand.Float64()-0.5))
 	}
 	for op, mode := range modes {
-		for range 3000 {
+		for range 600 {
 			a, b, c := draw(), draw(), draw()
 			data, word := words()
 			body := fmt.Sprintf("mov.f32 %%f1, 0f%08X; mov.f32 %%f2, 0f%08X; mov.f32 %%f3, 0f%08X; %s; mov.b32 %%r0, %%f0;",
