@@ -137,7 +137,7 @@ func (b binding) launch(o *lower.Op) (kernels.Launch, error) {
 		return kernels.Pool{
 			Type: types[x.Type], Average: k.Average, CountPadding: k.CountPadding, Images: x.Shape[0], Height: x.Shape[1], Width: x.Shape[2],
 			Channels: x.Shape[3], OutHeight: out.Shape[1], OutWidth: out.Shape[2], Window: windowOf(k.Window), PadEnd: k.Window.PadEnd,
-			X: b.at(x), Y: b.at(out),
+			X: b.at(x), Y: b.at(out), Out: types[out.Type], Scale: k.From.Scale, Zero: k.From.Zero, OutScale: k.To.Scale, OutZero: k.To.Zero,
 		}.Launch()
 	case lower.Quantize:
 		return kernels.Quantize{

@@ -3,6 +3,7 @@ package lower
 import (
 	"fmt"
 
+	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/onnx/rewrite"
 )
 
@@ -160,7 +161,11 @@ func lowerPool(c *call) error {
 		return err
 	}
 	k := Pool{Average: c.Op == "AveragePool", CountPadding: c.int("count_include_pad", 0) != 0, Window: w}
-	if from, ok := c.quantised(c.in(0)); ok && !k.Average && from.scale > 0 { // the largest byte is the largest number
+	from, ok := c.quantised(c.in(0))
+	switch {
+	case ok && k.Average:
+		return c.average(k, from, x.Type)
+	case ok && from.scale > 0: // the largest byte is the largest number
 		bytes, err := c.images(from.bytes)
 		if err != nil {
 			return err
@@ -173,6 +178,19 @@ func lowerPool(c *call) error {
 	return c.give(c.planes(out, shape))
 }
 
+// average gives the mean of bytes.
+func (c *call) average(k Pool, from source, d backends.Datatype) error {
+	shape := c.shape(0)
+	bytes, err := c.images(from.bytes)
+	if err != nil {
+		return err
+	}
+	if k.From = (Affine{from.scale, from.zero}); k.Window.Size[0] == 0 {
+		k.Window = Window{Size: [2]int64{bytes.Shape[1], bytes.Shape[2]}, Stride: [2]int64{1, 1}, Dilation: [2]int64{1, 1}}
+	}
+	return c.give(c.planes(c.add(k, newTensor(d, imagesOf(shape)), bytes), shape))
+}
+
 // lowerGlobalPool joins all that is behind the channels.
 func lowerGlobalPool(c *call) error {
 	x, shape := c.in(0), c.shape(0)
@@ -182,6 +200,9 @@ func lowerGlobalPool(c *call) error {
 	function := "Max"
 	if c.Op == "GlobalAveragePool" {
 		function = "Mean"
+		if from, ok := c.quantised(x); ok && len(shape) <= 4 {
+			return c.average(Pool{Average: true}, from, x.Type)
+		}
 	}
 	var axes []int
 	for i := 2; i < len(x.Shape); i++ {

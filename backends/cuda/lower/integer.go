@@ -138,9 +138,15 @@ func (f *fusion) integer(o *Op) bool {
 	return true
 }
 
-// requantise lets a product of bytes write bytes, where they are all that is read of its result, and has
-// it add bytes that have been dequantised for nobody else.
+// requantise lets a product or a mean of bytes write bytes, where they are all that is read of its result,
+// and has a product add bytes that have been dequantised for nobody else.
 func (f *fusion) requantise(o *Op) bool {
+	if p, ok := o.Kind.(Pool); ok && p.From.Scale != 0 {
+		return f.writesBytes(o, func(to source) {
+			p.To = Affine{to.scale, to.zero}
+			o.Kind = p
+		})
+	}
 	r, ok := requantized(o)
 	if !ok || !isFloat(o.Out[0].Type) {
 		return false
@@ -154,16 +160,24 @@ func (f *fusion) requantise(o *Op) bool {
 			}
 		}
 	}
+	return f.writesBytes(o, func(to source) {
+		r.Scale, r.Zero = to.scale, to.zero
+		o.Kind = withRequantized(o.Kind, r)
+	})
+}
+
+// writesBytes has o write what its result is quantised to, where that is all that is read of it, and says by
+// which numbers.
+func (f *fusion) writesBytes(o *Op, by func(to source)) bool {
 	next := f.reader(o)
-	if next == nil || next.Name() != "Quantize" || !whole(next.In[0]) || !whole(next.Out[0]) || next.In[0].Elements() != o.Out[0].Elements() {
+	if next == nil || !isFloat(o.Out[0].Type) || next.Name() != "Quantize" || !whole(next.In[0]) || !whole(next.Out[0]) || next.In[0].Elements() != o.Out[0].Elements() {
 		return false
 	}
 	to, known := sourceOf(next.Out[0], next.In[1], next.In[2])
 	if !known {
 		return false
 	}
-	r.Scale, r.Zero = to.scale, to.zero
-	o.Kind = withRequantized(o.Kind, r)
+	by(to)
 	o.Out[0].Buffer, o.Out[0].Type = next.Out[0].Buffer, next.Out[0].Type
 	f.replace(next, o)
 	return true

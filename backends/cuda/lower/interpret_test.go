@@ -491,6 +491,9 @@ func pool(k Pool, o *Op, in, y []float64) {
 		taps(k.Window, x, n, p, q, func(tap, at int64) {
 			if at >= 0 {
 				v := in[at*x[3]+c]
+				if k.From.Scale != 0 {
+					v = (v - float64(k.From.Zero)) * float64(k.From.Scale)
+				}
 				most, sum, count = math.Max(most, v), sum+v, count+1
 				return
 			}
@@ -501,6 +504,9 @@ func pool(k Pool, o *Op, in, y []float64) {
 		})
 		if y[i] = most; k.Average {
 			y[i] = sum / count
+		}
+		if k.To.Scale != 0 {
+			y[i] = saturate(o.Out[0].Type, math.RoundToEven(y[i]/float64(k.To.Scale))+float64(k.To.Zero))
 		}
 	}
 }

@@ -124,12 +124,13 @@ type (
 	// table's: [bags, width], of which rows lie as far apart in all. Indices are as in Gather.
 	Lookup struct{ Mean bool }
 
-	// Pool slides a window over dense images [n, h, w, c], of eight bits too if not Average. Out is dense
-	// [n, p, q, c].
+	// Pool slides a window over dense images [n, h, w, c]. Out is dense [n, p, q, c]. Bytes are averaged as
+	// the numbers that they stand for by From; where Out is of bytes, they stand for means by To.
 	Pool struct {
 		Average      bool // the mean, instead of the largest
 		CountPadding bool // the mean counts what lies outside
 		Window       Window
+		From, To     Affine
 	}
 
 	// Quantize computes round(x/scale)+zero of x, a dense [outer, n, inner], with a scale [n] in FP32 and a
@@ -162,6 +163,12 @@ type (
 		Absent    float32
 	}
 )
+
+// Affine says that a byte v stands for (v - Zero)·Scale.
+type Affine struct {
+	Scale float32
+	Zero  int64
+}
 
 // Requantized is what becomes of sums of products of bytes: Activation(sum·scale + bias) + residual,
 // where scale and bias are [n] of FP32, and the residual lies as Out does. Where Out is of eight bits,

@@ -159,6 +159,16 @@ def pixels(folder):
     g.save(folder, {"image": (T.FLOAT, ["batch", 3, 20, 20])}, {"scores": (x, ["batch", 10])})
 
 
+def means(folder):
+    """Means of bytes: of windows, with padding that counts and without, and of whole images; to bytes and to numbers."""
+    g = Bytes()
+    x = g.rows("image", 0.03, 120, np.uint8)
+    x = g.rows(g.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1), 0.02, -3, np.int8)
+    part = g.op("AveragePool", x, kernel_shape=[2, 2], pads=[0, 0, 1, 1])
+    all_ = g.rows(g.op("GlobalAveragePool", x), 0.01, 7, np.uint8)
+    g.save(folder, {"image": (T.FLOAT, ["batch", 3, 9, 10])}, {"part": (part, ["batch", 3, 5, 5]), "all": (all_, ["batch", 3, 1, 1])})
+
+
 def spelled(folder):
     """Functions of elements one after the other, with rows and masks, and sums that are normalised."""
     g = Graph()
@@ -218,6 +228,7 @@ if __name__ == "__main__":
     quantized(to / "quantized")
     signed(to / "quantized-signed")
     pixels(to / "quantized-pixels")
+    means(to / "quantized-means")
     spelled(to / "spelled")
     forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
     forest(to / "pair", 2, [0, 1], "NONE")
