@@ -74,7 +74,7 @@ func startBy(t *testing.T, settings, transport string) (*plugins.Process, error)
 // refusals are machines that cannot serve, and what is said of them.
 var refusals = []struct{ situation, settings, want string }{
 	{"no driver", "", "no NVIDIA driver: libcuda.so.1"},
-	{"an old driver", "version=11040", "the NVIDIA driver speaks CUDA 11.4, and CUDA 12.0 is the oldest that will do: update the driver"},
+	{"an old driver", "version=12090", "the NVIDIA driver speaks CUDA 12.9, and CUDA 13.0 is the oldest that will do: update the driver"},
 	{"no device", "devices=0", "the NVIDIA driver sees no device: look at `nvidia-smi -L`"},
 	{"a driver half updated", "init=803", "are of different versions"},
 }
@@ -241,7 +241,7 @@ func TestServer(t *testing.T) {
 		want                        []string
 	}{
 		{"no driver", "", "unusable: start plugin cuda: no NVIDIA driver: libcuda.so.1", 503, []string{"no NVIDIA driver: libcuda.so.1", "`nvidia-smi`"}},
-		{"a device", "memory=85899345920", "Fake GPU 0 (sm_90, 80.0 GiB); driver for CUDA 12.4", 200, nil},
+		{"a device", "memory=85899345920", "Fake GPU 0 (sm_90, 80.0 GiB); driver for CUDA 13.0", 200, nil},
 		{"a device that is full", "memory=10", "Fake GPU 0 (sm_90, 10 bytes)", 503, []string{"model heavy, version 1, needs", "are free of 10 bytes"}},
 	} {
 		t.Run(c.situation, func(t *testing.T) {

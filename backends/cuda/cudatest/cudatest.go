@@ -11,7 +11,7 @@ import (
 )
 
 // Key is the environment variable in which a process finds the settings of its driver, such as
-// "devices=2 memory=1048576 version=12040 init=803 pin=801 meminfo=700 launch=700 failing=5 direct=1 cost=10 cold=5 share=801 pools=0": how many
+// "devices=2 memory=1048576 version=13010 init=803 pin=801 meminfo=700 launch=700 failing=5 direct=1 cost=10 cold=5 share=801 pools=0": how many
 // devices there are, the bytes of each and the driver's version, what the calls return that start the
 // driver, register memory, ask for memory, launch, and make memory that processes share, which launch ends in an illegal address, that
 // answers may be copied to registered memory alone, how many milliseconds a launch takes besides by the device's clock, and up to which it does, and

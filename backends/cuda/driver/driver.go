@@ -11,8 +11,9 @@ import (
 // library is the name under which the driver's own library is installed.
 const library = "libcuda.so.1"
 
-// Oldest is the oldest driver that has every function that is called here.
-const Oldest Version = 12000
+// Oldest is the oldest driver that takes the kernels: those that a toolkit makes run on drivers of its major version
+// and later ones, and CUDA 13.0 has made these.
+const Oldest Version = 13000
 
 // Driver is the CUDA driver of this machine, started. It may be used by many goroutines.
 type Driver struct {

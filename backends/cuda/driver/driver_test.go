@@ -101,7 +101,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	}
 	for _, c := range []struct{ situation, settings, want string }{
 		{"no device", "devices=0", "sees no device"},
-		{"a driver of long ago", "version=11040", "speaks CUDA 11.4, and CUDA 12.0 is the oldest"},
+		{"a driver of long ago", "version=12090", "speaks CUDA 12.9, and CUDA 13.0 is the oldest"},
 		{"half an update", "init=803", "different versions"},
 		{"an error without a name", "init=46", "cuInit: error 46"},
 	} {

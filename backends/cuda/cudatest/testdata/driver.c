@@ -2,7 +2,7 @@
 //
 // Memory of a device is memory of the process, counted against a bound. What is put on a stream
 // waits until somebody waits for it, so that a test sees whether anybody does. FAKE_CUDA in the
-// environment, or fake_configure, holds settings such as "devices=2 memory=1048576 version=12040".
+// environment, or fake_configure, holds settings such as "devices=2 memory=1048576 version=13010".
 //
 // Where FAKE_CUDA_KERNELS names the library of backends/cuda/kernels/emulated, launches compute what
 // the device would: the same kernels, on the processor. Memory is guarded on both sides, and a kernel
@@ -26,7 +26,7 @@ enum { NOT_SUPPORTED = 801, INVALID = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_
 enum { INVALID_HANDLE = 400, REGISTERED = 712, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURED_EVENT = 907, WRONG_THREAD = 908 };
 enum { DEVICES = 8, BLOCKS = 65536, CELLS = 64, GUARD = 256, PAYLOAD = 512 };
 
-static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, cold, share, pools; } set = {.pools = 1, .devices = 1, .memory = 1 << 20, .version = 12040};
+static struct { long devices, memory, version, init, pin, meminfo, launch, failing, direct, cost, cold, share, pools; } set = {.pools = 1, .devices = 1, .memory = 1 << 20, .version = 13000};
 static int started, sticky;
 static long used[DEVICES], kept[DEVICES]; // kept: what a pool has free
 static struct { address at; size_t size; int device; char pinned; } blocks[BLOCKS];
