@@ -31,13 +31,14 @@ func (t *trial) Fatal(args ...any) { t.Fatalf("%s", fmt.Sprint(args...)) }
 const draws = 5
 
 // attempt runs a case with a module and returns why it fails.
-func attempt(t *testing.T, m *ptx.Module, run func(*bench)) string {
+func attempt(t *testing.T, d *ptx.Device, m *ptx.Module, run func(*bench)) string {
 	t.Helper()
+	d.Load(m)
 	for seed := range uint64(draws) {
 		try, done := &trial{TB: t}, make(chan struct{})
 		go func() {
 			defer close(done)
-			run(newBenchOn(try, seed, ptx.Open(m, seed).Run))
+			run(newBenchOn(try, seed, d.Run))
 		}()
 		if <-done; try.why != "" {
 			return try.why
@@ -77,6 +78,7 @@ func TestFaultsAreFound(t *testing.T) {
 	if detectingRaces {
 		t.Skip("one goroutine interprets, and slowly: there are no races to be found")
 	}
+	t.Parallel()
 	m, err := image()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +115,8 @@ func TestFaultsAreFound(t *testing.T) {
 		t.Run(c.kernel, func(t *testing.T) {
 			text := m.Text(c.kernel)
 			sound := m.With(c.kernel, text)
-			if why := attempt(t, sound, c.run); why != "" {
+			d := ptx.Open(sound, 1)
+			if why := attempt(t, d, sound, c.run); why != "" {
 				t.Fatal(why)
 			}
 			all := 0
@@ -126,7 +129,7 @@ func TestFaultsAreFound(t *testing.T) {
 					}
 					all++
 					spoiled := text[:at[0]] + string(s.of.ExpandString(nil, s.to, text, at)) + text[at[1]:]
-					if attempt(t, m.With(c.kernel, spoiled), c.run) == "" {
+					if attempt(t, d, m.With(c.kernel, spoiled), c.run) == "" {
 						missed = append(missed, fmt.Sprintf("%d: %s", line, text[at[0]:at[1]]))
 					}
 				}

@@ -48,6 +48,7 @@ func TestShippedPTX(t *testing.T) {
 	if detectingRaces {
 		t.Skip("one goroutine interprets, and slowly: there are no races to be found")
 	}
+	t.Parallel()
 	m, err := image()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +61,7 @@ func TestShippedPTX(t *testing.T) {
 		{"Attention", TestAttention, 1},
 		{"ChainReads", TestChainReads, 5}, {"ChainComputes", TestChainComputes, 3}, {"ChainOfLargeAngles", TestChainOfLargeAngles, 1},
 		{"ChainOfBytes", TestChainOfBytes, 1}, {"ChainChooses", TestChainChooses, 1},
-		{"Conv", TestConv, 1}, {"ConvInt8", TestConvInt8, 1}, {"Pool", TestPool, 5},
+		{"Conv", TestConv, 1}, {"ConvInt8", TestConvInt8, 1}, {"Pool", TestPool, 5}, {"PoolBytes", TestPoolBytes, 1},
 		{"PoolBytes", TestPoolBytes, 1}, {"PoolRoundsToEven", TestPoolRoundsToEven, 1},
 		{"Gather", TestGather, 1}, {"EmbeddingBags", TestEmbeddingBags, 5}, {"EmbeddingBagsReportAnIndexOfNoRow", TestEmbeddingBagsReportAnIndexOfNoRow, 1},
 		{"MapOfOneOperand", TestMapOfOneOperand, 3}, {"MapOfTwoOperandsBroadcasts", TestMapOfTwoOperandsBroadcasts, 2},

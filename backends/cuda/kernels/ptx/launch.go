@@ -31,11 +31,15 @@ func Open(m *Module, seed uint64) *Device {
 	return &Device{module: m, rand: rand.New(rand.NewPCG(seed, 1))}
 }
 
+// Load has the device hold another module.
+func (d *Device) Load(m *Module) { d.module = m }
+
 // block is threads that share memory.
 type block struct {
 	entry     *entry
 	number    [3]uint32
-	memory    []variable // of all operands
+	threads   uint32 // of blocks before that
+	memory    []operand
 	arguments []byte
 	shared    []region
 	epoch     uint32 // barriers so far, of all blocks
@@ -67,17 +71,18 @@ func (d *Device) Run(l kernels.Launch, memory [][]byte) (err error) {
 		b.arguments = binary.LittleEndian.AppendUint64(b.arguments, a)
 	}
 	for _, m := range memory {
-		b.memory = append(b.memory, variable{space: globalSpace, address: address(m), size: len(m), data: m})
+		b.memory = append(b.memory, operand{variable: variable{space: globalSpace, address: address(m), size: len(m), data: m}})
 	}
 	for _, v := range d.module.symbols {
 		if v.space == globalSpace {
-			b.memory = append(b.memory, v)
+			b.memory = append(b.memory, operand{variable: v})
 		}
 	}
 	warps := d.take(b, l)
 	for _, i := range d.rand.Perm(int(l.Grid[0] * l.Grid[1] * l.Grid[2])) {
 		n := uint32(i)
 		b.number = [3]uint32{n % l.Grid[0], n / l.Grid[0] % l.Grid[1], n / l.Grid[0] / l.Grid[1]}
+		b.threads = n * l.Block[0] * l.Block[1] * l.Block[2]
 		d.block(b, warps, l)
 	}
 	return nil
@@ -132,8 +137,8 @@ func (d *Device) take(b *block, l kernels.Launch) []*warp {
 		d.holds = nil
 	}
 	for _, w := range d.warps {
-		for len(w.rows) < b.entry.registers {
-			w.rows = append(w.rows, row{})
+		if lack := b.entry.registers - len(w.rows); lack > 0 {
+			w.rows = append(w.rows, make([]row, lack)...)
 		}
 		if d.holds != b.entry {
 			for _, c := range b.entry.constants {

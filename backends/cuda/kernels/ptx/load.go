@@ -56,13 +56,20 @@ func (p *parser) memory(in instruction, op, args []string, write bool) error {
 				addr = uint64(uint32(addr))
 			}
 			memory := w.at(a, lane, addr)
-			for i, r := range data {
-				if write {
-					put(memory[i*t.bits/8:], t, w.rows[r][lane])
-				} else {
+			if !write {
+				for i, r := range data {
 					w.rows[r][lane] = get(memory[i*t.bits/8:], t) & masks[i]
 				}
+				continue
 			}
+			var next [16]byte
+			for i, r := range data {
+				put(next[i*t.bits/8:], t, w.rows[r][lane])
+			}
+			if a.space == globalSpace || a.space == genericSpace && addr < localBase {
+				w.claim(lane, addr, memory, next[:a.bytes])
+			}
+			copy(memory, next[:a.bytes])
 		}
 	}
 	p.entry.code = append(p.entry.code, in)

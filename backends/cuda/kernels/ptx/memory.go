@@ -142,13 +142,24 @@ func (w *warp) at(a access, lane int, addr uint64) []byte {
 	return w.global(a, lane, addr)
 }
 
-// global returns memory of an operand.
+// operand is memory of a launch. Threads of it have written what writers says.
+type operand struct {
+	variable
+	writers []uint32
+}
+
+// global returns memory of an operand, which becomes the first: the next access is likely to be there, too.
 func (w *warp) global(a access, lane int, addr uint64) []byte {
 	for i := range w.block.memory {
 		m := &w.block.memory[i]
 		if addr-m.address < uint64(m.size) {
 			if from := int(addr - m.address); from+a.bytes <= m.size {
-				if i > 0 { // the next is likely to be there, too
+				for k := 0; !a.write && m.writers != nil && k < a.bytes; k++ {
+					if who := m.writers[from+k]; who != 0 && who != w.thread(lane) {
+						w.fail(lane, "%d bytes at %#x: another thread of the launch has written here", a.bytes, addr)
+					}
+				}
+				if i > 0 {
 					w.block.memory[0], w.block.memory[i] = w.block.memory[i], w.block.memory[0]
 					m = &w.block.memory[0]
 				}
@@ -168,6 +179,24 @@ func (w *warp) global(a access, lane int, addr uint64) []byte {
 	}
 	w.fail(lane, "%d bytes at %#x are of no operand%s", a.bytes, addr, near)
 	return nil
+}
+
+// thread numbers those of a launch, from 1 on.
+func (w *warp) thread(lane int) uint32 { return w.block.threads + uint32(w.number*32+lane) + 1 }
+
+// claim notes that a thread writes data to an operand, which no other may have done unless it was the same.
+func (w *warp) claim(lane int, addr uint64, old, data []byte) {
+	m := &w.block.memory[0]
+	if m.writers == nil {
+		m.writers = make([]uint32, m.size)
+	}
+	who := m.writers[addr-m.address:]
+	for i, v := range data {
+		if who[i] != 0 && who[i] != w.thread(lane) && old[i] != v {
+			w.fail(lane, "%d bytes at %#x: another thread of the launch has written something else here", len(data), addr)
+		}
+		who[i] = w.thread(lane)
+	}
 }
 
 // variable returns the variable in shared memory that holds all of n bytes.

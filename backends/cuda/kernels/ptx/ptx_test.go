@@ -103,7 +103,7 @@ func TestInstructions(t *testing.T) {
 		{"sub.s32 %r7, 63, %r1; shl.b32 %r7, %r7, 2; st.shared.u32 [%r4], %r1; bar.sync 0; ld.shared.u32 %r0, [memory+0]; add.s32 %r7, %r7, %r3; ld.shared.u32 %r0, [%r7];",
 			func(i uint32) uint32 { return 63 - i }},
 		{"st.shared.u32 [%r4], %r1; bar.warp.sync -1; xor.b32 %r7, %r4, 4; ld.shared.u32 %r0, [%r7];", func(i uint32) uint32 { return i ^ 1 }},
-		{"and.b64 %rd4, %rd2, -16; cp.async.cg.shared.global [%r6], [%rd4], 16, 6; cp.async.commit_group; cp.async.wait_group 0; ld.shared.u32 %r0, [%r6+4];", func(uint32) uint32 { return 7 }},
+		{"and.b64 %rd4, %rd2, -16; cp.async.cg.shared.global [%r6], [%rd4], 16, 6; cp.async.commit_group; cp.async.wait_group 0; ld.shared.u32 %r0, [%r6+4]; bar.sync 0;", func(uint32) uint32 { return 7 }},
 	} {
 		data, word := words()
 		binary.LittleEndian.PutUint64(data, 5|7<<32)
@@ -134,6 +134,8 @@ func TestFaults(t *testing.T) {
 		{"shared memory of a warp without a barrier", "st.shared.u32 [%r4], %r1; xor.b32 %r7, %r4, 4; ld.shared.u32 %r0, [%r7];", "no barrier is between"},
 		{"a write after a read of others", "bar.sync 0; ld.shared.u32 %r0, [memory]; st.shared.u32 [memory], %r1;", "has read here"},
 		{"two writes", "st.shared.u32 [memory], %r1;", "has written here"},
+		{"two values at one place", "st.global.u32 [%rd2], %r1;", "something else here"},
+		{"what another thread has written", "st.global.u32 [%rd3], %r1; bar.sync 0; xor.b32 %r7, %r2, 128; cvt.u64.u32 %rd4, %r7; add.s64 %rd4, %rd4, %rd2; ld.global.u32 %r0, [%rd4];", "another thread of the launch has written here"},
 		{"a matrix that nobody has waited for", "st.shared.u32 [%r4], %r1; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r0, %r7, %r8, %r9}, [%r6];", "no barrier is between"},
 		{"a copy that nobody has waited for", "and.b64 %rd4, %rd2, -16; cp.async.cg.shared.global [%r6], [%rd4], 16, 16; cp.async.commit_group; cp.async.wait_group 1; ld.shared.u32 %r0, [%r6];", "not waited for"},
 		{"a copy that is in no group", "and.b64 %rd4, %rd2, -16; cp.async.cg.shared.global [%r6], [%rd4], 16, 16; cp.async.wait_group 0; ld.shared.u32 %r0, [%r6];", "not waited for"},
