@@ -7,6 +7,7 @@ import (
 
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cpu/kernels"
+	"github.com/thrumserve/thrum/backends/onnx"
 )
 
 // buildConv builds convolutions.
@@ -26,8 +27,9 @@ func buildConv(n *node) (kernel, error) {
 	if w == nil {
 		return c.kernel, nil
 	}
+	c.winograd = c.tilesFor(n.Outputs[0])
 	if c.window.auto == "NOTSET" || c.window.auto == "VALID" {
-		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups, c.precision), w.raw))
+		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups, c.precision, c.winograd), w.raw))
 		return func(r *run, in, out []*tensor) error {
 			_, size, err := c.fit(r, in)
 			if err != nil {
@@ -37,6 +39,15 @@ func buildConv(n *node) (kernel, error) {
 		}, nil
 	}
 	return c.packing(n.engine.kept(w)), nil
+}
+
+// tilesFor returns the size of tiles, which depends on that of the planes of the result as far as it is known at load.
+func (c convolution) tilesFor(y *onnx.Value) int {
+	if !y.HasShape || len(c.shape) != 4 || len(y.Shape) != 4 {
+		return 0
+	}
+	size := [2]int{int(max(0, y.Shape[2].Size)), int(max(0, y.Shape[3].Size))}
+	return c.onPlanes(make([]int, 4)).Winograd(size, c.precision)
 }
 
 // packing returns the kernel of a convolution whose pads depend on the size of the input. It
@@ -83,6 +94,7 @@ type convolution struct {
 	window     window
 	groups     int
 	precision  kernels.Precision
+	winograd   int  // the size of Winograd's tiles, or 0 for another method
 	residual   bool // the last input is added to the result
 	activation kernels.Activation
 }
@@ -132,11 +144,14 @@ func (c convolution) fit(r *run, in []*tensor) (pads, size []int, err error) {
 	return c.window.fit(r, x.shape)
 }
 
+// onPlanes returns the convolution with certain pads.
+func (c convolution) onPlanes(pads []int) kernels.Conv {
+	return kernels.Conv{Channels: c.shape[1] * c.groups, Filters: c.shape[0], Groups: c.groups, Window: c.window.plane(pads)}
+}
+
 // pack packs weights for certain pads.
 func (c convolution) pack(w *tensor, pads []int, m kernels.Memory) *kernels.PackedConv {
-	return m.PackConv(kernels.Conv{
-		Channels: w.shape[1] * c.groups, Filters: w.shape[0], Groups: c.groups, Window: c.window.plane(pads),
-	}, view[float32](w), c.precision)
+	return m.PackWinograd(c.onPlanes(pads), c.winograd, view[float32](w), c.precision)
 }
 
 // plane returns w as a window on planes, which for one dimension have height 1.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cpu/kernels"
 	"github.com/thrumserve/thrum/backends/onnx"
 )
 
@@ -58,5 +59,40 @@ func TestPaddedPlanesAreBounded(t *testing.T) {
 	_, err := p.execute(t.Context(), r, []backends.Tensor{wave("x", 1, 1, 1, 4, 4)}, p.outputs)
 	if !errors.Is(err, backends.ErrInvalid) || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("execute with pads of %d = %v, want ErrInvalid that says larger than", far, err)
+	}
+}
+
+// Where the size of the planes is known at load a convolution of 3x3 may be computed by tiles, with the same
+// results to rounding, and for planes of other sizes, too.
+func TestConvolutionsByTiles(t *testing.T) {
+	w, bias := wave("w", 2, 32, 32, 3, 3), wave("b", 3, 32)
+	by := func(height, width int64) func(x backends.Tensor) []float32 {
+		var s sketch
+		x := s.input("x", backends.FP32, -1, 32, height, width)
+		s.output(s.node("Conv", onnx.Attrs{"pads": []int64{1, 1, 1, 1}}, x, s.constant(w), s.constant(bias)))
+		p, r := planOf(t, &s)
+		return func(x backends.Tensor) []float32 {
+			got, err := p.execute(t.Context(), r, []backends.Tensor{x}, p.outputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return floatsOf(got[0])
+		}
+	}
+	plain, tiled := by(-1, -1), by(28, 30)
+	for _, shape := range [][]int64{{2, 32, 28, 30}, {1, 32, 5, 9}} {
+		x := wave("x", 1, shape...)
+		got, want := tiled(x), plain(x)
+		largest, differ := slices.Max(want), false
+		for i := range want {
+			differ = differ || got[i] != want[i]
+			if d := got[i] - want[i]; max(d, -d) > 4e-5*largest {
+				t.Fatalf("x of shape %v: result %d is %v, want %v", shape, i, got[i], want[i])
+			}
+		}
+		c := kernels.Conv{Channels: 32, Filters: 32, Window: kernels.Window{Kernel: [2]int{3, 3}}}
+		if byTiles := c.Winograd([2]int{28, 30}, kernels.FP32) > 0; differ != byTiles {
+			t.Errorf("x of shape %v: last bits that differ: %v, with tiles: %v", shape, differ, byTiles)
+		}
 	}
 }

@@ -17,6 +17,7 @@ type Conv struct {
 type PackedConv struct {
 	precision Precision
 	quads     bool // channels are four together, of bytes
+	winograd  int  // the size of Winograd's tiles, or 0 for another method
 	panels    bool // the weights are panels of filters that stand beside each other
 	conv      Conv
 	depth     int         // weights of a filter
@@ -32,13 +33,14 @@ type PackedConv struct {
 // convPlan is what follows from the sizes of x and y. The last one is kept.
 type convPlan struct {
 	in, out   [2]int
-	lattice   *lattice  // nil where x is read in place
-	offsets   []int     // in a group's lattices, one per unit of a filter
-	positions []int32   // of all values of a plane of y, up to a whole panel; nil where rows are read in place
-	segments  []segment // the rows of y where those of lattices are read in place
-	panel     int       // distance of their panels
-	runs      []spotRun // the positions, where filters stand beside each other
-	depth     *depth    // where each filter reads a channel of its own, in place
+	lattice   *lattice        // nil where x is read in place
+	offsets   []int           // in a group's lattices, one per unit of a filter
+	positions []int32         // of all values of a plane of y, up to a whole panel; nil where rows are read in place
+	segments  []segment       // the rows of y where those of lattices are read in place
+	panel     int             // distance of their panels
+	runs      []spotRun       // the positions, where filters stand beside each other
+	tiles     *winogradTiling // of y, for Winograd's method
+	depth     *depth          // where each filter reads a channel of its own, in place
 }
 
 // PackConv packs weights of Filters x Channels/Groups x kernel height x kernel width, for products
@@ -104,7 +106,7 @@ func (c *PackedConv) Precision() Precision { return c.precision }
 func (c *PackedConv) Conv() Conv { return c.conv }
 
 // AddsInPlace reports whether the residual may lie where y does.
-func (c *PackedConv) AddsInPlace() bool { return c.panels }
+func (c *PackedConv) AddsInPlace() bool { return c.panels || c.winograd > 0 }
 
 // Conv2D computes y = act(conv(x) + RowBias + Residual): ep.RowBias has one value per filter,
 // ep.Bias is not used. The size of y decides how many positions are computed.
@@ -158,6 +160,11 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	p := &convPlan{in: in, out: out}
 	defer c.plan.Store(p)
 	depthwise := c.depthwise()
+	if c.winograd > 0 {
+		p.tiles = newWinogradTiling(c.winograd, c.conv.Window, in, out)
+		p.offsets = panelOffsets(c.conv.Channels)
+		return p
+	}
 	if c.panels {
 		p.planBeside(c)
 		return p

@@ -10,6 +10,7 @@ type convGroup struct {
 	b       []float32 // the planes, or lattices of them
 	panels  []float32 // what has been gathered
 	cols    span      // of it
+	part    span      // of the runs of tiles
 	grid    grid
 }
 
@@ -34,6 +35,10 @@ func (r *convolution) multiply(g product, planes int) {
 }
 
 func (c *convGroup) run() {
+	if c.tiles != nil {
+		c.multiplyTiles()
+		return
+	}
 	if c.lattice == nil {
 		c.b = c.x.Data[c.planes*c.x.H*c.x.W:]
 		if c.runs != nil {

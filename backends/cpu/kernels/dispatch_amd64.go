@@ -69,6 +69,38 @@ func (s *spots) run(l Level) {
 	}
 }
 
+// run transforms the planes, with as many at a time as may not be preempted.
+func (w *winogradIn) transform(l Level, m int) {
+	if l == Portable {
+		w.portable(m)
+		return
+	}
+	const planes = 256
+	for whole := *w; whole.planes > 0; whole.planes -= planes {
+		w.planes = min(planes, whole.planes)
+		if m == 2 {
+			winogradIn2AVX512(w)
+		} else {
+			winogradIn4AVX512(w)
+		}
+		if whole.planes > planes {
+			w.src, w.dst = w.src[planes*w.plane:], w.dst[planes*panelWidth:]
+		}
+	}
+}
+
+// run makes the results.
+func (w *winogradOut) run(l Level, m int) {
+	switch {
+	case l == Portable:
+		w.portable(m)
+	case m == 2:
+		winogradOut2AVX512(w)
+	default:
+		winogradOut4AVX512(w)
+	}
+}
+
 // turn writes the sums of the block to planes.
 func (s *spots) turn(l Level) {
 	if l == Portable {

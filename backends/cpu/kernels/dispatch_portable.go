@@ -9,6 +9,8 @@ func maxPanels(Level, int) int                                { return 1 }
 func (t *tile) run(Level)                                     { tilePortable(t) }
 func (s *spots) run(Level)                                    { s.portable() }
 func (s *spots) turn(Level)                                   { s.turnPortable() }
+func (w *winogradIn) transform(_ Level, m int)                { w.portable(m) }
+func (w *winogradOut) run(_ Level, m int)                     { w.portable(m) }
 func (d *depth) run()                                         { panic("kernels: not at this level") }
 func (s *sweep) run(Level)                                    { s.portable() }
 func applyLevel(Level, []float32, []float32, Activation) bool { return false }

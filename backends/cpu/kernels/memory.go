@@ -28,9 +28,18 @@ func (m Memory) PackB(b Matrix, p Precision) *Packed {
 
 // PackConv is the function PackConv with a place for the result.
 func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
+	return m.PackWinograd(c, 0, weights, p)
+}
+
+// PackWinograd is PackConv for a convolution that is computed by tiles of a size that Winograd has returned.
+func (m Memory) PackWinograd(c Conv, tile int, weights []float32, p Precision) *PackedConv {
 	packed := newPackedConv(c, len(weights), p)
 	if packed.precision == Int8 {
 		packed.bytes = m.packInt8Conv(packed.conv, weights)
+		return packed
+	}
+	if packed.winograd = tile; tile > 0 {
+		packed.weights = m.transformWeights(packed, weights)
 		return packed
 	}
 	if packed.panels = packed.beside(); packed.panels {

@@ -146,3 +146,12 @@ func (f *file) maskTable(name string) {
 	}
 	fmt.Fprintf(&f.asm, "GLOBL %s<>(SB), RODATA|NOPTR, $128\n", name)
 }
+
+// words writes a table of 16 words.
+func (f *file) words(name string, words [16]int) {
+	f.asm.WriteString("\n")
+	for i, w := range words {
+		fmt.Fprintf(&f.asm, "DATA %s<>+%d(SB)/4, $%d\n", name, 4*i, w)
+	}
+	fmt.Fprintf(&f.asm, "GLOBL %s<>(SB), RODATA|NOPTR, $64\n", name)
+}

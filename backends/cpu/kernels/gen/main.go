@@ -34,6 +34,7 @@ var subjects = []subject{
 	{"elementwise", elementwise},
 	{"row", rowKernels},
 	{"beside", besides},
+	{"winograd", winograds},
 	{"depth", depths},
 	{"sweep", sweeps},
 	{"pack", packs},
