@@ -14,6 +14,7 @@ type Device struct {
 
 	Held   uint64 // bytes of its memory that this process holds for its models by itself
 	Shared uint64 // and together with the other processes of the version
+	Taken  uint64 // that it takes in all, as the driver counts; 0 if that is not known
 
 	// Figures are what the device says of itself. What it does not say is not there.
 	Figures map[Figure]float64

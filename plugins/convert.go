@@ -24,7 +24,7 @@ func fromInfo(m *proto.InfoReply) backends.Info {
 
 func toDevice(d backends.Device) *proto.Device {
 	m := &proto.Device{
-		Id: d.ID, Number: int64(d.Number), Name: d.Name, Driver: d.Driver, Held: d.Held, Shared: d.Shared, Read: int64(d.Read), Figures: map[string]float64{},
+		Id: d.ID, Number: int64(d.Number), Name: d.Name, Driver: d.Driver, Held: d.Held, Shared: d.Shared, Taken: d.Taken, Read: int64(d.Read), Figures: map[string]float64{},
 	}
 	for kind, value := range d.Figures {
 		m.Figures[string(kind)] = value
@@ -34,7 +34,7 @@ func toDevice(d backends.Device) *proto.Device {
 
 func fromDevice(m *proto.Device) backends.Device {
 	d := backends.Device{
-		ID: m.GetId(), Number: int(m.GetNumber()), Name: m.GetName(), Driver: m.GetDriver(), Held: m.GetHeld(), Shared: m.GetShared(), Read: time.Duration(m.GetRead()),
+		ID: m.GetId(), Number: int(m.GetNumber()), Name: m.GetName(), Driver: m.GetDriver(), Held: m.GetHeld(), Shared: m.GetShared(), Taken: m.GetTaken(), Read: time.Duration(m.GetRead()),
 		Figures: map[backends.Figure]float64{},
 	}
 	for kind, value := range m.GetFigures() {

@@ -24,7 +24,7 @@ func (m metered) Devices(context.Context) ([]backends.Device, error) { return m.
 
 func gpu() backends.Device {
 	return backends.Device{
-		ID: "GPU-1", Number: 3, Name: "a device", Driver: "1.2", Held: 1 << 40, Shared: 5, Read: time.Hour,
+		ID: "GPU-1", Number: 3, Name: "a device", Driver: "1.2", Held: 1 << 40, Shared: 5, Taken: 7, Read: time.Hour,
 		Figures: map[backends.Figure]float64{backends.FigurePower: 1.5, backends.FigureAnswers: 0},
 	}
 }

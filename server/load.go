@@ -253,7 +253,7 @@ func devices(model *host.Model) func() []metrics.Device {
 			for kind, value := range d.Figures {
 				figures[string(kind)] = value
 			}
-			all = append(all, metrics.Device{ID: d.ID, Name: d.Name, Driver: d.Driver, Number: d.Number, Held: d.Held + d.Shared, Figures: figures, Read: d.Read})
+			all = append(all, metrics.Device{ID: d.ID, Name: d.Name, Driver: d.Driver, Number: d.Number, Held: d.Held + d.Shared, Taken: d.Taken, Figures: figures, Read: d.Read})
 		}
 		return all
 	}

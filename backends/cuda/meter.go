@@ -127,7 +127,7 @@ func (m *management) read(uuid [16]byte) backends.Device {
 	if w, ok := m.watches.Load(uuid); ok {
 		w.(*watch).figures(figures)
 	}
-	return backends.Device{ID: d.ID, Driver: l.Driver(), Figures: figures, Read: at}
+	return backends.Device{ID: d.ID, Driver: l.Driver(), Figures: figures, Taken: d.Taken(os.Getpid()), Read: at}
 }
 
 // watch counts the faults of a device from now on, if it tells of them.

@@ -76,3 +76,18 @@ func TestMetricsCountFaults(t *testing.T) {
 	ask("two", "load")
 	counted(map[string]float64{series("79"): 1, series("31"): 1, series("185"): 1})
 }
+
+// TestMetricsShowWhatProcessesTake has two instances of a model, each with what the driver says of it.
+func TestMetricsShowWhatProcessesTake(t *testing.T) {
+	dir := repository(t, "memory=1073741824", "process=500000000")
+	write(t, filepath.Join(dir, "models", "heavy", "model.yaml"), "backend: cuda\ninstances: 2\nbatching: {max_rows: 4}\n", 0o644)
+	at, admin := serveBoth(t, build(t), dir)
+	if code, text := post(t, at, "/v2/repository/models/heavy/load"); code != 200 {
+		t.Fatalf("load: %d %s", code, text)
+	}
+	l := ofDevice(0, "", `model="heavy",`)
+	want := map[string]float64{"thrum_device_process_bytes" + l[:len(l)-1] + `,version="1"}`: 1e9}
+	if got := scrape(t, admin, "thrum_device_process_bytes"); !maps.Equal(got, want) {
+		t.Errorf("GET /metrics has %v, want %v", got, want)
+	}
+}

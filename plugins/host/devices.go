@@ -64,11 +64,14 @@ func mergeDevices(told [][]backends.Device) []backends.Device {
 			all = append(all, d)
 			continue
 		}
-		held, shared := all[i].Held+d.Held, max(all[i].Shared, d.Shared)
+		held, shared, taken := all[i].Held+d.Held, max(all[i].Shared, d.Shared), all[i].Taken+d.Taken
+		if all[i].Taken == 0 || d.Taken == 0 {
+			taken = 0
+		}
 		if d.Read > all[i].Read {
 			all[i] = d
 		}
-		all[i].Held, all[i].Shared = held, shared
+		all[i].Held, all[i].Shared, all[i].Taken = held, shared, taken
 	}
 	slices.SortFunc(all, func(a, b backends.Device) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.ID, b.ID))

@@ -18,6 +18,11 @@ func sharing(d backends.Device, n uint64) backends.Device {
 	return d
 }
 
+func taking(d backends.Device, n uint64) backends.Device {
+	d.Taken = n
+	return d
+}
+
 func TestMergeDevices(t *testing.T) {
 	for _, c := range []struct {
 		situation string
@@ -30,6 +35,8 @@ func TestMergeDevices(t *testing.T) {
 			[]backends.Device{device("a", 0, 5, 1), device("b", 1, 10, 1), device("c", 2, 1, 1)}},
 		{"which share memory of it", [][]backends.Device{{sharing(device("a", 0, 10, 1), 100)}, {device("a", 0, 1, 3)}, {sharing(device("a", 0, 5, 2), 100)}},
 			[]backends.Device{sharing(device("a", 0, 16, 3), 100)}},
+		{"which they take more of", [][]backends.Device{{taking(device("a", 0, 10, 1), 50)}, {taking(device("a", 0, 5, 2), 60)}}, []backends.Device{taking(device("a", 0, 15, 2), 110)}},
+		{"of which one does not know that", [][]backends.Device{{taking(device("a", 0, 10, 1), 50)}, {device("a", 0, 5, 2)}, {taking(device("a", 0, 5, 1), 60)}}, []backends.Device{device("a", 0, 20, 2)}},
 		{"which they number differently", [][]backends.Device{{device("a", 0, 10, 1)}, {device("b", 0, 5, 1)}, {device("a", 1, 2, 2)}},
 			[]backends.Device{device("b", 0, 5, 1), device("a", 1, 12, 2)}},
 	} {

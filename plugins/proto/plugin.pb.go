@@ -547,6 +547,7 @@ type Device struct {
 	Figures       map[string]float64     `protobuf:"bytes,6,rep,name=figures,proto3" json:"figures,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"` // what is not known is not there
 	Read          int64                  `protobuf:"varint,7,opt,name=read,proto3" json:"read,omitempty"`                                                                                  // nanoseconds of the machine's monotonic clock
 	Shared        uint64                 `protobuf:"varint,8,opt,name=shared,proto3" json:"shared,omitempty"`
+	Taken         uint64                 `protobuf:"varint,9,opt,name=taken,proto3" json:"taken,omitempty"` // 0 if it is not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,6 +634,13 @@ func (x *Device) GetRead() int64 {
 func (x *Device) GetShared() uint64 {
 	if x != nil {
 		return x.Shared
+	}
+	return 0
+}
+
+func (x *Device) GetTaken() uint64 {
+	if x != nil {
+		return x.Taken
 	}
 	return 0
 }
@@ -1059,7 +1067,7 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\vnanoseconds\x18\x01 \x03(\x03R\vnanoseconds\"\x10\n" +
 	"\x0eDevicesRequest\"A\n" +
 	"\fDevicesReply\x121\n" +
-	"\adevices\x18\x01 \x03(\v2\x17.thrum.plugin.v1.DeviceR\adevices\"\x98\x02\n" +
+	"\adevices\x18\x01 \x03(\v2\x17.thrum.plugin.v1.DeviceR\adevices\"\xae\x02\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x12\n" +
@@ -1068,7 +1076,8 @@ const file_plugins_proto_plugin_proto_rawDesc = "" +
 	"\x04held\x18\x05 \x01(\x04R\x04held\x12>\n" +
 	"\afigures\x18\x06 \x03(\v2$.thrum.plugin.v1.Device.FiguresEntryR\afigures\x12\x12\n" +
 	"\x04read\x18\a \x01(\x03R\x04read\x12\x16\n" +
-	"\x06shared\x18\b \x01(\x04R\x06shared\x1a:\n" +
+	"\x06shared\x18\b \x01(\x04R\x06shared\x12\x14\n" +
+	"\x05taken\x18\t \x01(\x04R\x05taken\x1a:\n" +
 	"\fFiguresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xb1\x01\n" +

@@ -14,6 +14,7 @@ type Device struct {
 	ID, Name, Driver string
 	Number           int
 	Held             uint64             // bytes of its memory that the version's instances hold
+	Taken            uint64             // and that their processes take in all; 0 if that is not known
 	Figures          map[string]float64 // by their kinds; what is not known is not there
 	Read             time.Duration      // the moment, by the machine's monotonic clock
 }
@@ -32,6 +33,7 @@ var (
 	throttled    = describeDevice("thrum_device_throttled", "1 while the device's clocks are held down, by reason: power_limit, heat, heat_chip, power_chip, chip, sync.", "reason")
 
 	deviceHeld     = describe("thrum_device_held_bytes", "Memory of a device that the instances of a version hold, by their account.", deviceLabels...)
+	deviceTaken    = describe("thrum_device_process_bytes", "Memory of a device that the processes of a version's instances take in all, as the driver counts.", deviceLabels...)
 	deviceFailures = describe("thrum_device_failures_total", "Instances that ended because their device answered them no more.")
 )
 
@@ -77,6 +79,7 @@ type deviceSampler struct {
 func (s *deviceSampler) Describe(into chan<- *prometheus.Desc) {
 	into <- deviceInfo
 	into <- deviceHeld
+	into <- deviceTaken
 	into <- deviceXids
 	seen := map[*prometheus.Desc]bool{}
 	for _, m := range deviceFigures {
@@ -99,6 +102,9 @@ func (s *deviceSampler) Collect(into chan<- prometheus.Metric) {
 	for i, v := range versions {
 		for _, d := range devices[i] {
 			into <- prometheus.MustNewConstMetric(deviceHeld, prometheus.GaugeValue, float64(d.Held), v.id.model, v.id.version, strconv.Itoa(d.Number), d.ID)
+			if d.Taken > 0 {
+				into <- prometheus.MustNewConstMetric(deviceTaken, prometheus.GaugeValue, float64(d.Taken), v.id.model, v.id.version, strconv.Itoa(d.Number), d.ID)
+			}
 			if known, ok := newest[d.ID]; !ok || d.Read > known.Read {
 				newest[d.ID] = d
 			}

@@ -11,7 +11,7 @@ import (
 
 // a device that says everything of itself.
 func everything() Device {
-	d := Device{ID: "GPU-a", Number: 1, Name: "H100", Driver: "580.1", Held: 100, Read: time.Hour, Figures: map[string]float64{"of tomorrow": 1}}
+	d := Device{ID: "GPU-a", Number: 1, Name: "H100", Driver: "580.1", Held: 100, Taken: 300, Read: time.Hour, Figures: map[string]float64{"of tomorrow": 1}}
 	for kind := range deviceFigures {
 		d.Figures[kind] = 0
 	}
@@ -53,6 +53,7 @@ func TestScrapeShowsDevices(t *testing.T) {
 		`thrum_device_throttled{device="1",reason="chip",uuid="GPU-a"} 0`,
 		`thrum_device_throttled{device="1",reason="sync",uuid="GPU-a"} 0`,
 		`thrum_device_held_bytes{device="1",model="heavy",uuid="GPU-a",version="1"} 100`,
+		`thrum_device_process_bytes{device="1",model="heavy",uuid="GPU-a",version="1"} 300`,
 		`thrum_device_failures_total{model="heavy",version="1"} 4`,
 	} {
 		if !strings.Contains(text, want+"\n") {

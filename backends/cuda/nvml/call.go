@@ -23,6 +23,7 @@ const (
 	callRegisterEvents
 	callEventSetWait
 	callEventSetFree
+	callProcesses
 
 	calls
 )
@@ -48,6 +49,7 @@ var names = [calls]string{
 	callRegisterEvents:  "nvmlDeviceRegisterEvents",
 	callEventSetWait:    "nvmlEventSetWait_v2",
 	callEventSetFree:    "nvmlEventSetFree",
+	callProcesses:       "nvmlDeviceGetComputeRunningProcesses_v3",
 }
 
 // result is what a function returns, an nvmlReturn_t.

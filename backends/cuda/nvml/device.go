@@ -1,6 +1,7 @@
 package nvml
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/thrumserve/thrum/backends"
@@ -41,6 +42,28 @@ func (d Device) Figures() map[backends.Figure]float64 {
 		}
 	}
 	return all
+}
+
+// Taken returns how many bytes of the device a process takes, by its number: all, as the driver counts.
+// It is 0 if that is not known.
+func (d Device) Taken(pid int) uint64 {
+	type process struct { // an nvmlProcessInfo_t
+		pid   uint32
+		bytes uint64
+		_     [2]uint32 // the part of the device
+	}
+	var all [256]process // more are not told
+	n := uint32(len(all))
+	if d.ask(callProcesses, uintptr(unsafe.Pointer(&n)), uintptr(unsafe.Pointer(&all))) != success {
+		return 0
+	}
+	const unknown = math.MaxUint64 // NVML_VALUE_NOT_AVAILABLE
+	for _, p := range all[:n] {
+		if p.pid == uint32(pid) && p.bytes != unknown {
+			return p.bytes
+		}
+	}
+	return 0
 }
 
 // ask calls a function of the device.

@@ -199,3 +199,30 @@ func TestDevicesWithoutFaults(t *testing.T) {
 		t.Errorf("Meaning(1000) = %q", got)
 	}
 }
+
+func TestTaken(t *testing.T) {
+	for _, c := range []struct {
+		situation, settings string
+		pid                 int
+		want                uint64
+	}{
+		{"this process", "process=1048576", os.Getpid(), 1 << 20},
+		{"another", "process=1048576", 1, 1},
+		{"one that is not on the device", "process=1048576", 2, 0},
+		{"one whose memory the driver does not know", "process=-1", os.Getpid(), 0},
+		{"a device that does not say", "", os.Getpid(), 0},
+		{"one that is lost", "process=1048576 result=15", os.Getpid(), 0},
+	} {
+		l, err := open(fake(t, c.settings, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := l.Device(uuid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Taken(c.pid); got != c.want {
+			t.Errorf("%s: Taken = %d, want %d", c.situation, got, c.want)
+		}
+	}
+}
