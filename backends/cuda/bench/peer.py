@@ -239,6 +239,7 @@ def main():
     os.dup2(2, 1)  # what compilers say is no answer
     with contextlib.suppress(AttributeError):
         torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True  # the fastest of its algorithms, not the likeliest
     peer = Peer(arguments.device, arguments.eager)
     for line in sys.stdin:
         command = json.loads(line)

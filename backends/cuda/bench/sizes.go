@@ -24,7 +24,7 @@ type sizes struct {
 	side        int // of the product that is the device's best
 	served      int // rows of a batch through the server
 	clients     int // connections to the server
-	copied      int // side of the matrices that are copied in, of which a batch has eight
+	copied      int // side of the matrices that are copied in, of which a batch has eight: so much that what a host does is no share of it
 	deepest     int // layers of what computes while they are
 	chains      []forms.Chain
 }
@@ -32,7 +32,7 @@ type sizes struct {
 var usual = sizes{
 	names:    names{"BERT-base", "ResNet-50", "recommendation"},
 	encoding: forms.Base, encoded: []int{1, 8, 32, 128}, residual: forms.ResNet50, images: []int{1, 8, 64}, recommends: forms.Criteo, recommended: 2048,
-	side: 8192, served: 32, clients: 256, copied: 1024, deepest: 64,
+	side: 8192, served: 32, clients: 256, copied: 2048, deepest: 64,
 	chains: []forms.Chain{
 		forms.Products(backends.BF16, 128, 768, 768, 32), forms.Products(backends.BF16, 128, 768, 3072, 32), forms.Products(backends.BF16, 1024, 768, 2304, 32),
 		forms.Products(backends.BF16, 4096, 768, 768, 16), forms.Products(backends.BF16, 4096, 768, 3072, 16),
