@@ -290,7 +290,7 @@ func TestServerServesTheExamples(t *testing.T) {
 // TestADyingDeviceLosesNothing has the driver answer with an illegal address again and again: each time
 // the process ends, another takes its place, and whoever asked is answered.
 func TestADyingDeviceLosesNothing(t *testing.T) {
-	dir := repository(t, "memory=1073741824 failing=150")
+	dir := repository(t, "memory=1073741824 failing=150", "faults=none") // it tells of faults, which a process that ends waits for
 	if err := os.CopyFS(filepath.Join(dir, "models", "layers", "1"), os.DirFS("../../backends/cuda/testdata/layers")); err != nil {
 		t.Fatal(err)
 	}
