@@ -29,13 +29,13 @@ type row struct {
 var rows = []row{
 	{"device", 1, (*lab).device},
 	{"encoder", 8, (*lab).encoder},
-	{"limit", 1.5, (*lab).limit},
+	{"limit", 2.5, (*lab).limit},
 	{"network", 6, (*lab).network},
 	{"recommender", 3.5, (*lab).recommender},
-	{"server", 1.5, (*lab).server},
+	{"server", 2, (*lab).server},
 	{"processor", 1, (*lab).processor},
-	{"overlap", 1, (*lab).overlap},
-	{"kernels", 2.5, (*lab).kernels},
+	{"overlap", 1.5, (*lab).overlap},
+	{"kernels", 3.5, (*lab).kernels},
 	{"profile", 2, (*lab).profile},
 }
 
