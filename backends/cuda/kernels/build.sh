@@ -17,12 +17,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # compile <sm or compute> <capability> <cubin or ptx>
 compile() {
-  "$nvcc" -std=c++17 -O3 -arch="$1_$2" "-$3" -Xptxas -v -o "$work/$1_$2.$3" src/all.cu 2> "$work/$1_$2.log" || { cat "$work/$1_$2.log" >&2; return 1; }
+  mkdir "$work/$1_$2"
+  "$nvcc" -std=c++17 -O3 -arch="$1_$2" "-$3" -Xptxas -v --keep --keep-dir "$work/$1_$2" -o "$work/$1_$2.$3" src/all.cu 2> "$work/$1_$2.log" || { cat "$work/$1_$2.log" >&2; return 1; }
 }
 for arch in 80 86 89 90; do
   compile sm $arch cubin
 done
 compile compute 90 ptx
+# Every cubin is assembled from the text that the tests execute.
+for arch in 80 86 89 90; do
+  cmp <(grep -v '^\.target' "$work/sm_$arch/all.ptx") <(grep -v '^\.target' "$work/compute_90.ptx")
+done
 printf '\0' >> "$work/compute_90.ptx" # the driver reads a text that ends
 
 rm -f images/*

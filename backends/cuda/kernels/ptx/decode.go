@@ -96,7 +96,9 @@ func (p *parser) compute(in instruction, op, args []string) error {
 	if len(args) != len(widths) {
 		return fmt.Errorf("%d operands, want %d", len(args), len(widths))
 	}
-	in.pure = f
+	in.pure, in.move = f, op[0] == "mov"
+	in.a = p.constant(0)
+	in.b, in.c = in.a, in.a
 	for i, to := range []*int{&in.d, &in.a, &in.b, &in.c}[:len(args)] {
 		if *to, err = p.source(args[i], widths[i]); err != nil {
 			return err
@@ -126,7 +128,7 @@ func (p *parser) pieces(in instruction, op, args []string) error {
 		if err != nil || len(from) != 2 {
 			return errors.Join(err, errUnknown)
 		}
-		in.d, in.a, in.b = to, from[0], from[1]
+		in.d, in.a, in.b, in.c = to, from[0], from[1], from[1]
 		in.pure = func(a, b, _ uint64) uint64 { return a&mask | b&mask<<half }
 		p.entry.code = append(p.entry.code, in)
 		return nil
@@ -140,7 +142,7 @@ func (p *parser) pieces(in instruction, op, args []string) error {
 		return err
 	}
 	for i, r := range to {
-		in.d, in.a = r, from
+		in.d, in.a, in.b, in.c = r, from, from, from
 		in.pure = func(a, _, _ uint64) uint64 { return a >> (half * i) & mask }
 		p.entry.code = append(p.entry.code, in)
 	}
@@ -160,7 +162,7 @@ func (p *parser) insert(in instruction, op, args []string) error {
 		return errors.Join(err, errUnknown)
 	}
 	mask := uint64(1<<n-1) << from
-	in.d, in.a, in.b = all[0], all[1], all[2]
+	in.d, in.a, in.b, in.c = all[0], all[1], all[2], all[2]
 	in.pure = func(a, b, _ uint64) uint64 { return t.cut(a<<from&mask | b&^mask) }
 	p.entry.code = append(p.entry.code, in)
 	return nil

@@ -7,7 +7,7 @@
 // Where a device is free to choose, it does what a kernel can least rely on: warps run in an order that
 // is drawn anew at every barrier, asynchronous copies land when they are waited for and not before,
 // shared memory begins as NaN, and approximate functions miss by a unit of the last place. What
-// a device leaves undefined is an error: an access outside of the operands' memory or of a variable, or
+// a device leaves undefined is an error: a register that is read before it is written; an access outside of the operands' memory or of a variable, or
 // misaligned; accesses to the same byte of shared memory that nothing orders, one of them a write; reading
 // what another thread has written to an operand, or writing something else there; a warp that is not whole
 // where it has to be; arguments that are not the parameters that a kernel declares.

@@ -52,10 +52,11 @@ func (p *parser) shuffle(in instruction, op, args []string) error {
 	across := op[2] == "bfly"
 	in.kind, in.group = effect, s[3]
 	in.do = func(w *warp, active uint32) {
-		given := w.rows[s[0]]
+		given, others, clamps := *w.get(s[0], active), w.get(s[1], active), w.get(s[2], active)
+		d, inside := w.set(d, active), w.set(inside, active)
 		for m := active; m != 0; m &= m - 1 {
 			lane := bits.TrailingZeros32(m)
-			by, clamp := int(w.rows[s[1]][lane]&31), w.rows[s[2]][lane]
+			by, clamp := int(others[lane]&31), clamps[lane]
 			segments := int(clamp >> 8 & 31)
 			from := lane&segments | by&^segments
 			if across {
@@ -68,7 +69,7 @@ func (p *parser) shuffle(in instruction, op, args []string) error {
 			if active>>from&1 == 0 {
 				w.fail(lane, "lane %d takes no part", from)
 			}
-			w.rows[d][lane], w.rows[inside][lane] = given[from]&0xffffffff, truth(ok)
+			d[lane], inside[lane] = given[from]&0xffffffff, truth(ok)
 		}
 	}
 	p.entry.code = append(p.entry.code, in)
@@ -96,26 +97,27 @@ func (p *parser) matrices(in instruction, op, args []string) error {
 			w.fail(-1, "lanes %#x are not the whole warp", active)
 		}
 		var rows [32][]byte
+		at := w.get(base, active)
 		for lane := range rows {
-			addr := uint32(w.rows[base][lane] + offset)
-			r, at := w.block.variable(addr, 16)
+			addr := uint32(at[lane] + offset)
+			r, from := w.block.variable(addr, 16)
 			if r == nil || addr&15 != 0 {
 				w.fail(lane, "a row of 16 bytes at %#x is misaligned or of no variable in shared memory", addr)
 			}
-			if why := r.reads(w, several, at, 16); why != "" {
+			if why := r.reads(w, several, from, 16); why != "" {
 				w.fail(lane, "a row at %#x of shared memory: %s", addr, why)
 			}
-			rows[lane] = r.data[at : at+16]
+			rows[lane] = r.data[from : from+16]
 		}
 		for i, r := range to {
-			m := rows[8*i : 8*i+8]
+			m, d := rows[8*i:8*i+8], w.set(r, active)
 			for lane := range 32 {
 				group, two := lane/4, lane%4*2
 				v := uint64(binary.LittleEndian.Uint32(m[group][2*two:]))
 				if transposed {
 					v = uint64(binary.LittleEndian.Uint16(m[two][2*group:])) | uint64(binary.LittleEndian.Uint16(m[two+1][2*group:]))<<16
 				}
-				w.rows[r][lane] = v
+				d[lane] = v
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package ptx
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"github.com/thrumserve/thrum/backends/cuda/kernels"
@@ -15,8 +16,8 @@ const (
 	maxGrid    = 65535
 )
 
-// maxSteps bounds what a launch executes, so that what does not end is an error.
-const maxSteps = 1 << 28
+// maxSteps bounds the instructions that the warps of a block execute, so that what does not end is an error.
+const maxSteps = 1 << 22
 
 // Device launches kernels. One goroutine may use it at a time.
 type Device struct {
@@ -66,7 +67,7 @@ func (d *Device) Run(l kernels.Launch, memory [][]byte) (err error) {
 			panic(f)
 		}
 	}()
-	b := &block{entry: e, epoch: 1, steps: maxSteps, shared: e.regions(l.Shared)}
+	b := &block{entry: e, epoch: 1, shared: e.regions(l.Shared)}
 	for _, a := range l.Args {
 		b.arguments = binary.LittleEndian.AppendUint64(b.arguments, a)
 	}
@@ -127,8 +128,7 @@ func (e *entry) regions(dynamic uint32) []region {
 	return all
 }
 
-// take returns the warps of a block, with what is the same in all blocks in their registers. What else
-// the registers hold is of nobody.
+// take returns the warps of a block, with what is the same in all blocks in their registers.
 func (d *Device) take(b *block, l kernels.Launch) []*warp {
 	threads := int(l.Block[0] * l.Block[1] * l.Block[2])
 	n := (threads + 31) / 32
@@ -139,6 +139,7 @@ func (d *Device) take(b *block, l kernels.Launch) []*warp {
 	for _, w := range d.warps {
 		if lack := b.entry.registers - len(w.rows); lack > 0 {
 			w.rows = append(w.rows, make([]row, lack)...)
+			w.known = make([]uint32, len(w.rows))
 		}
 		if d.holds != b.entry {
 			for _, c := range b.entry.constants {
@@ -182,7 +183,7 @@ func (w *warp) dimensions(first int, v [3]uint32) {
 // block runs one block.
 func (d *Device) block(b *block, warps []*warp, l kernels.Launch) {
 	b.epoch++
-	b.begin = b.epoch
+	b.begin, b.steps = b.epoch, maxSteps
 	for i := range b.shared {
 		poison(b.shared[i].data)
 	}
@@ -190,6 +191,13 @@ func (d *Device) block(b *block, warps []*warp, l kernels.Launch) {
 	for _, w := range warps {
 		w.live = uint32(1<<min(32, threads-w.number*32) - 1)
 		w.parked, w.pc, w.fence = 0, [32]int{}, 0
+		clear(w.known)
+		for _, c := range b.entry.constants {
+			w.known[c.register] = math.MaxUint32
+		}
+		for _, r := range b.entry.special {
+			w.known[r] = math.MaxUint32
+		}
 		w.dimensions(6, b.number)
 		for lane := range 32 {
 			poison(w.local[lane])

@@ -48,7 +48,15 @@ func (p *parser) memory(in instruction, op, args []string, write bool) error {
 	narrow := a.space == sharedSpace
 	in.kind = effect
 	in.do = func(w *warp, active uint32) {
-		at := &w.rows[base]
+		at := w.get(base, active)
+		var all [4]*row
+		for i, r := range data {
+			if write {
+				all[i] = w.get(r, active)
+			} else {
+				all[i] = w.set(r, active)
+			}
+		}
 		for m := active; m != 0; m &= m - 1 {
 			lane := bits.TrailingZeros32(m)
 			addr := at[lane] + offset
@@ -57,14 +65,14 @@ func (p *parser) memory(in instruction, op, args []string, write bool) error {
 			}
 			memory := w.at(a, lane, addr)
 			if !write {
-				for i, r := range data {
-					w.rows[r][lane] = get(memory[i*t.bits/8:], t) & masks[i]
+				for i := range data {
+					all[i][lane] = get(memory[i*t.bits/8:], t) & masks[i]
 				}
 				continue
 			}
 			var next [16]byte
-			for i, r := range data {
-				put(next[i*t.bits/8:], t, w.rows[r][lane])
+			for i := range data {
+				put(next[i*t.bits/8:], t, all[i][lane])
 			}
 			if a.space == globalSpace || a.space == genericSpace && addr < localBase {
 				w.claim(lane, addr, memory, next[:a.bytes])
@@ -134,9 +142,10 @@ func (p *parser) copy(in instruction, op, args []string) error {
 			return err
 		}
 		in.do = func(w *warp, active uint32) {
+			to, from, size := w.get(to, active), w.get(from, active), w.get(size, active)
 			for m := active; m != 0; m &= m - 1 {
 				lane := bits.TrailingZeros32(m)
-				w.begin(lane, uint32(w.rows[to][lane]+toOffset), w.rows[from][lane]+fromOffset, w.rows[size][lane])
+				w.begin(lane, uint32(to[lane]+toOffset), from[lane]+fromOffset, size[lane])
 			}
 		}
 	case is(op, "cp.async.commit_group") && len(args) == 0:

@@ -70,17 +70,24 @@ func (p *parser) multiply(in instruction, op, args []string) error {
 }
 
 func (f fragments) multiply(w *warp, r [4][]int) {
+	const all = ^uint32(0)
+	var given [4][4]*row
+	for i := 1; i < len(r); i++ {
+		for n, register := range r[i] {
+			given[i][n] = w.get(register, all)
+		}
+	}
 	var a [16][32]float64
 	var b [8][32]float64
 	for lane := range 32 {
 		group, member := lane/4, lane%4
 		for i := range f.packed {
 			k := member*f.packed + i
-			for n, register := range r[1] {
-				a[group+n%2*8][k+n/2*f.depth/2] = f.a(w.rows[register][lane], i)
+			for n, register := range given[1] {
+				a[group+n%2*8][k+n/2*f.depth/2] = f.a(register[lane], i)
 			}
-			for n, register := range r[2] {
-				b[group][k+n*f.depth/2] = f.b(w.rows[register][lane], i)
+			for n, register := range given[2][:2] {
+				b[group][k+n*f.depth/2] = f.b(register[lane], i)
 			}
 		}
 	}
@@ -92,7 +99,7 @@ func (f fragments) multiply(w *warp, r [4][]int) {
 			for k := range f.depth {
 				sum += x[k] * y[k]
 			}
-			c := w.rows[r[3][n]][lane]
+			c := given[3][n][lane]
 			if f.whole {
 				d[n][lane] = uint64(uint32(c) + uint32(int32(sum)))
 			} else {
@@ -101,6 +108,6 @@ func (f fragments) multiply(w *warp, r [4][]int) {
 		}
 	}
 	for n, register := range r[0] {
-		w.rows[register] = d[n]
+		*w.set(register, all) = d[n]
 	}
 }

@@ -34,6 +34,7 @@ type instruction struct {
 
 	pure       pure
 	d, a, b, c int
+	move       bool // a alone counts, and is nothing yet if it is moved before it is written
 
 	do     func(w *warp, active uint32)
 	whole  bool // do takes all lanes that have not ended
@@ -50,6 +51,7 @@ type warp struct {
 	block  *block
 	number int
 	rows   []row
+	known  []uint32 // lanes of a register that have been written
 	local  [32][]byte
 	copies [32]copies
 
@@ -68,6 +70,20 @@ func (w *warp) fail(lane int, format string, args ...any) {
 		who = fmt.Sprintf("thread %d of ", w.number*32+lane)
 	}
 	panic(fault{fmt.Errorf("%s, line %d: %s: %sblock %v: %s", w.block.entry.name, w.current.line, w.current.text, who, w.block.number, fmt.Sprintf(format, args...))})
+}
+
+// get returns a register that lanes read.
+func (w *warp) get(register int, active uint32) *row {
+	if w.known[register]&active != active {
+		w.fail(bits.TrailingZeros32(active&^w.known[register]), "register %d is read, and nobody has written it", register)
+	}
+	return &w.rows[register]
+}
+
+// set returns a register that lanes write.
+func (w *warp) set(register int, active uint32) *row {
+	w.known[register] |= active
+	return &w.rows[register]
 }
 
 // next returns the lanes to run, where they stand, and the least instruction that others stand at.
@@ -115,7 +131,7 @@ func (w *warp) together(active uint32, pc, limit int) bool {
 		in.ran = true
 		w.current = in
 		if w.block.steps--; w.block.steps < 0 {
-			w.fail(-1, "the launch does not end")
+			w.fail(-1, "the block does not end")
 		}
 		on := active
 		if in.guard >= 0 {
@@ -164,7 +180,7 @@ func (w *warp) together(active uint32, pc, limit int) bool {
 func (w *warp) needs(in *instruction, on uint32) uint32 {
 	switch {
 	case in.group >= 0:
-		group := uint32(w.rows[in.group][bits.TrailingZeros32(on)])
+		group := uint32(w.get(in.group, on)[bits.TrailingZeros32(on)])
 		if on&^group != 0 {
 			w.fail(-1, "lanes %#x are not of those named, %#x", on, group)
 		}
@@ -189,7 +205,7 @@ func (w *warp) put(lanes uint32, pc int) {
 // truth returns the lanes for which the predicate of an instruction holds.
 func (w *warp) truth(in *instruction, active uint32) uint32 {
 	on := uint32(0)
-	for lane, v := range &w.rows[in.guard] {
+	for lane, v := range w.get(in.guard, active) {
 		on |= uint32(v&1) << lane
 	}
 	if in.negated {
@@ -199,7 +215,14 @@ func (w *warp) truth(in *instruction, active uint32) uint32 {
 }
 
 func (w *warp) compute(in *instruction, active uint32) {
-	d, a, b, c, f := &w.rows[in.d], &w.rows[in.a], &w.rows[in.b], &w.rows[in.c], in.pure
+	if in.move {
+		written := w.known[in.a] & active
+		w.known[in.d] &^= active
+		if active = written; active == 0 {
+			return
+		}
+	}
+	a, b, c, d, f := w.get(in.a, active), w.get(in.b, active), w.get(in.c, active), w.set(in.d, active), in.pure
 	if active == ^uint32(0) {
 		for i := range d {
 			d[i] = f(a[i], b[i], c[i])
