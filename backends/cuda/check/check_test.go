@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,9 +23,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func check(t *testing.T, env ...string) (string, int) {
+func check(t *testing.T, only string, env ...string) (string, int) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), os.Args[0], "-pretend", "-folder", folder(t))
+	c := exec.CommandContext(t.Context(), os.Args[0], "-pretend", "-only", only, "-folder", folder(t))
 	c.Env = append(append(os.Environ(), selfKey+"=1"), env...)
 	out, err := c.CombinedOutput()
 	if c.ProcessState == nil {
@@ -54,7 +55,7 @@ func TestWithoutADevice(t *testing.T) {
 	if _, err := os.Stat("/dev/nvidiactl"); err == nil {
 		t.Skip("this machine has a driver")
 	}
-	out, code := check(t, "LD_LIBRARY_PATH=")
+	out, code := check(t, "", "LD_LIBRARY_PATH=")
 	if code != noDevice || !strings.Contains(out, "nothing is checked: no NVIDIA driver") {
 		t.Errorf("without a device it ends with %d and says %q", code, out)
 	}
@@ -65,7 +66,7 @@ func TestOnAPretendedDevice(t *testing.T) {
 	folder := cudatest.Folder(t)
 	cudatest.AddProducts(t, folder)
 	driver := []string{"LD_LIBRARY_PATH=" + folder, cudatest.KernelsKey + "=" + emulated.Library(t)}
-	out, code := check(t, append(driver, cudatest.Key+"=version=13000 memory=1073741824")...)
+	out, code := check(t, "", append(driver, cudatest.Key+"=version=13000 memory=1073741824")...)
 	if code != 0 || !strings.Contains(out, " 0 differ") {
 		t.Errorf("it ends with %d:\n%s", code, out)
 	}
@@ -75,4 +76,14 @@ func TestOnAPretendedDevice(t *testing.T) {
 		}
 	}
 	t.Log(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:])
+}
+
+// TestWhatEndsTheDevice has every process lose the device at some operator, which costs that one alone.
+func TestWhatEndsTheDevice(t *testing.T) {
+	driver := []string{"LD_LIBRARY_PATH=" + cudatest.Folder(t), cudatest.KernelsKey + "=" + emulated.Library(t)}
+	out, code := check(t, "operators", append(driver, cudatest.Key+"=failing=100 memory=1073741824")...)
+	lost := strings.Count(out, " ENDS THE PROCESS: the device answers this process no more")
+	if code != 1 || lost < 2 || lost > 10 || !strings.Contains(out, fmt.Sprintf(" refused, %d differ", lost)) {
+		t.Errorf("it ends with %d, after %d operators that end processes:\n%s", code, lost, out)
+	}
 }

@@ -68,6 +68,9 @@ func (c *checking) model(s subject, precision string, tolerance float64) {
 // answers compares a model that is loaded with options.
 func (c *checking) answers(s subject, r backends.Model, options map[string]string, tolerance float64) {
 	name := fmt.Sprintf("%s in %s by %s", s.name, options["precision"], options["products"])
+	if !c.begin(name) {
+		return
+	}
 	ctx := context.Background()
 	m, err := c.device.Load(ctx, backends.Spec{Dir: s.dir, MaxRows: c.rows, Options: options})
 	if err != nil {

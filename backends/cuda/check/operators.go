@@ -52,8 +52,11 @@ func (c *checking) operators(file string) {
 			c.found("operators", err, true)
 			return
 		}
+		if !c.begin(n.Name) {
+			continue
+		}
 		if err := c.operator(n); errors.Is(err, backends.ErrUnsupported) {
-			c.refused++
+			c.tell(refused)
 		} else {
 			c.found(n.Name, err, false)
 		}
