@@ -94,14 +94,16 @@ func (m *Classifier[T]) many(scores []T, seen []bool) int32 {
 }
 
 // two finishes a row with two classes, as ONNX Runtime does. Where no leaf spoke of class 1,
-// the score of class 0 stands for both and is really that of class 1. Two base values with
-// scores for class 1 take the score of class 0, add the second base value, and oppose it.
-// The class is decided before the transform.
+// the score of class 0 stands for both and is really that of class 1; one base value is added to
+// it where a leaf spoke of class 0. Two base values with scores for class 1 take the score of
+// class 0, add the second base value, and oppose it. The class is decided before the transform.
 func (m *Classifier[T]) two(scores []T, seen []bool) int32 {
 	alone := !seen[1]
 	switch len(m.base) {
 	case 1:
-		scores[0] += m.base[0]
+		if seen[0] {
+			scores[0] += m.base[0]
+		}
 	case 2:
 		if seen[1] {
 			scores[1] = m.base[1] + scores[0]

@@ -59,6 +59,7 @@ func TestModels(t *testing.T) {
 		{"../testdata/forest", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32, backends.FP16}},
 		{"../testdata/pair", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../testdata/second", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
+		{"../testdata/based", map[string]int{"Trees": 75}, []backends.Datatype{backends.FP32}},
 		{"../testdata/named", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../testdata/named-pair", map[string]int{"Trees": 1}, []backends.Datatype{backends.FP32}},
 		{"../../../examples/models/digits/1", map[string]int{"Conv": 3, "Pool": 1, "Gemm": 1}, []backends.Datatype{backends.FP32}},

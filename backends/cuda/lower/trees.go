@@ -231,18 +231,19 @@ func (c *call) classify(labels []int64) error {
 	if err != nil {
 		return err
 	}
-	base := len(attribute[[]float32](c, "base_values", nil))
+	base := attribute[[]float32](c, "base_values", nil)
+	if n := len(base); n != 0 && n != len(labels) && (n != 1 || len(labels) != 2) {
+		return fmt.Errorf("it has %d base values for %d classes", n, len(labels))
+	}
 	switch {
-	case f.alwaysSeen(), base > 2 && base == len(labels): // what has a base value has a score
+	case len(base) == 0 && f.alwaysSeen(), len(base) > 2: // what has a base value has a score
 		return c.classifyAll(f, labels)
-	case base > 0:
-		return fmt.Errorf("some leaves speak of some classes only, and it has %d base values for %d classes", base, len(labels))
 	case len(labels) > 2:
 		return c.classifySome(f, labels)
-	case f.only(0):
-		return c.classifyOne(f, labels)
+	case f.only(0) && len(base) < 2:
+		return c.classifyOne(f, labels, base)
 	}
-	return c.classifyTwo(f, labels)
+	return c.classifyTwo(f, labels, base)
 }
 
 // classifySome chooses among the classes that the leaves of a row speak of. The others score 0.
@@ -268,48 +269,78 @@ func (c *call) spoken(scores Tensor) (given, seen Tensor) {
 }
 
 // classifyTwo decides between two classes of which leaves may speak or not, as ONNX Runtime does: where
-// none speaks of the second, the score of the first is that of the second.
-func (c *call) classifyTwo(f *Forest, labels []int64) error {
+// none speaks of the second, the score of the first is that of the second, and where there are two base
+// values, the second is added to the score of the first for both.
+func (c *call) classifyTwo(f *Forest, labels []int64, base []float32) error {
 	f.Absent = float32(math.Inf(-1))
 	scores, err := c.grow(f)
 	if err != nil {
 		return err
 	}
-	first, _ := c.spoken(scores.narrow(1, 0, 1, 1))
-	second, seen := c.spoken(scores.narrow(1, 1, 1, 1))
-	column := first.Shape
-	decides := c.apply(Map{Function: "Where"}, backends.FP32, column, seen, second, first)
-	probability, enough := f.only(1) && f.positive(), float32(0)
-	if probability {
-		enough = 0.5
+	first, firstSeen := c.spoken(scores.narrow(1, 0, 1, 1))
+	second, secondSeen := c.spoken(scores.narrow(1, 1, 1, 1))
+	column, zero := first.Shape, c.scalar(0, backends.FP32)
+	where := func(is, a, b Tensor) Tensor {
+		return c.apply(Map{Function: "Where"}, backends.FP32, column, is, a, b)
 	}
-	class := c.apply(Map{Function: "Greater"}, backends.Bool, column, decides, c.scalar(enough, backends.FP32))
-	switch t := c.text("post_transform", "NONE"); t {
-	case "NONE":
-	case "LOGISTIC":
-		probability = true
-		first, decides = c.apply(Map{Function: "Sigmoid"}, backends.FP32, column, first), c.apply(Map{Function: "Sigmoid"}, backends.FP32, column, decides)
-	default:
-		return fmt.Errorf("its post_transform is %s", t)
+	plus := func(t Tensor, v float32) Tensor {
+		return c.apply(Map{Function: "Add"}, backends.FP32, column, t, c.scalar(v, backends.FP32))
 	}
-	rest := c.apply(Map{Function: "Sub"}, backends.FP32, column, c.whole(probability), first)
-	out := newTensor(backends.FP32, scores.Shape)
-	c.add(Map{Function: "Where"}, out.narrow(1, 0, 1, 1), seen, first, rest)
-	c.add(Map{}, out.narrow(1, 1, 1, 1), decides)
-	return c.give(c.label(c.shaped(c.as(class, backends.Int64), column[0]), labels), out)
+	switch len(base) {
+	case 1:
+		first = plus(first, base[0])
+	case 2:
+		both := plus(first, base[1])
+		first = where(secondSeen, c.apply(Map{Function: "Neg"}, backends.FP32, column, both), plus(first, base[0]))
+		second = where(secondSeen, both, zero)
+	}
+	if len(base) > 0 { // a score of which no leaf speaks is 0, whatever its base value
+		first = where(firstSeen, first, zero)
+	}
+	class := c.enough(where(secondSeen, second, first), f)
+	pair := newTensor(backends.FP32, scores.Shape)
+	c.add(Map{}, pair.narrow(1, 0, 1, 1), first)
+	c.add(Map{}, pair.narrow(1, 1, 1, 1), second)
+	out, err := c.transformed(pair)
+	if err != nil {
+		return err
+	}
+	if len(base) < 2 {
+		out = c.apply(Map{Function: "Where"}, backends.FP32, scores.Shape, secondSeen, out, c.opposed(first, f))
+	}
+	return c.give(c.label(class, labels), out)
 }
 
-// whole returns what two scores add up to.
-func (c *call) whole(probability bool) Tensor {
-	if probability {
-		return c.scalar(1, backends.FP32)
+// enough returns 1 for rows whose score makes their class the second one, of two, and 0 for the others.
+func (c *call) enough(score Tensor, f *Forest) Tensor {
+	least := float32(0)
+	if f.probable() {
+		least = 0.5
 	}
-	return c.scalar(0, backends.FP32)
+	class := c.apply(Map{Function: "Greater"}, backends.Bool, score.Shape, score, c.scalar(least, backends.FP32))
+	return c.shaped(c.as(class, backends.Int64), score.Shape[0])
 }
 
-// positive says that no weight is negative.
-func (f *Forest) positive() bool {
-	return !slices.ContainsFunc(f.Weights, func(w float32) bool { return w < 0 })
+// opposed makes the scores of two classes of that of the second: with its complement if it is a probability or
+// becomes one, and else with its negative.
+func (c *call) opposed(score Tensor, f *Forest) Tensor {
+	whole := c.scalar(0, backends.FP32)
+	if f.probable() {
+		whole = c.scalar(1, backends.FP32)
+	}
+	if c.text("post_transform", "NONE") == "LOGISTIC" {
+		whole = c.scalar(1, backends.FP32)
+		score = c.apply(Map{Function: "Sigmoid"}, backends.FP32, score.Shape, score)
+	}
+	out := newTensor(backends.FP32, []int64{score.Shape[0], 2})
+	c.add(Map{Function: "Sub"}, out.narrow(1, 0, 1, 1), whole.expand(score.Shape), score)
+	c.add(Map{}, out.narrow(1, 1, 1, 1), score)
+	return out
+}
+
+// probable says that a score is a probability: leaves speak of one class alone, and no weight is negative.
+func (f *Forest) probable() bool {
+	return len(f.Targets) > 0 && f.only(f.Targets[0]) && !slices.ContainsFunc(f.Weights, func(w float32) bool { return w < 0 })
 }
 
 // classifyAll chooses among classes of which each has a score.
@@ -318,17 +349,13 @@ func (c *call) classifyAll(f *Forest, labels []int64) error {
 	if err != nil {
 		return err
 	}
-	if f.Scores == 2 && attribute[[]float32](c, "base_values", nil) != nil {
-		return fmt.Errorf("it has two classes with scores of their own, and base values")
-	}
 	if scores, err = c.based(scores); err != nil {
 		return err
 	}
 	rows := scores.Shape[0]
 	class := newTensor(backends.Int64, []int64{rows})
 	if f.Scores == 2 { // as ONNX Runtime decides
-		positive := c.apply(Map{Function: "Greater"}, backends.Bool, []int64{rows, 1}, scores.narrow(1, 1, 1, 1), c.scalar(0, backends.FP32))
-		class = c.shaped(c.as(positive, backends.Int64), rows)
+		class = c.enough(scores.narrow(1, 1, 1, 1), f)
 	} else {
 		flat, _ := class.reshape([]int64{rows, 1})
 		c.add(ArgReduce{}, flat, c.shaped(scores, rows, f.Scores, 1))
@@ -337,31 +364,26 @@ func (c *call) classifyAll(f *Forest, labels []int64) error {
 	return errOr(err, c.give(c.label(class, labels), out))
 }
 
-// classifyOne decides by the score of one class: a probability where no weight is negative.
-func (c *call) classifyOne(f *Forest, labels []int64) error {
-	probability, enough := f.positive(), float32(0.5)
-	if !probability {
-		enough = 0
+// classifyOne decides by the score of the first of two classes, where leaves speak of no other.
+func (c *call) classifyOne(f *Forest, labels []int64, base []float32) error {
+	if t := c.text("post_transform", "NONE"); t == "PROBIT" { // of the others, LOGISTIC alone is made of one score
+		return fmt.Errorf("its post_transform is %s", t)
 	}
 	f.Scores = 1
+	if len(base) > 0 && !f.alwaysSeen() {
+		f.Absent = float32(math.Inf(-1))
+	}
 	score, err := c.grow(f)
 	if err != nil {
 		return err
 	}
-	rows := score.Shape[0]
-	class := c.apply(Map{Function: "Greater"}, backends.Bool, score.Shape, score, c.scalar(enough, backends.FP32))
-	switch t := c.text("post_transform", "NONE"); t {
-	case "NONE":
-	case "LOGISTIC":
-		probability = true
-		score = c.apply(Map{Function: "Sigmoid"}, backends.FP32, score.Shape, score)
-	default:
-		return fmt.Errorf("its post_transform is %s", t)
+	if len(base) > 0 {
+		score = c.apply(Map{Function: "Add"}, backends.FP32, score.Shape, score, c.scalar(base[0], backends.FP32))
 	}
-	out := newTensor(backends.FP32, []int64{rows, 2})
-	c.add(Map{Function: "Sub"}, out.narrow(1, 0, 1, 1), c.whole(probability).expand(score.Shape), score)
-	c.add(Map{}, out.narrow(1, 1, 1, 1), score)
-	return c.give(c.label(c.shaped(c.as(class, backends.Int64), rows), labels), out)
+	if f.Absent != 0 { // a score of which no leaf speaks is 0, whatever its base value
+		score, _ = c.spoken(score)
+	}
+	return c.give(c.label(c.enough(score, f), labels), c.opposed(score, f))
 }
 
 // label makes labels of the numbers of classes.

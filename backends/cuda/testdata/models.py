@@ -185,9 +185,8 @@ def spelled(folder):
     g.save(folder, {"x": row, "y": row}, {"a": (a, row[1]), "b": (g.op("Mul", b, g.op("ReduceMax", "y", axes=[2])), row[1]), "c": (c, row[1])})
 
 
-def forest(folder, classes, scores, transform, names=None):
-    """Trees whose leaves speak of some classes only, or of none. Where classes have names, scores are a map from them."""
-    rng = np.random.default_rng(classes)
+def trees(rng, scores, held, count=3, depth=3, weight=lambda rng: rng.standard_normal()):
+    """Attributes of random trees whose leaves speak of held(rng) of the scores."""
     nodes, leaves = [], []
 
     def grow(tree, depth):
@@ -195,21 +194,47 @@ def forest(folder, classes, scores, transform, names=None):
         nodes.append(None)
         if depth == 0 or rng.random() < 0.2:
             nodes[at] = (tree, at, 0, "LEAF", 0.0, 0, 0)
-            leaves.extend((tree, at, int(c), float(rng.standard_normal())) for c in rng.choice(scores, rng.integers(0, 2 if classes > 2 else len(scores) + 1), replace=False))
+            leaves.extend((tree, at, int(c), float(weight(rng))) for c in rng.choice(scores, held(rng), replace=False))
             return at
         yes, no = grow(tree, depth - 1), grow(tree, depth - 1)
         nodes[at] = (tree, at, int(rng.integers(4)), "BRANCH_LEQ", float(rng.standard_normal()), yes, no)
         return at
 
-    for tree in range(3):
-        grow(tree, 3)
+    for tree in range(count):
+        grow(tree, depth)
     columns = lambda names, rows: dict(zip(names, map(list, zip(*rows))))
+    return columns(["nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids", "nodes_falsenodeids"], nodes) | columns(
+        ["class_treeids", "class_nodeids", "class_ids", "class_weights"], leaves)
+
+
+def based(folder):
+    """Classifiers of two classes with all that base values, leaves and transforms can be."""
+    rng = np.random.default_rng(2)
+    made, values = [], []
+    for scores in [0], [1], [0, 1]:
+        for base in [], [0.3], [-0.2, 0.4]:
+            for transform in "NONE", "LOGISTIC", "SOFTMAX":
+                for all_seen, positive in (False, False), (False, True), (True, False):
+                    if len(scores) == 2 and len(base) == 1 and not all_seen:
+                        continue  # where ONNX Runtime transforms some rows and others not
+                    name = f"{len(made)}"
+                    held = lambda rng: len(scores) if all_seen else rng.integers(0, len(scores) + 1)
+                    weight = lambda rng: rng.random() if positive else rng.standard_normal()
+                    made.append(h.make_node(
+                        "TreeEnsembleClassifier", ["x"], ["class" + name, "scores" + name], domain="ai.onnx.ml", post_transform=transform, classlabels_int64s=[3, 5],
+                        **({"base_values": base} if base else {}), **trees(rng, scores, held, 2, 2, weight)))
+                    values += [h.make_tensor_value_info("class" + name, T.INT64, ["batch"]), h.make_tensor_value_info("scores" + name, T.FLOAT, ["batch", 2])]
+    g = h.make_graph(made, folder.name, [h.make_tensor_value_info("x", T.FLOAT, ["batch", 4])], values)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(h.make_model(g, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("ai.onnx.ml", 3)], ir_version=8), folder / "model.onnx")
+
+
+def forest(folder, classes, scores, transform, names=None):
+    """Trees whose leaves speak of some classes only, or of none. Where classes have names, scores are a map from them."""
+    made_of = trees(np.random.default_rng(classes), scores, lambda rng: rng.integers(0, 2 if classes > 2 else len(scores) + 1))
     labels = {"classlabels_strings": names} if names else {"classlabels_int64s": [7 * c + 1 for c in range(classes)]}
     node = h.make_node(
-        "TreeEnsembleClassifier", ["x"], ["class", "p" if names else "scores"], domain="ai.onnx.ml", post_transform=transform, **labels,
-        **columns(["nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_modes", "nodes_values", "nodes_truenodeids", "nodes_falsenodeids"], nodes),
-        **columns(["class_treeids", "class_nodeids", "class_ids", "class_weights"], leaves),
-    )
+        "TreeEnsembleClassifier", ["x"], ["class", "p" if names else "scores"], domain="ai.onnx.ml", post_transform=transform, **labels, **made_of)
     made, values = [node], [h.make_tensor_value_info("class", T.INT64, ["batch"]), h.make_tensor_value_info("scores", T.FLOAT, ["batch", classes])]
     if names:
         made.append(h.make_node("ZipMap", ["p"], ["scores"], domain="ai.onnx.ml", **labels))
@@ -233,5 +258,6 @@ if __name__ == "__main__":
     forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
     forest(to / "pair", 2, [0, 1], "NONE")
     forest(to / "second", 2, [1], "LOGISTIC")
+    based(to / "based")
     forest(to / "named", 3, [0, 1, 2], "SOFTMAX", ["setosa", "", "virginica"])
     forest(to / "named-pair", 2, [1], "LOGISTIC", ["no", "yes"])

@@ -177,6 +177,16 @@ def classifiers():
     cases[-1]["outputs"][0]["data"] = [0]  # the reference answers 0 or 1, whatever the only label is
 
 
+def silent():
+    """Classifiers of two classes with a base value, some of whose leaves speak of neither."""
+    for i in range(8):
+        a = ensemble(None, [i % 2], None, True, positive=i % 4 > 1)
+        spoken = [k for k in range(len(a["class_ids"])) if rng.random() < 0.4] or [0]
+        a |= {k: [v[n] for n in spoken] for k, v in a.items() if k.startswith("class_")}
+        record("TreeEnsembleClassifier", a | {"classlabels_int64s": [0, 1], "base_values": [0.25], "post_transform": TRANSFORMS[(0, 2)[i // 4]]},
+               features(6, np.float32, True), outputs=("INT64", "FLOAT"))
+
+
 def regressors():
     for i in range(28):
         n = 1 + i % 3
@@ -340,7 +350,7 @@ def vectors():
 
 def main():
     onnxruntime.set_default_logger_severity(3)
-    for write in (classifiers, regressors, ensembles, linear, rows, encoders, vectors):
+    for write in (classifiers, regressors, ensembles, linear, rows, encoders, vectors, silent):
         write()
     lines = ",\n".join(json.dumps(c, separators=(",", ":"), allow_nan=False) for c in cases)
     text = f'{{"source": "onnxruntime {onnxruntime.__version__}", "cases": [\n{lines}\n]}}\n'
