@@ -123,6 +123,7 @@ func (b *Backend) Load(ctx context.Context, spec backends.Spec) (backends.Model,
 		return nil, errors.Join(err, e.close())
 	}
 	e.products.report(purpose)
+	e.products.serving = true
 	m.device = o.device
 	return m, b.add(m)
 }

@@ -26,7 +26,10 @@ const (
 	workspaceBytes = 32 << 20         // of the device, for the library's algorithms
 	candidates     = 4                // algorithms that are measured of those that the library proposes
 	trialTime      = 10 * time.Second // of measuring, in the life of a version
-	maxChoices     = 4096             // products that are remembered; kernels compute what comes later
+	// batchTime is for what is measured while a batch waits for it, and others behind that: a host that knows batches
+	// of milliseconds takes one of seconds for hung.
+	batchTime  = 250 * time.Millisecond
+	maxChoices = 4096 // products that are remembered; kernels compute what comes later
 )
 
 // products knows how the products of one version are computed. It is used by who holds the engine's mu.
@@ -38,6 +41,8 @@ type products struct {
 	choices    map[cublaslt.Product]choice
 	plans      []*cublaslt.Plan // of choices, and of those that refuse has ended
 	left       time.Duration    // of trialTime
+	until      time.Time        // when measuring has to end
+	serving    bool             // the model is loaded: batches wait for what is measured
 	said       map[string]bool  // in the log
 }
 
@@ -153,11 +158,14 @@ func (e *engine) choose(b binding, x *executable, l *lane) error {
 		return err
 	}
 	var err error
+	start := time.Now()
+	e.products.begin(start)
 	for _, o := range unknown {
 		if err == nil {
 			err = e.decide(b, o)
 		}
 	}
+	e.products.left -= time.Since(start)
 	// What pads a batch are rows of earlier ones, and made-up numbers are none.
 	return e.failed(errors.Join(err, e.context.Fill(l.memory.at, make([]byte, l.memory.bytes))))
 }
@@ -210,6 +218,17 @@ func (e *engine) unless(err error) error {
 	return nil
 }
 
+// begin says until when may be measured.
+func (p *products) begin(now time.Time) {
+	limit := p.left
+	if p.serving {
+		limit = min(limit, batchTime)
+	}
+	p.until = now.Add(limit)
+}
+
+func (p *products) late() bool { return !time.Now().Before(p.until) }
+
 // decide measures the ways to compute o, within the time that is left.
 func (e *engine) decide(b binding, o *lower.Op) error {
 	of, _ := b.product(o)
@@ -217,14 +236,12 @@ func (e *engine) decide(b binding, o *lower.Op) error {
 	if _, met := p.choices[of.described]; met || p.library == nil {
 		return nil
 	}
-	if p.left <= 0 {
+	if p.late() {
 		p.choices[of.described] = choice{}
-		p.say(fmt.Sprintf("measuring has taken %v", trialTime), nil)
+		p.say(fmt.Sprintf("measuring has taken %v, or %v while a batch waits", trialTime, batchTime), nil)
 		return nil
 	}
-	start := time.Now()
 	c, err := e.trial(b, o, of)
-	p.left -= time.Since(start)
 	p.choices[of.described] = c
 	return err
 }
@@ -273,7 +290,10 @@ func (e *engine) fastest(b binding, o *lower.Op, of product, plan *cublaslt.Plan
 	if err := t.reference(kernelSteps(launches), p.preference); err != nil {
 		return best, err
 	}
-	for _, way := range ways {
+	for i, way := range ways {
+		if i > 0 && p.late() {
+			break
+		}
 		c := choice{plan, way}
 		faster, err := t.faster(p.steps(of, c))
 		switch {

@@ -214,6 +214,26 @@ func TestResultsAreHeldTogether(t *testing.T) {
 	}
 }
 
+// TestABatchWaitsForLittle says how long may be measured.
+func TestABatchWaitsForLittle(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		situation  string
+		left, want time.Duration
+		serving    bool
+	}{
+		{"a model that is being loaded", trialTime, trialTime, false},
+		{"a batch waits", trialTime, batchTime, true},
+		{"a batch waits, and little is left", time.Millisecond, time.Millisecond, true},
+		{"nothing is left", -time.Second, -time.Second, true},
+	} {
+		p := &products{left: c.left, serving: c.serving}
+		if p.begin(now); p.until != now.Add(c.want) {
+			t.Errorf("%s: measuring ends after %v, want %v", c.situation, p.until.Sub(now), c.want)
+		}
+	}
+}
+
 // TestMeasuringHasAnEnd leaves to kernels what there is no time for.
 func TestMeasuringHasAnEnd(t *testing.T) {
 	places := map[*lower.Buffer]uint64{}
@@ -222,6 +242,7 @@ func TestMeasuringHasAnEnd(t *testing.T) {
 		Out: []lower.Tensor{at(places, 768, backends.FP32, 1, 1, 4, 7)}}
 	e := &engine{products: newProducts(&cublaslt.Library{}, fastest)}
 	e.products.left = -time.Second
+	e.products.begin(time.Now())
 	if err := e.decide(b, o); err != nil {
 		t.Fatal(err)
 	}
