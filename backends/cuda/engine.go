@@ -8,6 +8,7 @@ import (
 	"github.com/thrumserve/thrum/backends"
 	"github.com/thrumserve/thrum/backends/cuda/cublaslt"
 	"github.com/thrumserve/thrum/backends/cuda/driver"
+	"github.com/thrumserve/thrum/backends/cuda/kernels"
 	"github.com/thrumserve/thrum/backends/cuda/lower"
 )
 
@@ -367,14 +368,17 @@ func (e *engine) function(st step) (driver.Function, error) {
 		return 0, nil
 	}
 	name := st.kernel.Name
-	if f, ok := e.functions[name]; ok {
-		return f, nil
+	f, ok := e.functions[name]
+	if !ok {
+		var err error
+		if f, err = e.module.Function(name); err != nil {
+			return 0, e.failed(backends.Errorf(backends.ErrUnsupported, "kernel %s: %w", name, err))
+		}
+		e.functions[name] = f
 	}
-	f, err := e.module.Function(name)
-	if err != nil {
-		return 0, e.failed(backends.Errorf(backends.ErrUnsupported, "kernel %s: %w", name, err))
+	if st.kernel.Shared > kernels.PlainShared {
+		return f, e.failed(e.context.AllowShared(f, kernels.MostShared))
 	}
-	e.functions[name] = f
 	return f, nil
 }
 

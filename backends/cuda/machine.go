@@ -48,6 +48,8 @@ type Context interface {
 
 	// Load makes the kernels of an image ready.
 	Load(image []byte) (Module, error)
+	// AllowShared lets launches of a function ask for so many bytes of dynamic shared memory.
+	AllowShared(f driver.Function, n int) error
 	// Call puts a kernel on a stream.
 	Call(f driver.Function, l kernels.Launch, s driver.Stream) error
 

@@ -10,11 +10,18 @@ type Launch struct {
 	Name   string // of the function in the image
 	Grid   [3]uint32
 	Block  [3]uint32
-	Shared uint32 // bytes of dynamic shared memory, at most 48 KiB
+	Shared uint32 // bytes of dynamic shared memory, at most MostShared; above PlainShared the function has to be allowed them
 	// Args are the kernel's arguments, one cell of eight bytes for each: the driver takes them through
 	// kernelParams as the addresses of the cells, which lie side by side, or through extra as they lie.
 	Args []uint64
 }
+
+// Bytes of shared memory that a block has on every device: unasked, and of those with the images' compute
+// capabilities where its function is allowed them. Only dynamic shared memory can be above PlainShared.
+const (
+	PlainShared = 48 << 10
+	MostShared  = 96 << 10
+)
 
 // MaxArgs is the most cells that a Launch has.
 const MaxArgs = 52

@@ -51,7 +51,7 @@ type Trees struct {
 }
 
 // MaxTargets is how many scores a forest may give to a row.
-const MaxTargets = 384
+const MaxTargets = MostShared / 4 / 32
 
 var aggregates = []string{"SUM", "AVERAGE", "MIN", "MAX"}
 
@@ -68,7 +68,7 @@ func (t Trees) Launch() (Launch, error) {
 		return Launch{}, fmt.Errorf("trees with %d targets: at most %d", t.Targets, MaxTargets)
 	}
 	threads := int64(256)
-	for threads*t.Targets*4 > 48<<10 {
+	for threads > 32 && threads*t.Targets*4 > PlainShared {
 		threads /= 2
 	}
 	abreast := int64(1) // rows of a block

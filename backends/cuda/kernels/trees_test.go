@@ -80,7 +80,7 @@ func (b *bench) integers(v []int32) *array {
 
 func TestTrees(t *testing.T) {
 	for _, aggregate := range []string{"SUM", "AVERAGE", "MIN", "MAX"} {
-		for _, s := range [][4]int64{{1, 3, 1, 1}, {7, 5, 40, 1}, {300, 4, 33, 3}, {1, 6, 300, 60}, {9, 2, 11, 384}, {2000, 3, 5, 1}} {
+		for _, s := range [][4]int64{{1, 3, 1, 1}, {7, 5, 40, 1}, {300, 4, 33, 3}, {1, 6, 300, 60}, {9, 2, 11, 384}, {3, 2, 40, kernels.MaxTargets}, {2000, 3, 5, 1}} {
 			t.Run(fmt.Sprint(aggregate, s), func(t *testing.T) { newBench(t).trees(aggregate, s) })
 		}
 	}

@@ -33,7 +33,7 @@ extern "C" __attribute__((visibility("hidden"))) void fiber_switch(void **save, 
 
 namespace emulated {
 
-enum { MOST = 1024, STACK = 128 << 10, SHARED_MOST = 48 << 10, GUARD = 64, COPIES = 64 };
+enum { MOST = 1024, STACK = 128 << 10, SHARED_MOST = 96 << 10, GUARD = 64, COPIES = 64 };
 enum State { READY, IN_WARP, IN_BLOCK, DONE };
 
 struct Copy { void *to; const void *from; int bytes, group; };

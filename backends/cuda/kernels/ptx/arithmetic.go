@@ -142,6 +142,9 @@ func comparison(name string, t kindOf) pure {
 
 // generic returns what makes a generic address of one, or the other way round.
 func generic(op []string) pure {
+	if len(op) < 3 {
+		return nil
+	}
 	base := map[string]uint64{"global": 0, "local": localBase}
 	if at, ok := base[op[1]]; ok && is(op[2:], "u64") {
 		return func(a, _, _ uint64) uint64 { return a + at }

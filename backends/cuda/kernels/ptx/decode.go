@@ -9,28 +9,22 @@ import (
 
 var errUnknown = errors.New("an instruction that is not known")
 
-// kindOf is a type of PTX: its letter, b, u, s, f or p for a predicate, and its bits.
+// kindOf is a type of PTX: a letter and its bits. B is bf16 and T is tf32, p a predicate.
 type kindOf struct {
 	letter byte
 	bits   int
 }
 
+var types = map[string]kindOf{"pred": {'p', 1}, "b16": {'b', 16}, "b32": {'b', 32}, "b64": {'b', 64},
+	"u8": {'u', 8}, "u16": {'u', 16}, "u32": {'u', 32}, "u64": {'u', 64}, "s8": {'s', 8}, "s16": {'s', 16}, "s32": {'s', 32}, "s64": {'s', 64},
+	"f16": {'f', 16}, "f32": {'f', 32}, "f64": {'f', 64}, "bf16": {'B', 16}, "tf32": {'T', 32}}
+
 func typeOf(s string) (kindOf, error) {
-	switch s {
-	case "pred":
-		return kindOf{'p', 1}, nil
-	case "bf16":
-		return kindOf{'B', 16}, nil
-	case "tf32":
-		return kindOf{'T', 32}, nil
-	case "":
+	t, ok := types[s]
+	if !ok {
 		return kindOf{}, errUnknown
 	}
-	n, err := strconv.Atoi(s[1:])
-	if err != nil || !strings.ContainsRune("busf", rune(s[0])) {
-		return kindOf{}, errUnknown
-	}
-	return kindOf{s[0], n}, nil
+	return t, nil
 }
 
 // cut leaves the bits of a type.
@@ -38,11 +32,20 @@ func (t kindOf) cut(v uint64) uint64 { return v & (1<<t.bits - 1) }
 
 // decode appends the instruction of an operation and its operands.
 func (p *parser) decode(in instruction, op, args []string) error {
+	if n, ok := map[string]int{"bra": 1, "ret": 0, "ld": 2, "st": 2, "mov": 2}[op[0]]; ok && len(args) != n {
+		return fmt.Errorf("%d operands, want %d", len(args), n)
+	}
 	switch op[0] {
 	case "bra":
 		in.kind, in.label = branch, args[0]
+		if !is(op, "bra") && !is(op, "bra.uni") {
+			return errUnknown
+		}
 	case "ret":
 		in.kind = leave
+		if !is(op, "ret") {
+			return errUnknown
+		}
 	case "ld":
 		return p.memory(in, op[1:], args, false)
 	case "st":
@@ -99,13 +102,13 @@ func (p *parser) compute(in instruction, op, args []string) error {
 	in.pure, in.move = f, op[0] == "mov"
 	in.a = p.constant(0)
 	in.b, in.c = in.a, in.a
-	for i, to := range []*int{&in.d, &in.a, &in.b, &in.c}[:len(args)] {
-		if *to, err = p.source(args[i], widths[i]); err != nil {
+	if in.d, err = p.register(args[0], widths[0]); err != nil {
+		return err
+	}
+	for i, to := range []*int{&in.a, &in.b, &in.c}[:len(args)-1] {
+		if *to, err = p.source(args[1+i], widths[1+i]); err != nil {
 			return err
 		}
-	}
-	if !strings.HasPrefix(args[0], "%") {
-		return fmt.Errorf("%s is no register", args[0])
 	}
 	p.entry.code = append(p.entry.code, in)
 	return nil
@@ -114,7 +117,7 @@ func (p *parser) compute(in instruction, op, args []string) error {
 // pieces appends what puts two registers together, or takes one apart.
 func (p *parser) pieces(in instruction, op, args []string) error {
 	t, err := typeOf(op[len(op)-1])
-	if err != nil || len(op) != 2 {
+	if err != nil || len(op) != 2 || t.bits < 32 {
 		return errUnknown
 	}
 	half := t.bits / 2
@@ -124,7 +127,7 @@ func (p *parser) pieces(in instruction, op, args []string) error {
 		if err != nil {
 			return err
 		}
-		from, err := p.vector(args[1], half)
+		from, err := p.vector(args[1], half, p.source)
 		if err != nil || len(from) != 2 {
 			return errors.Join(err, errUnknown)
 		}
@@ -133,7 +136,7 @@ func (p *parser) pieces(in instruction, op, args []string) error {
 		p.entry.code = append(p.entry.code, in)
 		return nil
 	}
-	to, err := p.vector(args[0], half)
+	to, err := p.vector(args[0], half, p.register)
 	if err != nil || len(to) != 2 {
 		return errors.Join(err, errUnknown)
 	}
@@ -157,12 +160,13 @@ func (p *parser) insert(in instruction, op, args []string) error {
 	}
 	from, err1 := strconv.Atoi(args[3])
 	n, err2 := strconv.Atoi(args[4])
-	all, err3 := p.sources(t.bits, args[:3]...)
-	if err := errors.Join(err1, err2, err3); err != nil || from < 0 || n < 0 || from+n > t.bits {
+	all, err3 := p.sources(t.bits, args[1:3]...)
+	d, err4 := p.register(args[0], t.bits)
+	if err := errors.Join(err1, err2, err3, err4); err != nil || from < 0 || n < 0 || from+n > t.bits {
 		return errors.Join(err, errUnknown)
 	}
 	mask := uint64(1<<n-1) << from
-	in.d, in.a, in.b, in.c = all[0], all[1], all[2], all[2]
+	in.d, in.a, in.b, in.c = d, all[0], all[1], all[1]
 	in.pure = func(a, b, _ uint64) uint64 { return t.cut(a<<from&mask | b&^mask) }
 	p.entry.code = append(p.entry.code, in)
 	return nil

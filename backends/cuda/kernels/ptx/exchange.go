@@ -83,7 +83,7 @@ func (p *parser) matrices(in instruction, op, args []string) error {
 	if !transposed && !is(op, "ldmatrix.sync.aligned.m8n8.x4.shared.b16") || len(args) != 2 {
 		return errUnknown
 	}
-	to, err := p.vector(args[0], 32)
+	to, err := p.vector(args[0], 32, p.register)
 	if err != nil || len(to) != 4 {
 		return errUnknown
 	}

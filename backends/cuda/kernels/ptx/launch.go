@@ -11,7 +11,7 @@ import (
 
 // What a device has.
 const (
-	maxShared  = 48 << 10 // bytes of shared memory that a block has unless it asks for more
+	maxShared  = kernels.PlainShared // bytes of shared memory that are not dynamic
 	maxThreads = 1024
 	maxGrid    = 65535
 )
@@ -75,9 +75,7 @@ func (d *Device) Run(l kernels.Launch, memory [][]byte) (err error) {
 		b.memory = append(b.memory, operand{variable: variable{space: globalSpace, address: address(m), size: len(m), data: m}})
 	}
 	for _, v := range d.module.symbols {
-		if v.space == globalSpace {
-			b.memory = append(b.memory, operand{variable: v})
-		}
+		b.memory = append(b.memory, operand{variable: v})
 	}
 	warps := d.take(b, l)
 	for _, i := range d.rand.Perm(int(l.Grid[0] * l.Grid[1] * l.Grid[2])) {
@@ -102,12 +100,12 @@ func (e *entry) check(l kernels.Launch) error {
 	if l.Grid[0] < 1 || l.Grid[1] < 1 || l.Grid[2] < 1 || l.Grid[0] > 1<<31-1 || l.Grid[1] > maxGrid || l.Grid[2] > maxGrid {
 		return fmt.Errorf("a grid of %v blocks", l.Grid)
 	}
-	shared := int(l.Shared)
+	static := 0
 	for _, v := range e.shared {
-		shared += v.size
+		static += v.size
 	}
-	if shared > maxShared {
-		return fmt.Errorf("%d bytes of shared memory: at most %d", shared, maxShared)
+	if shared := static + int(l.Shared); static > maxShared || shared > kernels.MostShared {
+		return fmt.Errorf("%d bytes of shared memory: at most %d, and %d that are not dynamic", shared, kernels.MostShared, maxShared)
 	}
 	return nil
 }

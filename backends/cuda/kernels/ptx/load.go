@@ -11,6 +11,9 @@ var spaces = map[string]space{"global": globalSpace, "shared": sharedSpace, "loc
 
 // memory appends a load or a store: state space, how many elements, their type.
 func (p *parser) memory(in instruction, op, args []string, write bool) error {
+	if len(op) == 0 {
+		return errUnknown
+	}
 	a := access{write: write}
 	if s, ok := spaces[op[0]]; ok {
 		a.space, op = s, op[1:]
@@ -33,7 +36,11 @@ func (p *parser) memory(in instruction, op, args []string, write bool) error {
 	if err != nil {
 		return err
 	}
-	data, err := p.vector(args[0], 0)
+	find := p.register
+	if write {
+		find = p.source
+	}
+	data, err := p.vector(args[0], 0, find)
 	if err != nil || len(data) != n {
 		return fmt.Errorf("%d registers for %d elements: %w", len(data), n, err)
 	}
@@ -155,13 +162,13 @@ func (p *parser) copy(in instruction, op, args []string) error {
 			}
 		}
 	case is(op, "cp.async.wait_group") && len(args) == 1:
-		n, err := strconv.Atoi(args[0])
+		n, err := strconv.ParseUint(args[0], 10, 16)
 		if err != nil {
 			return err
 		}
 		in.do = func(w *warp, active uint32) {
 			for m := active; m != 0; m &= m - 1 {
-				w.land(bits.TrailingZeros32(m), n)
+				w.land(bits.TrailingZeros32(m), int(n))
 			}
 		}
 	default:

@@ -123,13 +123,13 @@ func (w *warp) at(a access, lane int, addr uint64) []byte {
 		}
 		return r.data[from : from+a.bytes]
 	case localSpace:
-		if int64(addr) < 0 || int(addr)+a.bytes > len(w.local[lane]) {
+		if n := uint64(len(w.local[lane])); addr >= n || addr+uint64(a.bytes) > n {
 			w.fail(lane, "%d bytes at %#x are not within %d bytes of local memory", a.bytes, addr, len(w.local[lane]))
 		}
 		return w.local[lane][addr : addr+uint64(a.bytes)]
 	case paramSpace:
 		for _, p := range w.block.entry.parameters {
-			if addr >= p.address && addr+uint64(a.bytes) <= p.address+uint64(p.size) {
+			if from := addr - p.address; from < uint64(p.size) && from+uint64(a.bytes) <= uint64(p.size) {
 				return w.block.arguments[addr : addr+uint64(a.bytes)]
 			}
 		}

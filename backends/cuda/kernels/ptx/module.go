@@ -14,7 +14,8 @@ import (
 type Module struct {
 	text    map[string]string // of an entry, from its parameters to its end
 	line    map[string]int
-	symbols map[string]variable // of all entries
+	symbols map[string]variable // global ones
+	arrays  []string            // declarations of memory that each block has
 	entries map[string]*entry   // those that have been launched
 }
 
@@ -138,7 +139,7 @@ func (m *Module) declare(s string) error {
 		return nil
 	}
 	if array.MatchString(s) {
-		m.symbols[s] = variable{} // laid out for each kernel
+		m.arrays = append(m.arrays, s)
 		return nil
 	}
 	return fmt.Errorf("a declaration that is not known: %s", s)

@@ -53,8 +53,12 @@ func (p *parser) multiply(in instruction, op, args []string) error {
 	}
 	var r [4][]int
 	for i, count := range []int{4, 4, 2, 4} {
+		find := p.source
+		if i == 0 {
+			find = p.register
+		}
 		var err error
-		if r[i], err = p.vector(args[i], 32); err != nil || len(r[i]) != count {
+		if r[i], err = p.vector(args[i], 32, find); err != nil || len(r[i]) != count {
 			return errUnknown
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,12 +23,16 @@ func (m *Module) entry(name string) (*entry, error) {
 	if !ok {
 		return nil, fmt.Errorf("no body")
 	}
-	p := &parser{module: m, entry: &entry{name: name, special: map[string]int{}}, symbols: map[string]variable{},
+	p := &parser{module: m, entry: &entry{name: name, special: map[string]int{}}, symbols: maps.Clone(m.symbols),
 		names: map[string]bank{}, labels: map[string]int{}, known: map[uint64]int{}, next: guard}
 	if err := p.head(head); err != nil {
 		return nil, err
 	}
-	p.shared(slices.Sorted(maps.Keys(m.symbols)))
+	for _, s := range m.arrays {
+		if err := p.array(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", s, err)
+		}
+	}
 	for _, s := range statements(body, m.line[name]+strings.Count(head, "\n")+1) {
 		p.line, p.text = s.line, s.text
 		if err := p.statement(s.text); err != nil {
@@ -35,9 +40,9 @@ func (m *Module) entry(name string) (*entry, error) {
 		}
 	}
 	for i := range p.entry.code {
-		if in := &p.entry.code[i]; in.label != "" {
+		if in := &p.entry.code[i]; in.kind == branch {
 			at, ok := p.labels[in.label]
-			if !ok {
+			if !ok || at == len(p.entry.code) {
 				return nil, fmt.Errorf("line %d: no label %s", in.line, in.label)
 			}
 			in.target = at
@@ -106,27 +111,19 @@ func (p *parser) head(text string) error {
 	return nil
 }
 
-// shared lays out what is declared before all kernels.
-func (p *parser) shared(declarations []string) {
-	for _, s := range declarations {
-		if v := p.module.symbols[s]; v.data != nil {
-			p.symbols[s] = v
-		} else {
-			p.array(s)
-		}
-	}
-}
-
 // array declares memory of a block or of a thread.
-func (p *parser) array(s string) {
+func (p *parser) array(s string) error {
 	v := array.FindStringSubmatch(s)
 	size, _ := strconv.Atoi(v[4]) // 0 for dynamic shared memory
 	align, _ := strconv.ParseUint(v[2], 10, 32)
+	if size > math.MaxUint16 || bits.OnesCount64(align) != 1 {
+		return fmt.Errorf("a size or an alignment that is none")
+	}
 	if v[1] == "local" {
 		at := (uint64(p.entry.local) + align - 1) &^ (align - 1)
 		p.symbols[v[3]] = variable{space: localSpace, address: at, size: size}
 		p.entry.local = int(at) + size
-		return
+		return nil
 	}
 	at := variable{space: sharedSpace, address: dynamicBase}
 	if size > 0 {
@@ -134,18 +131,22 @@ func (p *parser) array(s string) {
 		p.next = at.address + uint64(size) + guard
 	}
 	p.symbols[v[3]] = at
+	return nil
 }
 
 func (p *parser) statement(s string) error {
 	switch {
 	case strings.HasSuffix(s, ":"):
-		p.labels[strings.TrimSuffix(s, ":")] = len(p.entry.code)
+		name := strings.TrimSuffix(s, ":")
+		if _, ok := p.labels[name]; ok {
+			return fmt.Errorf("a second one")
+		}
+		p.labels[name] = len(p.entry.code)
 		return nil
 	case strings.HasPrefix(s, ".pragma "):
 		return nil
 	case array.MatchString(s):
-		p.array(s)
-		return nil
+		return p.array(s)
 	case strings.HasPrefix(s, ".reg "):
 		return p.registers(s)
 	}
@@ -163,6 +164,9 @@ func (p *parser) registers(s string) error {
 	}
 	if v[3] != "" {
 		b.count, _ = strconv.Atoi(v[3])
+	}
+	if b.count > math.MaxUint16 {
+		return fmt.Errorf("too many registers")
 	}
 	p.names[v[2]] = b
 	p.entry.registers += b.count
@@ -266,10 +270,8 @@ func (p *parser) number(s string) (uint64, error) {
 		}
 		return v.address, nil
 	}
-	for prefix, digits := range map[string]int{"0f": 8, "0d": 16} {
-		if strings.HasPrefix(s, prefix) && len(s) == 2+digits {
-			return strconv.ParseUint(s[2:], 16, 64)
-		}
+	if strings.HasPrefix(s, "0f") && len(s) == 10 || strings.HasPrefix(s, "0d") && len(s) == 18 {
+		return strconv.ParseUint(s[2:], 16, 64)
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -282,15 +284,15 @@ func (p *parser) number(s string) (uint64, error) {
 	return uint64(v), nil
 }
 
-// vector returns the registers between braces, or of a single operand.
-func (p *parser) vector(s string, width int) ([]int, error) {
+// vector returns the registers between braces, or that of a single operand, as one finds each.
+func (p *parser) vector(s string, width int, one func(string, int) (int, error)) ([]int, error) {
 	parts := []string{s}
 	if strings.HasPrefix(s, "{") {
 		parts = strings.Split(strings.Trim(s, "{}"), ",")
 	}
 	var all []int
 	for _, part := range parts {
-		r, err := p.source(strings.TrimSpace(part), width)
+		r, err := one(strings.TrimSpace(part), width)
 		if err != nil {
 			return nil, err
 		}

@@ -176,7 +176,7 @@ func TestLaunchesThatAreRefused(t *testing.T) {
 		{"no blocks", kernels.Launch{Name: "k", Block: one, Args: make([]uint64, 1)}, "grid"},
 		{"too many blocks along z", kernels.Launch{Name: "k", Grid: [3]uint32{1, 1, 1 << 16}, Block: one, Args: make([]uint64, 1)}, "grid"},
 		{"more threads than the kernel allows", kernels.Launch{Name: "k", Grid: one, Block: [3]uint32{65, 1, 1}, Args: make([]uint64, 1)}, "at most 64"},
-		{"more shared memory than a block has", kernels.Launch{Name: "k", Grid: one, Block: one, Shared: 48<<10 - 1023, Args: make([]uint64, 1)}, "shared memory"},
+		{"more shared memory than a block has", kernels.Launch{Name: "k", Grid: one, Block: one, Shared: kernels.MostShared - 1023, Args: make([]uint64, 1)}, "shared memory"},
 	} {
 		if err := ptx.Open(m, 1).Run(c.l, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Run(%+v) = %v, want an error with %q", c.name, c.l, err, c.want)
