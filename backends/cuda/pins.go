@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/thrumserve/thrum/backends/cuda/driver"
@@ -28,64 +29,81 @@ type pins struct {
 // region is one mapping.
 type region struct {
 	mem    []byte
-	pinned bool
+	pinned atomic.Bool
+
+	mu   sync.Mutex // held while it is pinned or not any more, which takes long for many pages
+	by   Context    // that has pinned it; guarded by mu
+	gone bool       // guarded by mu
 }
 
 // share pins mem until end is called, which comes before the memory goes and when no copy from it is
 // under way. Where no model is loaded yet, it is pinned when one is.
 func (p *pins) share(mem []byte) (end func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	r := &region{mem: mem}
+	p.mu.Lock()
 	p.regions = append(p.regions, r)
-	p.pin(r)
+	c := p.context
+	p.mu.Unlock()
+	if c != nil {
+		r.pin(c)
+	}
 	return func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		p.regions = slices.DeleteFunc(p.regions, func(other *region) bool { return other == r })
-		p.unpin(r)
+		p.mu.Unlock()
+		r.unpin()
 	}
 }
 
 // use has a context pin what is shared, from now on.
 func (p *pins) use(c Context) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.context != nil {
+		p.mu.Unlock()
 		return
 	}
 	p.context = c
-	for _, r := range p.regions {
-		p.pin(r)
+	all := slices.Clone(p.regions)
+	p.mu.Unlock()
+	for _, r := range all {
+		r.pin(c)
 	}
 }
 
-func (p *pins) pin(r *region) {
-	if p.context == nil {
+func (r *region) pin(c Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone || r.by != nil {
 		return
 	}
-	err := p.context.In(func() error { return p.context.Register(r.mem) })
-	r.pinned = err == nil
+	err := c.In(func() error { return c.Register(r.mem) })
 	if err != nil {
 		slog.Warn("shared memory is not pinned: batches are copied beside it first", "refused", driver.Refused(err), "error", err)
-	}
-}
-
-func (p *pins) unpin(r *region) {
-	if !r.pinned {
 		return
 	}
-	r.pinned = false
-	if err := p.context.In(func() error { return p.context.Unregister(r.mem) }); err != nil {
+	r.by = c
+	r.pinned.Store(true)
+}
+
+func (r *region) unpin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	r.pinned.Store(false)
+	if r.by == nil {
+		return
+	}
+	if err := r.by.In(func() error { return r.by.Unregister(r.mem) }); err != nil {
 		slog.Warn("shared memory stays pinned", "error", err)
 	}
+	r.by = nil
 }
 
 // has says that a device may copy from mem, and to it, as it is.
 func (p *pins) has(mem []byte) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return slices.ContainsFunc(p.regions, func(r *region) bool { return r.pinned && within(mem, r.mem) })
+	return slices.ContainsFunc(p.regions, func(r *region) bool { return r.pinned.Load() && within(mem, r.mem) })
 }
 
 // within says that mem is a part of whole.
@@ -100,9 +118,10 @@ func addressOf(mem []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.
 // close ends the pinning of everything.
 func (p *pins) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range p.regions {
-		p.unpin(r)
-	}
+	all := p.regions
 	p.regions, p.context = nil, nil
+	p.mu.Unlock()
+	for _, r := range all {
+		r.unpin()
+	}
 }

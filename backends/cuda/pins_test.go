@@ -11,11 +11,15 @@ type pinning struct {
 	Context
 	refusal error
 	pinned  int
+	during  func() // called while memory is pinned
 }
 
 func (p *pinning) In(f func() error) error { return f() }
 
 func (p *pinning) Register([]byte) error {
+	if p.during != nil {
+		p.during()
+	}
 	if p.refusal == nil {
 		p.pinned++
 	}
@@ -61,4 +65,20 @@ func TestPins(t *testing.T) {
 			t.Errorf("%s: %d stay pinned", c.situation, context.pinned)
 		}
 	}
+}
+
+// TestBatchesDoNotWaitForPins has a batch look at its memory while the driver pins other pages.
+func TestBatchesDoNotWaitForPins(t *testing.T) {
+	p, shared, looked := new(pins), make([]byte, 10), 0
+	p.use(&pinning{during: func() {
+		if p.has(shared) {
+			t.Error("memory is pinned before the driver has pinned it")
+		}
+		looked++
+	}})
+	end := p.share(shared)
+	if looked != 1 || !p.has(shared) {
+		t.Errorf("looked %d times, pinned %v", looked, p.has(shared))
+	}
+	end()
 }
