@@ -113,7 +113,7 @@ func differs(got, want backends.Tensor, tolerance float64) error {
 }
 
 var models = []string{
-	"../testdata/layers", "../testdata/encoder", "../testdata/network", "../testdata/quantized", "../testdata/quantized-means", "../testdata/named", "../testdata/named-pair",
+	"../testdata/layers", "../testdata/encoder", "../testdata/network", "../testdata/quantized", "../testdata/quantized-means", "../testdata/many", "../testdata/named", "../testdata/named-pair",
 	"../../../examples/models/digits/1", "../../../examples/models/tumor/1", "../../../examples/models/yarnit/1",
 }
 

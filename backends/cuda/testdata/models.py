@@ -258,6 +258,7 @@ if __name__ == "__main__":
     forest(to / "forest", 4, [0, 1, 2, 3], "SOFTMAX")
     forest(to / "pair", 2, [0, 1], "NONE")
     forest(to / "second", 2, [1], "LOGISTIC")
+    forest(to / "many", 500, list(range(500)), "SOFTMAX")
     based(to / "based")
     forest(to / "named", 3, [0, 1, 2], "SOFTMAX", ["setosa", "", "virginica"])
     forest(to / "named-pair", 2, [1], "LOGISTIC", ["no", "yes"])
