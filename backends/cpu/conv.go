@@ -27,9 +27,9 @@ func buildConv(n *node) (kernel, error) {
 	if w == nil {
 		return c.kernel, nil
 	}
-	c.winograd = c.tilesFor(n.Outputs[0])
+	c.method = c.methodFor(n.Outputs[0])
 	if c.window.auto == "NOTSET" || c.window.auto == "VALID" {
-		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups, c.precision, c.winograd), w.raw))
+		packed := c.pack(w, c.window.fixedPads(), n.engine.keep(fmt.Sprint("Conv", c.shape, c.groups, c.precision, c.method), w.raw))
 		return func(r *run, in, out []*tensor) error {
 			_, size, err := c.fit(r, in)
 			if err != nil {
@@ -41,13 +41,13 @@ func buildConv(n *node) (kernel, error) {
 	return c.packing(n.engine.kept(w)), nil
 }
 
-// tilesFor returns the size of tiles, which depends on that of the planes of the result as far as it is known at load.
-func (c convolution) tilesFor(y *onnx.Value) int {
+// methodFor returns the fastest method as far as the size of the result's planes is known at load.
+func (c convolution) methodFor(y *onnx.Value) kernels.Method {
 	if !y.HasShape || len(c.shape) != 4 || len(y.Shape) != 4 {
-		return 0
+		return kernels.AnySize
 	}
 	size := [2]int{int(max(0, y.Shape[2].Size)), int(max(0, y.Shape[3].Size))}
-	return c.onPlanes(make([]int, 4)).Winograd(size, c.precision)
+	return c.onPlanes(c.window.fixedPads()).Method(size, c.precision)
 }
 
 // packing returns the kernel of a convolution whose pads depend on the size of the input. It
@@ -94,7 +94,7 @@ type convolution struct {
 	window     window
 	groups     int
 	precision  kernels.Precision
-	winograd   int  // the size of Winograd's tiles, or 0 for another method
+	method     kernels.Method
 	residual   bool // the last input is added to the result
 	activation kernels.Activation
 }
@@ -151,7 +151,7 @@ func (c convolution) onPlanes(pads []int) kernels.Conv {
 
 // pack packs weights for certain pads.
 func (c convolution) pack(w *tensor, pads []int, m kernels.Memory) *kernels.PackedConv {
-	return m.PackWinograd(c.onPlanes(pads), c.winograd, view[float32](w), c.precision)
+	return m.PackConvBy(c.method, c.onPlanes(pads), view[float32](w), c.precision)
 }
 
 // plane returns w as a window on planes, which for one dimension have height 1.

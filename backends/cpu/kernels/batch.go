@@ -123,6 +123,7 @@ func (g *BatchGemm) item(i, j int) dynamic {
 type dynamic struct {
 	product
 	right Matrix // B as stored
+	stays bool   // B is read in place however often, if it can be
 }
 
 // run computes a block of the result from an A of float32.
@@ -175,7 +176,7 @@ func (d *dynamic) multiply(rows, cols span) {
 	level := CurrentLevel()
 	tiles := d.bytes != nil && tiled(Int8, level) // they want rows of units that follow each other
 	inPlace := d.precision == FP32 && !tiles && !d.right.Transposed && d.right.K > 0
-	if inPlace && rows.hi-rows.lo <= maxRows(level) {
+	if inPlace && (d.stays || rows.hi-rows.lo <= maxRows(level)) {
 		whole = (cols.hi - cols.lo) / panelWidth * panelWidth
 		d.inPlace(rows, span{cols.lo, cols.lo + whole})
 	}

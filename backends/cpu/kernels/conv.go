@@ -13,11 +13,44 @@ type Conv struct {
 	Window
 }
 
+// Method is how a convolution is computed, of which the layout of the weights is a part.
+type Method uint8
+
+// The methods. All can compute planes of all sizes.
+const (
+	AnySize   Method = iota // as fast as any where the size is not known
+	InPlace                 // planes are matrices, multiplied where they are
+	Winograd2               // Winograd's, with tiles of 2x2 results
+	Winograd4               // the same, 4x4
+)
+
+// Method returns the fastest method for a convolution of a precision whose results are planes of a size,
+// zeros where that is not known.
+func (c Conv) Method(size [2]int, p Precision) Method {
+	c.Window, c.Groups = c.normal(), max(c.Groups, 1)
+	packed := PackedConv{conv: c, precision: p}
+	const rows = 400 // from which on no method for short ones is needed
+	switch {
+	case p != FP32 || !packed.beside():
+		return AnySize
+	case packed.pointwise() && size[0]*size[1] >= rows:
+		return InPlace
+	case min(c.Channels, c.Filters) >= panelWidth && c.Kernel == [2]int{3, 3} && c.Stride == [2]int{1, 1} && c.Dilation == [2]int{1, 1}:
+		return winograd(size)
+	}
+	return AnySize
+}
+
+// pointwise reports whether each result comes from one position.
+func (c *PackedConv) pointwise() bool {
+	return c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{}
+}
+
 // PackedConv is a convolution with its weights, laid out for reading. It may be shared.
 type PackedConv struct {
 	precision Precision
 	quads     bool // channels are four together, of bytes
-	winograd  int  // the size of Winograd's tiles, or 0 for another method
+	method    Method
 	panels    bool // the weights are panels of filters that stand beside each other
 	conv      Conv
 	depth     int         // weights of a filter
@@ -106,7 +139,7 @@ func (c *PackedConv) Precision() Precision { return c.precision }
 func (c *PackedConv) Conv() Conv { return c.conv }
 
 // AddsInPlace reports whether the residual may lie where y does.
-func (c *PackedConv) AddsInPlace() bool { return c.panels || c.winograd > 0 }
+func (c *PackedConv) AddsInPlace() bool { return c.panels || c.method != AnySize && !c.depthwise() }
 
 // Conv2D computes y = act(conv(x) + RowBias + Residual): ep.RowBias has one value per filter,
 // ep.Bias is not used. The size of y decides how many positions are computed.
@@ -160,8 +193,8 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 	p := &convPlan{in: in, out: out}
 	defer c.plan.Store(p)
 	depthwise := c.depthwise()
-	if c.winograd > 0 {
-		p.tiles = newWinogradTiling(c.winograd, c.conv.Window, in, out)
+	if m := c.method.tile(); m > 0 {
+		p.tiles = newWinogradTiling(m, c.conv.Window, in, out)
 		p.offsets = panelOffsets(c.conv.Channels)
 		return p
 	}
@@ -169,8 +202,7 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 		p.planBeside(c)
 		return p
 	}
-	pointwise := c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{}
-	if pointwise && c.conv.Stride == [2]int{1, 1} && !depthwise {
+	if c.pointwise() && c.conv.Stride == [2]int{1, 1} && !depthwise {
 		return p
 	}
 	if depthwise {
@@ -179,7 +211,7 @@ func (c *PackedConv) planFor(in, out [2]int) *convPlan {
 		}
 	}
 	p.lattice = newLattice(c.conv.Window, in, out)
-	if depthwise || pointwise {
+	if depthwise || c.pointwise() {
 		return p
 	}
 	p.offsets = c.offsetsIn(p.lattice.size, p.lattice.offsets)

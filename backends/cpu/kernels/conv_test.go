@@ -73,6 +73,7 @@ var testConvs = []struct {
 	{"pads wider than the plane", Conv{2, 2, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{4, 5, 4, 5}}}, 1, 2, 1},
 	{"one dimension", Conv{8, 9, 1, Window{Kernel: [2]int{1, 5}, Stride: [2]int{1, 2}, Pads: [4]int{0, 2, 0, 2}}}, 3, 1, 77},
 	{"pointwise, long rows", Conv{40, 70, 1, Window{Kernel: [2]int{1, 1}}}, 2, 20, 17},
+	{"pointwise, deep", Conv{500, 15, 1, Window{Kernel: [2]int{1, 1}}}, 1, 7, 5},
 	{"pointwise, one position", Conv{50, 37, 1, Window{Kernel: [2]int{1, 1}}}, 3, 1, 1},
 	{"deep and wide", Conv{300, 75, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 17},
 	{"deep", Conv{100, 20, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}, 1, 5, 16},
@@ -117,10 +118,12 @@ func TestConvMatchesFloat64(t *testing.T) {
 		for _, threads := range []int{1, 3} {
 			pool := newTestPool(t, threads)
 			for _, c := range cases {
-				y := c.y
-				y.Data = s.values(len(c.want))
-				Conv2D(pool, PackConv(c.conv, c.weights, FP32), c.x, y, c.ep)
-				near(t, c.name, y.Data, c.want, 1e-4)
+				for _, how := range []Method{AnySize, InPlace} {
+					y := c.y
+					y.Data = s.values(len(c.want))
+					Conv2D(pool, Memory(nil).PackConvBy(how, c.conv, c.weights, FP32), c.x, y, c.ep)
+					near(t, c.name, y.Data, c.want, 1e-4)
+				}
 			}
 		}
 	})
@@ -131,16 +134,18 @@ func TestConvAddsInPlace(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		pool := newTestPool(t, 2)
 		for _, c := range convCases(t) {
-			packed := PackConv(c.conv, c.weights, FP32)
-			if c.ep.Residual == nil || !packed.AddsInPlace() {
-				continue
+			for _, how := range []Method{AnySize, InPlace} {
+				packed := Memory(nil).PackConvBy(how, c.conv, c.weights, FP32)
+				if c.ep.Residual == nil || !packed.AddsInPlace() {
+					continue
+				}
+				y := c.y
+				y.Data = slices.Clone(c.ep.Residual)
+				ep := c.ep
+				ep.Residual = y.Data
+				Conv2D(pool, packed, c.x, y, ep)
+				near(t, c.name, y.Data, c.want, 1e-4)
 			}
-			y := c.y
-			y.Data = slices.Clone(c.ep.Residual)
-			ep := c.ep
-			ep.Residual = y.Data
-			Conv2D(pool, packed, c.x, y, ep)
-			near(t, c.name, y.Data, c.want, 1e-4)
 		}
 	})
 }
@@ -221,9 +226,10 @@ func TestConvolutionsAllocateNothing(t *testing.T) {
 	}
 	s := newSource(t, 1)
 	for _, test := range testConvs {
-		for _, p := range []Precision{FP32, BF16} {
+		for i, p := range []Precision{FP32, BF16, FP32} {
 			c := test.conv
-			packed := PackConv(c, s.values(c.Filters*c.Channels/c.Groups*c.Kernel[0]*c.Kernel[1]), p)
+			how := []Method{AnySize, AnySize, InPlace}[i]
+			packed := Memory(nil).PackConvBy(how, c, s.values(c.Filters*c.Channels/c.Groups*c.Kernel[0]*c.Kernel[1]), p)
 			x := Images{s.values(test.n * c.Channels * test.h * test.w), test.n, c.Channels, test.h, test.w}
 			y := Images{N: test.n, C: c.Filters}
 			y.H, y.W = c.OutSize(test.h, test.w)
@@ -233,6 +239,48 @@ func TestConvolutionsAllocateNothing(t *testing.T) {
 			if got := testing.AllocsPerRun(20, func() { Conv2D(pool, packed, x, y, Epilogue{}) }); got > 0.5 {
 				t.Errorf("%s, %v: %v allocations", test.name, p, got)
 			}
+		}
+	}
+}
+
+func TestMethod(t *testing.T) {
+	if !winogradHere() {
+		t.Skip("one method at level " + CurrentLevel().String())
+	}
+	conv := func(channels, filters, groups int, w Window) Conv { return Conv{channels, filters, groups, w} }
+	square := Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}
+	for _, test := range []struct {
+		name string
+		conv Conv
+		size [2]int
+		p    Precision
+		want Method
+	}{
+		{"large planes", conv(64, 64, 0, square), [2]int{56, 56}, FP32, Winograd4},
+		{"planes of 28", conv(128, 128, 1, square), [2]int{28, 28}, FP32, Winograd4},
+		{"planes of 14, for which weights are many", conv(256, 256, 1, square), [2]int{14, 14}, FP32, Winograd2},
+		{"planes of 7, for which they are too many", conv(512, 512, 1, square), [2]int{7, 7}, FP32, AnySize},
+		{"one row", conv(64, 64, 1, square), [2]int{1, 500}, FP32, AnySize},
+		{"a size that is not known", conv(64, 64, 1, square), [2]int{0, 0}, FP32, AnySize},
+		{"a height that is not known", conv(64, 64, 1, square), [2]int{0, 56}, FP32, AnySize},
+		{"a wide row", conv(64, 64, 1, square), [2]int{4, 500}, FP32, Winograd4},
+		{"few channels", conv(3, 64, 1, square), [2]int{224, 224}, FP32, AnySize},
+		{"few filters", conv(64, 3, 1, square), [2]int{224, 224}, FP32, AnySize},
+		{"1x1 on large planes", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}}), [2]int{20, 20}, FP32, InPlace},
+		{"1x1 with a stride", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}, Stride: [2]int{2, 2}}), [2]int{28, 28}, FP32, InPlace},
+		{"1x1 on small planes", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}}), [2]int{14, 14}, FP32, AnySize},
+		{"1x1 with pads", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}, Pads: [4]int{1, 0, 0, 0}}), [2]int{28, 28}, FP32, AnySize},
+		{"1x1, bfloat16", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}}), [2]int{28, 28}, BF16, AnySize},
+		{"groups", conv(64, 64, 2, square), [2]int{56, 56}, FP32, AnySize},
+		{"depthwise", conv(64, 64, 64, square), [2]int{56, 56}, FP32, AnySize},
+		{"a stride", conv(64, 64, 1, Window{Kernel: [2]int{3, 3}, Stride: [2]int{1, 2}}), [2]int{56, 56}, FP32, AnySize},
+		{"a dilation", conv(64, 64, 1, Window{Kernel: [2]int{3, 3}, Dilation: [2]int{2, 1}}), [2]int{56, 56}, FP32, AnySize},
+		{"another kernel", conv(64, 64, 1, Window{Kernel: [2]int{3, 5}}), [2]int{56, 56}, FP32, AnySize},
+		{"bfloat16", conv(64, 64, 1, square), [2]int{56, 56}, BF16, AnySize},
+		{"bytes", conv(64, 64, 1, square), [2]int{56, 56}, Int8, AnySize},
+	} {
+		if got := test.conv.Method(test.size, test.p); got != test.want {
+			t.Errorf("%s: %v.Method(%v, %v) = %d, want %d", test.name, test.conv, test.size, test.p, got, test.want)
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (m Memory) packBeside(c *PackedConv, weights []float32) []float32 {
 // asMatrix returns the panels as a matrix, by which planes of one position are multiplied together, or
 // nil where the kernel is larger.
 func (c *PackedConv) asMatrix() *Packed {
-	if c.conv.Kernel != [2]int{1, 1} || c.conv.Pads != [4]int{} {
+	if !c.pointwise() {
 		return nil
 	}
 	return &Packed{precision: c.precision, k: c.conv.Channels, n: c.conv.Filters, units: c.units, data: c.weights, offsets: panelOffsets(c.units)}
@@ -165,7 +165,7 @@ func spotRuns(out [2]int, pitch int) (runs []spotRun) {
 
 // planBeside decides how x is read where filters stand beside each other: in place, or from lattices.
 func (p *convPlan) planBeside(c *PackedConv) {
-	inPlace := c.conv.Kernel == [2]int{1, 1} && c.conv.Pads == [4]int{} && c.conv.Stride == [2]int{1, 1}
+	inPlace := c.pointwise() && c.conv.Stride == [2]int{1, 1}
 	if inPlace && c.precision == FP32 {
 		p.offsets = c.offsetsIn(p.in[0]*p.in[1], []int{0})
 		p.runs = spotRuns(p.out, p.in[1])

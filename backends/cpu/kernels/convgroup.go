@@ -131,7 +131,7 @@ func (c *convGroup) pointwise() {
 // Do computes some blocks.
 func (l *pointwiseLoop) Do(lo, hi int) {
 	n := l.y.H * l.y.W
-	d := dynamic{product: l.product, right: Matrix{Data: l.b, K: l.packed.depth, N: n, Stride: n}}
+	d := dynamic{product: l.product, right: Matrix{Data: l.b, K: l.packed.depth, N: n, Stride: n}, stays: true}
 	for i := lo; i < hi; i++ {
 		d.multiply(l.grid.task(i))
 	}

@@ -18,7 +18,7 @@
 // stands among them, nor on the number of threads, and AVX2 and AVX-512 agree. Elementwise functions
 // have the same property; sums of a row are taken in an order that depends on the level.
 //
-// A convolution that was packed by PackWinograd is no such product: a result is put together from sums of
+// A convolution that was packed for one of Winograd's methods is no such product: a result is put together from sums of
 // transformed values, in an order that depends on its place in its tile, and not on its image's neighbours or the
 // threads. By tiles of 2 it is as near to the exact one as a sum is; by tiles of 4 it may be off by some 1e-5 of the
 // largest result. A value that is not finite spoils all results of its tile.

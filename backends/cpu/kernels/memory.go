@@ -28,21 +28,21 @@ func (m Memory) PackB(b Matrix, p Precision) *Packed {
 
 // PackConv is the function PackConv with a place for the result.
 func (m Memory) PackConv(c Conv, weights []float32, p Precision) *PackedConv {
-	return m.PackWinograd(c, 0, weights, p)
+	return m.PackConvBy(AnySize, c, weights, p)
 }
 
-// PackWinograd is PackConv for a convolution that is computed by tiles of a size that Winograd has returned.
-func (m Memory) PackWinograd(c Conv, tile int, weights []float32, p Precision) *PackedConv {
+// PackConvBy is PackConv for a method that Method has returned for a convolution of this kind.
+func (m Memory) PackConvBy(how Method, c Conv, weights []float32, p Precision) *PackedConv {
 	packed := newPackedConv(c, len(weights), p)
 	if packed.precision == Int8 {
 		packed.bytes = m.packInt8Conv(packed.conv, weights)
 		return packed
 	}
-	if packed.winograd = tile; tile > 0 {
+	if packed.method = how; how.tile() > 0 {
 		packed.weights = m.transformWeights(packed, weights)
 		return packed
 	}
-	if packed.panels = packed.beside(); packed.panels {
+	if packed.panels = how == AnySize && packed.beside(); packed.panels {
 		packed.weights = m.packBeside(packed, weights)
 		packed.matrix = packed.asMatrix()
 		return packed

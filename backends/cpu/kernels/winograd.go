@@ -12,17 +12,15 @@ import "sync"
 //
 // A value that is not finite spoils its whole tile.
 
-// winogradB are the rows of B. The assembly has them as instructions.
-func winogradB(m int) []float32 {
-	if m == 2 {
-		return []float32{
-			1, 0, -1, 0,
-			0, 1, 1, 0,
-			0, -1, 1, 0,
-			0, 1, 0, -1,
-		}
+// The rows of B, A and G for tiles of 2 and of 4. The assembly has those of B and A as instructions.
+var (
+	winogradB2 = []float32{
+		1, 0, -1, 0,
+		0, 1, 1, 0,
+		0, -1, 1, 0,
+		0, 1, 0, -1,
 	}
-	return []float32{
+	winogradB4 = []float32{
 		4, 0, -5, 0, 1, 0,
 		0, -4, -4, 1, 1, 0,
 		0, 4, -4, -1, 1, 0,
@@ -30,35 +28,23 @@ func winogradB(m int) []float32 {
 		0, 2, -1, -2, 1, 0,
 		0, 4, 0, -5, 0, 1,
 	}
-}
-
-// winogradA are the rows of A. The assembly has them as instructions.
-func winogradA(m int) []float32 {
-	if m == 2 {
-		return []float32{
-			1, 1, 1, 0,
-			0, 1, -1, -1,
-		}
+	winogradA2 = []float32{
+		1, 1, 1, 0,
+		0, 1, -1, -1,
 	}
-	return []float32{
+	winogradA4 = []float32{
 		1, 1, 1, 1, 1, 0,
 		0, 1, -1, 2, -2, 0,
 		0, 1, 1, 4, 4, 0,
 		0, 1, -1, 8, -8, 1,
 	}
-}
-
-// winogradG are the rows of G.
-func winogradG(m int) []float64 {
-	if m == 2 {
-		return []float64{
-			1, 0, 0,
-			1. / 2, 1. / 2, 1. / 2,
-			1. / 2, -1. / 2, 1. / 2,
-			0, 0, 1,
-		}
+	winogradG2 = []float64{
+		1, 0, 0,
+		1. / 2, 1. / 2, 1. / 2,
+		1. / 2, -1. / 2, 1. / 2,
+		0, 0, 1,
 	}
-	return []float64{
+	winogradG4 = []float64{
 		1. / 4, 0, 0,
 		-1. / 6, -1. / 6, -1. / 6,
 		-1. / 6, 1. / 6, -1. / 6,
@@ -66,6 +52,14 @@ func winogradG(m int) []float64 {
 		1. / 24, -1. / 12, 1. / 6,
 		0, 0, 1,
 	}
+)
+
+// forTiles returns the rows for tiles of m.
+func forTiles[F float32 | float64](m int, two, four []F) []F {
+	if m == 2 {
+		return two
+	}
+	return four
 }
 
 // transform sets dst to rows * x * rowsᵀ, where x is side x side values and rows has as many columns.
@@ -86,22 +80,28 @@ func transform[F float32 | float64](dst, rows, x []F, side int) {
 	}
 }
 
-// Winograd returns the size of the tiles by which a convolution of a precision is computed in the least time if its
-// results are planes of a size: 2 or 4, or 0 for no tiles or where the size is not known, as a zero.
-func (c Conv) Winograd(size [2]int, p Precision) int {
-	c.Window, c.Groups = c.normal(), max(c.Groups, 1)
-	if packed := (PackedConv{conv: c, precision: p}); p != FP32 || !packed.beside() || min(c.Channels, c.Filters) < panelWidth ||
-		c.Kernel != [2]int{3, 3} || c.Stride != [2]int{1, 1} || c.Dilation != [2]int{1, 1} {
-		return 0
+// tile returns the size of the tiles of a method, 0 for others than Winograd's.
+func (m Method) tile() int {
+	switch m {
+	case Winograd2:
+		return 2
+	case Winograd4:
+		return 4
 	}
+	return 0
+}
+
+// winograd returns the method for a convolution of 3x3 whose results are planes of a size.
+func winograd(size [2]int) Method {
 	// What is multiplied becomes less and the weights become more. One that is read costs about as much as
 	// so many multiplications by it, and the transformations a fifth of what there was to multiply.
 	const read = 30
-	best, least := 0, 9*(size[0]*size[1]+read)*4/5
-	for _, m := range []int{2, 4} {
+	best, least := AnySize, 9*(size[0]*size[1]+read)*4/5
+	for _, method := range []Method{Winograd2, Winograd4} {
+		m := method.tile()
 		tiles := ((size[0] + m - 1) / m) * ((size[1] + m - 1) / m)
 		if cost := (m + 2) * (m + 2) * (tiles + read); tiles > 0 && cost < least {
-			best, least = m, cost
+			best, least = method, cost
 		}
 	}
 	return best
@@ -110,12 +110,12 @@ func (c Conv) Winograd(size [2]int, p Precision) int {
 // transformWeights returns the transformed weights: for each block of filters, for each place in a tile, two
 // panels.
 func (m Memory) transformWeights(c *PackedConv, weights []float32) []float32 {
-	side, channels := c.winograd+2, c.conv.Channels
+	side, channels := c.method.tile()+2, c.conv.Channels
 	places, block := side*side, channels*spotCols
 	blocks := (c.conv.Filters + spotCols - 1) / spotCols
 	return m.make(blocks*places*block, func(dst []float32) {
 		clear(dst)
-		g := winogradG(c.winograd)
+		g := forTiles(c.method.tile(), winogradG2, winogradG4)
 		var w [9]float64
 		turned := make([]float64, places)
 		for i := range c.conv.Filters * channels {
@@ -200,8 +200,9 @@ type winogradIn struct {
 }
 
 func (w *winogradIn) portable(m int) {
-	side, b := m+2, winogradB(m)
-	x, y := make([]float32, side*side), make([]float32, side*side)
+	side, b := m+2, forTiles(m, winogradB2, winogradB4)
+	var values, transformed [winogradPlace]float32
+	x, y := values[:side*side], transformed[:side*side]
 	for lane := range w.planes * panelWidth {
 		plane, half, tile := lane/panelWidth, lane/8%2, lane%8
 		if tile >= w.run.tiles[half] {
@@ -230,8 +231,9 @@ type winogradOut struct {
 }
 
 func (w *winogradOut) portable(m int) {
-	side, a := m+2, winogradA(m)
-	x, y := make([]float32, side*side), make([]float32, m*m)
+	side, a := m+2, forTiles(m, winogradA2, winogradA4)
+	var products, results [winogradPlace]float32
+	x, y := products[:side*side], results[:m*m]
 	for t := range w.tiles {
 		for f := range spotCols {
 			for place := range x {

@@ -11,7 +11,7 @@ import (
 // winogradHere reports whether tiles are for this level.
 func winogradHere() bool {
 	wide := Conv{Channels: 64, Filters: 64, Window: Window{Kernel: [2]int{3, 3}}}
-	return wide.Winograd([2]int{56, 56}, FP32) > 0
+	return wide.Method([2]int{56, 56}, FP32) == Winograd4
 }
 
 // Whatever the sizes are, the results are those of float64. Random ones differ from run to run.
@@ -54,12 +54,12 @@ func TestWinogradMatchesFloat64(t *testing.T) {
 			want := naiveConv(test.conv, weights, x, y, ep)
 			bound := 4e-5 * max(1, slices.Max(want))
 			eachLevel(t, func(t *testing.T) {
-				for _, tile := range []int{2, 4} {
+				for _, method := range []Method{Winograd2, Winograd4} {
 					if !winogradHere() {
 						continue
 					}
-					what := fmt.Sprintf("%s: tiles of %d, %+v, %d x %d x %d, %+v", test.name, tile, test.conv, test.n, test.h, test.w, ep.Activation)
-					packed := Memory(nil).PackWinograd(test.conv, tile, weights, FP32)
+					what := fmt.Sprintf("%s: tiles of %d, %+v, %d x %d x %d, %+v", test.name, method.tile(), test.conv, test.n, test.h, test.w, ep.Activation)
+					packed := Memory(nil).PackConvBy(method, test.conv, weights, FP32)
 					var first []float32
 					for _, threads := range []int{1, 3} {
 						y.Data = s.values(size)
@@ -96,9 +96,9 @@ func TestWinogradLosesLittle(t *testing.T) {
 		if !winogradHere() {
 			return
 		}
-		for tile, bound := range map[int]float64{2: 4e-6, 4: 4e-5} {
-			Conv2D(newTestPool(t, 2), Memory(nil).PackWinograd(conv, tile, weights, FP32), x, y, Epilogue{})
-			near(t, fmt.Sprint("tiles of ", tile), y.Data, want, bound*largest)
+		for method, bound := range map[Method]float64{Winograd2: 4e-6, Winograd4: 4e-5} {
+			Conv2D(newTestPool(t, 2), Memory(nil).PackConvBy(method, conv, weights, FP32), x, y, Epilogue{})
+			near(t, fmt.Sprint("tiles of ", method.tile()), y.Data, want, bound*largest)
 		}
 	})
 }
@@ -179,50 +179,13 @@ func TestWinogradTilingCoversThePlane(t *testing.T) {
 	}
 }
 
-func TestWinograd(t *testing.T) {
-	if !winogradHere() {
-		t.Skip("no tiles at level " + CurrentLevel().String())
-	}
-	conv := func(channels, filters, groups int, w Window) Conv { return Conv{channels, filters, groups, w} }
-	square := Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}
-	for _, test := range []struct {
-		name string
-		conv Conv
-		size [2]int
-		p    Precision
-		want int
-	}{
-		{"large planes", conv(64, 64, 0, square), [2]int{56, 56}, FP32, 4},
-		{"planes of 28", conv(128, 128, 1, square), [2]int{28, 28}, FP32, 4},
-		{"planes of 14, for which weights are many", conv(256, 256, 1, square), [2]int{14, 14}, FP32, 2},
-		{"planes of 7, for which they are too many", conv(512, 512, 1, square), [2]int{7, 7}, FP32, 0},
-		{"one row", conv(64, 64, 1, square), [2]int{1, 500}, FP32, 0},
-		{"a size that is not known", conv(64, 64, 1, square), [2]int{0, 0}, FP32, 0},
-		{"a height that is not known", conv(64, 64, 1, square), [2]int{0, 56}, FP32, 0},
-		{"a wide row", conv(64, 64, 1, square), [2]int{4, 500}, FP32, 4},
-		{"few channels", conv(3, 64, 1, square), [2]int{224, 224}, FP32, 0},
-		{"few filters", conv(64, 3, 1, square), [2]int{224, 224}, FP32, 0},
-		{"groups", conv(64, 64, 2, square), [2]int{56, 56}, FP32, 0},
-		{"depthwise", conv(64, 64, 64, square), [2]int{56, 56}, FP32, 0},
-		{"a stride", conv(64, 64, 1, Window{Kernel: [2]int{3, 3}, Stride: [2]int{1, 2}}), [2]int{56, 56}, FP32, 0},
-		{"a dilation", conv(64, 64, 1, Window{Kernel: [2]int{3, 3}, Dilation: [2]int{2, 1}}), [2]int{56, 56}, FP32, 0},
-		{"another kernel", conv(64, 64, 1, Window{Kernel: [2]int{3, 5}}), [2]int{56, 56}, FP32, 0},
-		{"bfloat16", conv(64, 64, 1, square), [2]int{56, 56}, BF16, 0},
-		{"bytes", conv(64, 64, 1, square), [2]int{56, 56}, Int8, 0},
-	} {
-		if got := test.conv.Winograd(test.size, test.p); got != test.want {
-			t.Errorf("%s: %v.Winograd(%v, %v) = %d, want %d", test.name, test.conv, test.size, test.p, got, test.want)
-		}
-	}
-}
-
 func TestWinogradAllocatesNothing(t *testing.T) {
 	if detectingRaces || !winogradHere() {
 		t.Skip("memory is given back to pools, which forget some of it where races are detected")
 	}
 	s := newSource(t, 1)
 	conv := Conv{64, 32, 1, Window{Kernel: [2]int{3, 3}, Pads: [4]int{1, 1, 1, 1}}}
-	packed := Memory(nil).PackWinograd(conv, 4, s.values(64*32*9), FP32)
+	packed := Memory(nil).PackConvBy(Winograd4, conv, s.values(64*32*9), FP32)
 	x, y := Images{s.values(2 * 64 * 900), 2, 64, 30, 30}, Images{s.values(2 * 32 * 900), 2, 32, 30, 30}
 	pool := newTestPool(t, 2)
 	// Scratch memory may be collected in between.
