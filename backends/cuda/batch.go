@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/thrumserve/thrum/backends"
+	"github.com/thrumserve/thrum/backends/cuda/driver"
 )
 
 // batch is rows on their way through the device.
@@ -58,7 +59,7 @@ func (e *engine) run(ctx context.Context, x *executable, inputs [][]byte, output
 }
 
 // put puts a batch on the streams: copies in, the graph, copies out, each stream waiting for the one
-// before.
+// before. A batch that is alone has nothing to overlap with and goes through one stream, by four calls less.
 func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) error {
 	c, l := e.context, b.lane
 	pinned, err := e.stage(l, inputs)
@@ -67,18 +68,20 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 	}
 	e.submit.Lock()
 	defer e.submit.Unlock()
+	in, out := e.streams.in, e.streams.out
+	if len(e.lanes) == lanes-1 {
+		in, out = e.streams.compute, e.streams.compute
+	}
 	clear(l.fault)
 	for i, mem := range pinned {
 		if err == nil && len(mem) > 0 {
-			err = c.CopyIn(l.memory.at+uint64(x.layout.inputs[i]), mem, e.streams.in)
+			err = c.CopyIn(l.memory.at+uint64(x.layout.inputs[i]), mem, in)
 		}
 	}
 	steps := []func() error{
-		func() error { return c.Record(l.copied, e.streams.in) },
-		func() error { return c.Wait(e.streams.compute, l.copied) },
+		func() error { return e.follow(e.streams.compute, in, l.copied) },
 		func() error { return c.Launch(l.graphs[x], e.streams.compute) },
-		func() error { return c.Record(l.computed, e.streams.compute) },
-		func() error { return c.Wait(e.streams.out, l.computed) },
+		func() error { return e.follow(out, e.streams.compute, l.computed) },
 	}
 	for _, step := range steps {
 		if err == nil {
@@ -88,7 +91,7 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 	if err != nil {
 		return err
 	}
-	if err := e.copyOut(l, x, outputs); err != nil {
+	if err := e.copyOut(l, x, outputs, out); err != nil {
 		e.end(err) // the device may have yet to write to memory that will be another's
 		return err
 	}
@@ -96,17 +99,28 @@ func (e *engine) put(b *batch, x *executable, inputs [][]byte, outputs []place) 
 	return nil
 }
 
-// copyOut puts the copies of an answer on their stream.
-func (e *engine) copyOut(l *lane, x *executable, outputs []place) error {
+// follow has a stream wait for what has been put on the one before.
+func (e *engine) follow(s, before driver.Stream, done driver.Event) error {
+	if s == before {
+		return nil
+	}
+	if err := e.context.Record(done, before); err != nil {
+		return err
+	}
+	return e.context.Wait(s, done)
+}
+
+// copyOut puts the copies of an answer on a stream.
+func (e *engine) copyOut(l *lane, x *executable, outputs []place, s driver.Stream) error {
 	for i, to := range outputs {
 		if len(to) == 0 {
 			continue
 		}
-		if err := e.context.CopyOut(to, l.memory.at+uint64(x.layout.outputs[i]), e.streams.out); err != nil {
+		if err := e.context.CopyOut(to, l.memory.at+uint64(x.layout.outputs[i]), s); err != nil {
 			return err
 		}
 	}
-	return e.context.Record(l.done, e.streams.out)
+	return e.context.Record(l.done, s)
 }
 
 // stage returns inputs in pinned memory: as they are, where their memory is, else copied.

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/ebitengine/purego"
@@ -95,6 +96,41 @@ func TestDirectAnswers(t *testing.T) {
 	end()
 	if err := errors.Join(err, r.Close(), b.Close()); err != nil {
 		t.Errorf("Close = %v", err)
+	}
+}
+
+// TestDirectStreams has batches go through one stream where each is alone, and else through three that wait for
+// each other.
+func TestDirectStreams(t *testing.T) {
+	b := backend(t)
+	defer b.Close()
+	m, err := b.Load(t.Context(), backends.Spec{Dir: "../testdata/layers", MaxRows: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	predict := func() {
+		out, err := m.Predict(t.Context(), random(m.Signature(), 2, 1))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		out.Release()
+	}
+	before := asked(t, "fake_waits")
+	for range 5 {
+		predict()
+	}
+	if n := asked(t, "fake_waits") - before; n != 0 {
+		t.Errorf("streams have waited for each other %d times for batches that were alone", n)
+	}
+	var pair sync.WaitGroup
+	for asked(t, "fake_waits") == before && !t.Failed() && t.Context().Err() == nil { // until two have met
+		pair.Go(predict)
+		pair.Go(predict)
+		pair.Wait()
+	}
+	if n := asked(t, "fake_waits") - before; n%2 != 0 {
+		t.Errorf("streams have waited for each other %d times, want twice for a batch", n)
 	}
 }
 
