@@ -44,7 +44,7 @@ type Options struct {
 	Name string       // for people, in errors and logs; the program's name if empty
 	Log  *slog.Logger // where the plugin's log goes; slog.Default() if nil
 
-	StartTimeout time.Duration // from starting the process to its first answer; 10 s if 0
+	StartTimeout time.Duration // from starting the process to its first answer; 30 s if 0: a driver may take seconds to find each device
 	InfoTimeout  time.Duration // for an Info whose context has no earlier deadline; 1 s if 0
 	CloseTimeout time.Duration // for the plugin to end by itself when closed, at most 2 s; 2 s if 0
 
@@ -93,7 +93,7 @@ func (o Options) withDefaults(cmd Command) Options {
 		o.Log = slog.Default()
 	}
 	o.Log = o.Log.With("plugin", o.Name)
-	o.StartTimeout = cmp.Or(o.StartTimeout, 10*time.Second)
+	o.StartTimeout = cmp.Or(o.StartTimeout, 30*time.Second)
 	o.InfoTimeout = cmp.Or(o.InfoTimeout, time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 2*time.Second)
 	o.MaxMemory = cmp.Or(o.MaxMemory, defaultMaxMemory)

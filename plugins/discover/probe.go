@@ -10,7 +10,7 @@ import (
 )
 
 // probeTimeout is enough for a backend that has to find its device first.
-const probeTimeout = 10 * time.Second
+const probeTimeout = 30 * time.Second
 
 // Info is what a backend says of itself, and how it is spoken to.
 type Info struct {
@@ -19,10 +19,10 @@ type Info struct {
 	Transport string // how tensors cross: "shm" or "grpc"
 }
 
-// Probe starts a backend, asks it what it is and ends it, all within ten seconds. The error of
+// Probe starts a backend, asks it what it is and ends it, all within half a minute. The error of
 // one that does not start is its own last line, or says what is wrong with it.
 func Probe(ctx context.Context, cmd plugins.Command, o plugins.Options) (Info, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errors.New("it did not answer within 10 s"))
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, errors.New("it did not answer within 30 s"))
 	defer cancel()
 	p, err := plugins.Start(ctx, cmd, o)
 	if err != nil {
