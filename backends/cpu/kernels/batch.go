@@ -192,6 +192,7 @@ func (d *dynamic) inPlace(rows, cols span) {
 	s := borrow(0, d.right.K)
 	defer s.giveBack()
 	g := d.product
+	g.expects = d.stays
 	g.b, g.panel, g.offsets = d.right.Data, panelWidth, strided(s.offsets, d.right.Stride)
 	g.multiply(rows, []segment{{b: cols.lo, c: cols.lo, cols: cols.hi - cols.lo}})
 }

@@ -185,6 +185,7 @@ type product struct {
 	offsets     []int
 	panel       int
 	few         bool // rows: B may come from memory
+	expects     bool // C is far away
 	c           []float32
 	cRow        int
 	residualRow int
@@ -225,8 +226,11 @@ func (g *product) multiply(rows span, segments []segment) {
 		from, to := len(g.offsets)*block/blocks, len(g.offsets)*(block+1)/blocks
 		t.offsets = g.offsets[from:to]
 		t.flags = 0
+		if g.expects {
+			t.flags = tileExpect
+		}
 		if block > 0 {
-			t.flags = tileAdd
+			t.flags |= tileAdd
 		}
 		if block == blocks-1 {
 			t.flags |= g.finishing()

@@ -58,6 +58,7 @@ const (
 	tileScale              // alpha is not 1
 	tileClamp              // lo and hi bound the result
 	tilePaired             // the panels are two rows of an image
+	tileExpect             // c is fetched for writing while the product is computed
 )
 
 func tilePortable(t *tile) {

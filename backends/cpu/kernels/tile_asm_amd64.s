@@ -2965,19 +2965,26 @@ next189:
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip191
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip191:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh191
+	JZ fresh192
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
-	JMP started192
-fresh191:
+	JMP started193
+fresh192:
 	VPXORD Z0, Z0, Z0
-started192:
+started193:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done194
+	JZ done195
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -2986,7 +2993,7 @@ started192:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop193:
+loop194:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -2997,45 +3004,45 @@ loop193:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop193
-done194:
+	JNZ loop194
+done195:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip195
-	TESTQ $const_tileScale, tile_flags(DI)
 	JZ skip196
+	TESTQ $const_tileScale, tile_flags(DI)
+	JZ skip197
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
-skip196:
+skip197:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip197
+	JZ skip198
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip197:
+skip198:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip198
+	JZ skip199
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
-skip198:
+skip199:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip199
+	JZ skip200
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z0, Z0
-skip199:
+skip200:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip200
+	JZ skip201
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMINPS Z0, Z31, Z0
-skip200:
-skip195:
+skip201:
+skip196:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3053,7 +3060,7 @@ last190:
 
 TEXT ·tileAVX512_1x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next201:
+next202:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3063,26 +3070,34 @@ next201:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side203
+	JZ side204
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side203:
+side204:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip205
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip205:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh204
+	JZ fresh206
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K2, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	JMP started205
-fresh204:
+	JMP started207
+fresh206:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started205:
+started207:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done207
+	JZ done209
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3093,7 +3108,7 @@ started205:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop206:
+loop208:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3106,43 +3121,43 @@ loop206:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop206
-done207:
+	JNZ loop208
+done209:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side208
+	JZ side210
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side208:
+side210:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip209
+	JZ skip211
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip210
+	JZ skip212
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip210:
+skip212:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip211
+	JZ skip213
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip211:
+skip213:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip212
+	JZ skip214
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip212:
+skip214:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip213
+	JZ skip215
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3150,58 +3165,67 @@ skip212:
 	VADDPS Z30, Z0, Z0
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z1, Z1
-skip213:
+skip215:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip214
+	JZ skip216
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip214:
-skip209:
+skip216:
+skip211:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS Z0, K2, 0(SI)
 	VMOVUPS Z1, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last202
+	JLE last203
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next201
-last202:
+	JMP next202
+last203:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_2x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next215:
+next217:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip219
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip219:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh217
+	JZ fresh220
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
 	VMOVUPS.Z 0(SI), K1, Z0
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z1
-	JMP started218
-fresh217:
+	JMP started221
+fresh220:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-started218:
+started221:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done220
+	JZ done223
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3210,7 +3234,7 @@ started218:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop219:
+loop222:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3224,35 +3248,35 @@ loop219:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop219
-done220:
+	JNZ loop222
+done223:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip221
+	JZ skip224
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip222
+	JZ skip225
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
-skip222:
+skip225:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip223
+	JZ skip226
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
-skip223:
+skip226:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip224
+	JZ skip227
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
-skip224:
+skip227:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip225
+	JZ skip228
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3261,17 +3285,17 @@ skip224:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z1, Z1
-skip225:
+skip228:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip226
+	JZ skip229
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
 	VMAXPS Z1, Z30, Z1
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
-skip226:
-skip221:
+skip229:
+skip224:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3279,19 +3303,19 @@ skip221:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z1, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last216
+	JLE last218
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next215
-last216:
+	JMP next217
+last218:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_2x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next227:
+next230:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3301,13 +3325,24 @@ next227:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side229
+	JZ side232
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side229:
+side232:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip233
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip233:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh230
+	JZ fresh234
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3316,16 +3351,16 @@ side229:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	JMP started231
-fresh230:
+	JMP started235
+fresh234:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started231:
+started235:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done233
+	JZ done237
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3336,7 +3371,7 @@ started231:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop232:
+loop236:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3354,29 +3389,29 @@ loop232:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop232
-done233:
+	JNZ loop236
+done237:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side234
+	JZ side238
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side234:
+side238:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip235
+	JZ skip239
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip236
+	JZ skip240
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip236:
+skip240:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip237
+	JZ skip241
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3384,20 +3419,20 @@ skip236:
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
-skip237:
+skip241:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip238
+	JZ skip242
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z2, Z2
 	VADDPS Z31, Z3, Z3
-skip238:
+skip242:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip239
+	JZ skip243
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3410,9 +3445,9 @@ skip238:
 	VADDPS Z30, Z2, Z2
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z3, Z3
-skip239:
+skip243:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip240
+	JZ skip244
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3423,8 +3458,8 @@ skip239:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip240:
-skip235:
+skip244:
+skip239:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3434,27 +3469,38 @@ skip235:
 	VMOVUPS Z2, K2, 0(SI)
 	VMOVUPS Z3, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last228
+	JLE last231
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next227
-last228:
+	JMP next230
+last231:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_3x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next241:
+next245:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip247
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip247:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh243
+	JZ fresh248
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3463,15 +3509,15 @@ next241:
 	VMOVUPS.Z 0(SI), K1, Z1
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z2
-	JMP started244
-fresh243:
+	JMP started249
+fresh248:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-started244:
+started249:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done246
+	JZ done251
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3480,7 +3526,7 @@ started244:
 	MOVQ tile_aStep(DI), R13
 	SHLQ $2, R13
 	MOVQ tile_a(DI), SI
-loop245:
+loop250:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3496,39 +3542,39 @@ loop245:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop245
-done246:
+	JNZ loop250
+done251:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip247
+	JZ skip252
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip248
+	JZ skip253
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
-skip248:
+skip253:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip249
+	JZ skip254
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
-skip249:
+skip254:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip250
+	JZ skip255
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
 	VADDPS Z31, Z1, Z1
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z2, Z2
-skip250:
+skip255:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip251
+	JZ skip256
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3540,9 +3586,9 @@ skip250:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z2, Z2
-skip251:
+skip256:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip252
+	JZ skip257
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3551,8 +3597,8 @@ skip251:
 	VMINPS Z0, Z31, Z0
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
+skip257:
 skip252:
-skip247:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3562,19 +3608,19 @@ skip247:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z2, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last242
+	JLE last246
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next241
-last242:
+	JMP next245
+last246:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_3x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next253:
+next258:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3584,13 +3630,27 @@ next253:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side255
+	JZ side260
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side255:
+side260:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip261
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip261:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh256
+	JZ fresh262
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3602,18 +3662,18 @@ side255:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	JMP started257
-fresh256:
+	JMP started263
+fresh262:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started257:
+started263:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done259
+	JZ done265
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3624,7 +3684,7 @@ started257:
 	MOVQ tile_a(DI), SI
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop258:
+loop264:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3645,20 +3705,20 @@ loop258:
 	ADDQ R13, SI
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop258
-done259:
+	JNZ loop264
+done265:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side260
+	JZ side266
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side260:
+side266:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip261
+	JZ skip267
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip262
+	JZ skip268
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -3666,10 +3726,10 @@ side260:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip262:
+skip268:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip263
+	JZ skip269
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -3679,10 +3739,10 @@ skip262:
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
-skip263:
+skip269:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip264
+	JZ skip270
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -3692,10 +3752,10 @@ skip263:
 	VBROADCASTSS 8(AX), Z30
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip264:
+skip270:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip265
+	JZ skip271
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3713,9 +3773,9 @@ skip264:
 	VADDPS Z30, Z4, Z4
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z5, Z5
-skip265:
+skip271:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip266
+	JZ skip272
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3730,8 +3790,8 @@ skip265:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip266:
-skip261:
+skip272:
+skip267:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3744,27 +3804,40 @@ skip261:
 	VMOVUPS Z4, K2, 0(SI)
 	VMOVUPS Z5, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last254
+	JLE last259
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next253
-last254:
+	JMP next258
+last259:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_4x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next267:
+next273:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip275
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip275:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh269
+	JZ fresh276
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3775,16 +3848,16 @@ next267:
 	VMOVUPS.Z 0(SI), K1, Z2
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z3
-	JMP started270
-fresh269:
+	JMP started277
+fresh276:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-started270:
+started277:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done272
+	JZ done279
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3795,7 +3868,7 @@ started270:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop271:
+loop278:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3814,31 +3887,31 @@ loop271:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop271
-done272:
+	JNZ loop278
+done279:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip273
+	JZ skip280
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip274
+	JZ skip281
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
-skip274:
+skip281:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip275
+	JZ skip282
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
-skip275:
+skip282:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip276
+	JZ skip283
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -3847,10 +3920,10 @@ skip275:
 	VADDPS Z30, Z2, Z2
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z3, Z3
-skip276:
+skip283:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip277
+	JZ skip284
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -3865,9 +3938,9 @@ skip276:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z3, Z3
-skip277:
+skip284:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip278
+	JZ skip285
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -3878,8 +3951,8 @@ skip277:
 	VMINPS Z1, Z31, Z1
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
-skip278:
-skip273:
+skip285:
+skip280:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3891,19 +3964,19 @@ skip273:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z3, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last268
+	JLE last274
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next267
-last268:
+	JMP next273
+last274:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_4x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next279:
+next286:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -3913,13 +3986,30 @@ next279:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side281
+	JZ side288
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side281:
+side288:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip289
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip289:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh282
+	JZ fresh290
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -3934,8 +4024,8 @@ side281:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	JMP started283
-fresh282:
+	JMP started291
+fresh290:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3944,10 +4034,10 @@ fresh282:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started283:
+started291:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done285
+	JZ done293
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -3960,7 +4050,7 @@ started283:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop284:
+loop292:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -3985,20 +4075,20 @@ loop284:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop284
-done285:
+	JNZ loop292
+done293:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side286
+	JZ side294
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side286:
+side294:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip287
+	JZ skip295
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip288
+	JZ skip296
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4008,10 +4098,10 @@ side286:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip288:
+skip296:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip289
+	JZ skip297
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4023,10 +4113,10 @@ skip288:
 	VADDPS Z31, Z3, Z3
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
-skip289:
+skip297:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip290
+	JZ skip298
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4039,10 +4129,10 @@ skip289:
 	VBROADCASTSS 12(AX), Z31
 	VADDPS Z31, Z6, Z6
 	VADDPS Z31, Z7, Z7
-skip290:
+skip298:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip291
+	JZ skip299
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4065,9 +4155,9 @@ skip290:
 	VADDPS Z30, Z6, Z6
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z7, Z7
-skip291:
+skip299:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip292
+	JZ skip300
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4086,8 +4176,8 @@ skip291:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip292:
-skip287:
+skip300:
+skip295:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4103,27 +4193,42 @@ skip287:
 	VMOVUPS Z6, K2, 0(SI)
 	VMOVUPS Z7, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last280
+	JLE last287
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next279
-last280:
+	JMP next286
+last287:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_5x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next293:
+next301:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip303
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip303:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh295
+	JZ fresh304
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4136,17 +4241,17 @@ next293:
 	VMOVUPS.Z 0(SI), K1, Z3
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z4
-	JMP started296
-fresh295:
+	JMP started305
+fresh304:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-started296:
+started305:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done298
+	JZ done307
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4157,7 +4262,7 @@ started296:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop297:
+loop306:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4178,22 +4283,22 @@ loop297:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop297
-done298:
+	JNZ loop306
+done307:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip299
+	JZ skip308
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip300
+	JZ skip309
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
-skip300:
+skip309:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip301
+	JZ skip310
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4201,10 +4306,10 @@ skip300:
 	VADDPS Z30, Z2, Z2
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
-skip301:
+skip310:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip302
+	JZ skip311
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4215,10 +4320,10 @@ skip301:
 	VADDPS Z31, Z3, Z3
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z4, Z4
-skip302:
+skip311:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip303
+	JZ skip312
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4236,9 +4341,9 @@ skip302:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z4, Z4
-skip303:
+skip312:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip304
+	JZ skip313
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4251,8 +4356,8 @@ skip303:
 	VMINPS Z2, Z31, Z2
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
-skip304:
-skip299:
+skip313:
+skip308:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4266,19 +4371,19 @@ skip299:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z4, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last294
+	JLE last302
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next293
-last294:
+	JMP next301
+last302:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_5x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next305:
+next314:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4288,13 +4393,33 @@ next305:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side307
+	JZ side316
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side307:
+side316:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip317
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip317:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh308
+	JZ fresh318
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4312,8 +4437,8 @@ side307:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	JMP started309
-fresh308:
+	JMP started319
+fresh318:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4324,10 +4449,10 @@ fresh308:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started309:
+started319:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done311
+	JZ done321
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4340,7 +4465,7 @@ started309:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop310:
+loop320:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4368,20 +4493,20 @@ loop310:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop310
-done311:
+	JNZ loop320
+done321:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side312
+	JZ side322
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side312:
+side322:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip313
+	JZ skip323
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip314
+	JZ skip324
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4393,10 +4518,10 @@ side312:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip314:
+skip324:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip315
+	JZ skip325
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4410,10 +4535,10 @@ skip314:
 	VADDPS Z31, Z5, Z5
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
-skip315:
+skip325:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip316
+	JZ skip326
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4429,10 +4554,10 @@ skip315:
 	VBROADCASTSS 16(AX), Z30
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip316:
+skip326:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip317
+	JZ skip327
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4460,9 +4585,9 @@ skip316:
 	VADDPS Z30, Z8, Z8
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z9, Z9
-skip317:
+skip327:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip318
+	JZ skip328
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4485,8 +4610,8 @@ skip317:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip318:
-skip313:
+skip328:
+skip323:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4505,27 +4630,44 @@ skip313:
 	VMOVUPS Z8, K2, 0(SI)
 	VMOVUPS Z9, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last306
+	JLE last315
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next305
-last306:
+	JMP next314
+last315:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_6x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next319:
+next329:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip331
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip331:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh321
+	JZ fresh332
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4540,18 +4682,18 @@ next319:
 	VMOVUPS.Z 0(SI), K1, Z4
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z5
-	JMP started322
-fresh321:
+	JMP started333
+fresh332:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-started322:
+started333:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done324
+	JZ done335
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4562,7 +4704,7 @@ started322:
 	MOVQ tile_a(DI), SI
 	LEAQ 0(SI)(R12*2), R8
 	ADDQ R12, R8
-loop323:
+loop334:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4585,12 +4727,12 @@ loop323:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop323
-done324:
+	JNZ loop334
+done335:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip325
+	JZ skip336
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip326
+	JZ skip337
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4598,10 +4740,10 @@ done324:
 	VMULPS Z30, Z3, Z3
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
-skip326:
+skip337:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip327
+	JZ skip338
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -4610,10 +4752,10 @@ skip326:
 	VADDPS Z30, Z3, Z3
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
-skip327:
+skip338:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip328
+	JZ skip339
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -4626,10 +4768,10 @@ skip327:
 	VADDPS Z30, Z4, Z4
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z5, Z5
-skip328:
+skip339:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip329
+	JZ skip340
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4650,9 +4792,9 @@ skip328:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z5, Z5
-skip329:
+skip340:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip330
+	JZ skip341
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4667,8 +4809,8 @@ skip329:
 	VMINPS Z3, Z31, Z3
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
-skip330:
-skip325:
+skip341:
+skip336:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4684,19 +4826,19 @@ skip325:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z5, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last320
+	JLE last330
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next319
-last320:
+	JMP next329
+last330:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_6x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next331:
+next342:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -4706,13 +4848,36 @@ next331:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side333
+	JZ side344
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side333:
+side344:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip345
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip345:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh334
+	JZ fresh346
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4733,8 +4898,8 @@ side333:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	JMP started335
-fresh334:
+	JMP started347
+fresh346:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4747,10 +4912,10 @@ fresh334:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started335:
+started347:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done337
+	JZ done349
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -4763,7 +4928,7 @@ started335:
 	ADDQ R12, R8
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop336:
+loop348:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -4794,20 +4959,20 @@ loop336:
 	ADDQ R13, R8
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop336
-done337:
+	JNZ loop348
+done349:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side338
+	JZ side350
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side338:
+side350:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip339
+	JZ skip351
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip340
+	JZ skip352
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -4821,10 +4986,10 @@ side338:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip340:
+skip352:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip341
+	JZ skip353
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -4840,10 +5005,10 @@ skip340:
 	VADDPS Z31, Z7, Z7
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
-skip341:
+skip353:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip342
+	JZ skip354
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -4862,10 +5027,10 @@ skip341:
 	VBROADCASTSS 20(AX), Z31
 	VADDPS Z31, Z10, Z10
 	VADDPS Z31, Z11, Z11
-skip342:
+skip354:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip343
+	JZ skip355
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -4898,9 +5063,9 @@ skip342:
 	VADDPS Z30, Z10, Z10
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z11, Z11
-skip343:
+skip355:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip344
+	JZ skip356
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -4927,8 +5092,8 @@ skip343:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip344:
-skip339:
+skip356:
+skip351:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4950,27 +5115,46 @@ skip339:
 	VMOVUPS Z10, K2, 0(SI)
 	VMOVUPS Z11, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last332
+	JLE last343
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next331
-last332:
+	JMP next342
+last343:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_7x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next345:
+next357:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip359
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip359:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh347
+	JZ fresh360
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -4987,8 +5171,8 @@ next345:
 	VMOVUPS.Z 0(SI), K1, Z5
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z6
-	JMP started348
-fresh347:
+	JMP started361
+fresh360:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4996,10 +5180,10 @@ fresh347:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-started348:
+started361:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done350
+	JZ done363
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5012,7 +5196,7 @@ started348:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop349:
+loop362:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5038,12 +5222,12 @@ loop349:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop349
-done350:
+	JNZ loop362
+done363:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip351
+	JZ skip364
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip352
+	JZ skip365
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5052,10 +5236,10 @@ done350:
 	VMULPS Z30, Z4, Z4
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
-skip352:
+skip365:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip353
+	JZ skip366
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5065,10 +5249,10 @@ skip352:
 	VADDPS Z30, Z4, Z4
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
-skip353:
+skip366:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip354
+	JZ skip367
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5083,10 +5267,10 @@ skip353:
 	VADDPS Z31, Z5, Z5
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z6, Z6
-skip354:
+skip367:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip355
+	JZ skip368
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5110,9 +5294,9 @@ skip354:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z6, Z6
-skip355:
+skip368:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip356
+	JZ skip369
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5129,8 +5313,8 @@ skip355:
 	VMINPS Z4, Z31, Z4
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
-skip356:
-skip351:
+skip369:
+skip364:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5148,19 +5332,19 @@ skip351:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z6, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last346
+	JLE last358
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next345
-last346:
+	JMP next357
+last358:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_7x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next357:
+next370:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5170,13 +5354,39 @@ next357:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side359
+	JZ side372
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side359:
+side372:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip373
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip373:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh360
+	JZ fresh374
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5200,8 +5410,8 @@ side359:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	JMP started361
-fresh360:
+	JMP started375
+fresh374:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5216,10 +5426,10 @@ fresh360:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-started361:
+started375:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done363
+	JZ done377
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5234,7 +5444,7 @@ started361:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop362:
+loop376:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5269,20 +5479,20 @@ loop362:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop362
-done363:
+	JNZ loop376
+done377:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side364
+	JZ side378
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side364:
+side378:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip365
+	JZ skip379
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip366
+	JZ skip380
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5298,10 +5508,10 @@ side364:
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
 	VMULPS Z30, Z13, Z13
-skip366:
+skip380:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip367
+	JZ skip381
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5319,10 +5529,10 @@ skip366:
 	VADDPS Z31, Z9, Z9
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
-skip367:
+skip381:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip368
+	JZ skip382
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5344,10 +5554,10 @@ skip367:
 	VBROADCASTSS 24(AX), Z30
 	VADDPS Z30, Z12, Z12
 	VADDPS Z30, Z13, Z13
-skip368:
+skip382:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip369
+	JZ skip383
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5385,9 +5595,9 @@ skip368:
 	VADDPS Z30, Z12, Z12
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z13, Z13
-skip369:
+skip383:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip370
+	JZ skip384
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5418,8 +5628,8 @@ skip369:
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
 	VMINPS Z13, Z31, Z13
-skip370:
-skip365:
+skip384:
+skip379:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5444,27 +5654,48 @@ skip365:
 	VMOVUPS Z12, K2, 0(SI)
 	VMOVUPS Z13, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last358
+	JLE last371
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next357
-last358:
+	JMP next370
+last371:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next371:
+next385:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip387
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip387:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh373
+	JZ fresh388
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5483,8 +5714,8 @@ next371:
 	VMOVUPS.Z 0(SI), K1, Z6
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z7
-	JMP started374
-fresh373:
+	JMP started389
+fresh388:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5493,10 +5724,10 @@ fresh373:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-started374:
+started389:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done376
+	JZ done391
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5509,7 +5740,7 @@ started374:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop375:
+loop390:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5537,12 +5768,12 @@ loop375:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop375
-done376:
+	JNZ loop390
+done391:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip377
+	JZ skip392
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip378
+	JZ skip393
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5552,10 +5783,10 @@ done376:
 	VMULPS Z30, Z5, Z5
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
-skip378:
+skip393:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip379
+	JZ skip394
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -5566,10 +5797,10 @@ skip378:
 	VADDPS Z30, Z5, Z5
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
-skip379:
+skip394:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip380
+	JZ skip395
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -5586,10 +5817,10 @@ skip379:
 	VADDPS Z30, Z6, Z6
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z7, Z7
-skip380:
+skip395:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip381
+	JZ skip396
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5616,9 +5847,9 @@ skip380:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z7, Z7
-skip381:
+skip396:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip382
+	JZ skip397
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5637,8 +5868,8 @@ skip381:
 	VMINPS Z5, Z31, Z5
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
-skip382:
-skip377:
+skip397:
+skip392:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5658,19 +5889,19 @@ skip377:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z7, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last372
+	JLE last386
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next371
-last372:
+	JMP next385
+last386:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next383:
+next398:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -5680,13 +5911,42 @@ next383:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side385
+	JZ side400
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side385:
+side400:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip401
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip401:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh386
+	JZ fresh402
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5713,8 +5973,8 @@ side385:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	JMP started387
-fresh386:
+	JMP started403
+fresh402:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5731,10 +5991,10 @@ fresh386:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-started387:
+started403:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done389
+	JZ done405
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -5749,7 +6009,7 @@ started387:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop388:
+loop404:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -5787,20 +6047,20 @@ loop388:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop388
-done389:
+	JNZ loop404
+done405:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side390
+	JZ side406
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side390:
+side406:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip391
+	JZ skip407
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip392
+	JZ skip408
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -5818,10 +6078,10 @@ side390:
 	VMULPS Z30, Z13, Z13
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
-skip392:
+skip408:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip393
+	JZ skip409
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -5841,10 +6101,10 @@ skip392:
 	VADDPS Z31, Z11, Z11
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
-skip393:
+skip409:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip394
+	JZ skip410
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -5869,10 +6129,10 @@ skip393:
 	VBROADCASTSS 28(AX), Z31
 	VADDPS Z31, Z14, Z14
 	VADDPS Z31, Z15, Z15
-skip394:
+skip410:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip395
+	JZ skip411
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -5915,9 +6175,9 @@ skip394:
 	VADDPS Z30, Z14, Z14
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z15, Z15
-skip395:
+skip411:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip396
+	JZ skip412
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -5952,8 +6212,8 @@ skip395:
 	VMINPS Z13, Z31, Z13
 	VMINPS Z14, Z31, Z14
 	VMINPS Z15, Z31, Z15
-skip396:
-skip391:
+skip412:
+skip407:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -5981,27 +6241,50 @@ skip391:
 	VMOVUPS Z14, K2, 0(SI)
 	VMOVUPS Z15, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last384
+	JLE last399
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next383
-last384:
+	JMP next398
+last399:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_9x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next397:
+next413:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip415
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip415:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh399
+	JZ fresh416
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6022,8 +6305,8 @@ next397:
 	VMOVUPS.Z 0(SI), K1, Z7
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z8
-	JMP started400
-fresh399:
+	JMP started417
+fresh416:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6033,10 +6316,10 @@ fresh399:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-started400:
+started417:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done402
+	JZ done419
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6049,7 +6332,7 @@ started400:
 	ADDQ R12, R8
 	LEAQ 0(R8)(R12*2), R9
 	ADDQ R12, R9
-loop401:
+loop418:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6079,12 +6362,12 @@ loop401:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop401
-done402:
+	JNZ loop418
+done419:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip403
+	JZ skip420
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip404
+	JZ skip421
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6095,10 +6378,10 @@ done402:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
-skip404:
+skip421:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip405
+	JZ skip422
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -6110,10 +6393,10 @@ skip404:
 	VADDPS Z30, Z6, Z6
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
-skip405:
+skip422:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip406
+	JZ skip423
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -6132,10 +6415,10 @@ skip405:
 	VADDPS Z31, Z7, Z7
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z8, Z8
-skip406:
+skip423:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip407
+	JZ skip424
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6165,9 +6448,9 @@ skip406:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z8, Z8
-skip407:
+skip424:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip408
+	JZ skip425
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6188,8 +6471,8 @@ skip407:
 	VMINPS Z6, Z31, Z6
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
-skip408:
-skip403:
+skip425:
+skip420:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6211,19 +6494,19 @@ skip403:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z8, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last398
+	JLE last414
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next397
-last398:
+	JMP next413
+last414:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_9x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next409:
+next426:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -6233,13 +6516,45 @@ next409:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side411
+	JZ side428
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side411:
+side428:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip429
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip429:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh412
+	JZ fresh430
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6269,8 +6584,8 @@ side411:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	JMP started413
-fresh412:
+	JMP started431
+fresh430:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6289,10 +6604,10 @@ fresh412:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-started413:
+started431:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done415
+	JZ done433
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6307,7 +6622,7 @@ started413:
 	ADDQ R12, R9
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop414:
+loop432:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6348,20 +6663,20 @@ loop414:
 	ADDQ R13, R9
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop414
-done415:
+	JNZ loop432
+done433:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side416
+	JZ side434
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side416:
+side434:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip417
+	JZ skip435
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip418
+	JZ skip436
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6381,10 +6696,10 @@ side416:
 	VMULPS Z30, Z15, Z15
 	VMULPS Z30, Z16, Z16
 	VMULPS Z30, Z17, Z17
-skip418:
+skip436:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip419
+	JZ skip437
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -6406,10 +6721,10 @@ skip418:
 	VADDPS Z31, Z13, Z13
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
-skip419:
+skip437:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip420
+	JZ skip438
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -6437,10 +6752,10 @@ skip419:
 	VBROADCASTSS 32(AX), Z30
 	VADDPS Z30, Z16, Z16
 	VADDPS Z30, Z17, Z17
-skip420:
+skip438:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip421
+	JZ skip439
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6488,9 +6803,9 @@ skip420:
 	VADDPS Z30, Z16, Z16
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z17, Z17
-skip421:
+skip439:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip422
+	JZ skip440
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6529,8 +6844,8 @@ skip421:
 	VMINPS Z15, Z31, Z15
 	VMINPS Z16, Z31, Z16
 	VMINPS Z17, Z31, Z17
-skip422:
-skip417:
+skip440:
+skip435:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6561,27 +6876,52 @@ skip417:
 	VMOVUPS Z16, K2, 0(SI)
 	VMOVUPS Z17, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last410
+	JLE last427
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next409
-last410:
+	JMP next426
+last427:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_10x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next423:
+next441:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip443
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip443:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh425
+	JZ fresh444
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6604,8 +6944,8 @@ next423:
 	VMOVUPS.Z 0(SI), K1, Z8
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z9
-	JMP started426
-fresh425:
+	JMP started445
+fresh444:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6616,10 +6956,10 @@ fresh425:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-started426:
+started445:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done428
+	JZ done447
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6634,7 +6974,7 @@ started426:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop427:
+loop446:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6667,12 +7007,12 @@ loop427:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop427
-done428:
+	JNZ loop446
+done447:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip429
+	JZ skip448
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip430
+	JZ skip449
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6684,10 +7024,10 @@ done428:
 	VMULPS Z30, Z7, Z7
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
-skip430:
+skip449:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip431
+	JZ skip450
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -6700,10 +7040,10 @@ skip430:
 	VADDPS Z30, Z7, Z7
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
-skip431:
+skip450:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip432
+	JZ skip451
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -6724,10 +7064,10 @@ skip431:
 	VADDPS Z30, Z8, Z8
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z9, Z9
-skip432:
+skip451:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip433
+	JZ skip452
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -6760,9 +7100,9 @@ skip432:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z9, Z9
-skip433:
+skip452:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip434
+	JZ skip453
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -6785,8 +7125,8 @@ skip433:
 	VMINPS Z7, Z31, Z7
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
-skip434:
-skip429:
+skip453:
+skip448:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6810,19 +7150,19 @@ skip429:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z9, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last424
+	JLE last442
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next423
-last424:
+	JMP next441
+last442:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_10x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next435:
+next454:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -6832,13 +7172,48 @@ next435:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side437
+	JZ side456
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side437:
+side456:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip457
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip457:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh438
+	JZ fresh458
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -6871,8 +7246,8 @@ side437:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	JMP started439
-fresh438:
+	JMP started459
+fresh458:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6893,10 +7268,10 @@ fresh438:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-started439:
+started459:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done441
+	JZ done461
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -6913,7 +7288,7 @@ started439:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop440:
+loop460:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -6958,20 +7333,20 @@ loop440:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop440
-done441:
+	JNZ loop460
+done461:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side442
+	JZ side462
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side442:
+side462:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip443
+	JZ skip463
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip444
+	JZ skip464
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -6993,10 +7368,10 @@ side442:
 	VMULPS Z30, Z17, Z17
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
-skip444:
+skip464:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip445
+	JZ skip465
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -7020,10 +7395,10 @@ skip444:
 	VADDPS Z31, Z15, Z15
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
-skip445:
+skip465:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip446
+	JZ skip466
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7054,10 +7429,10 @@ skip445:
 	VBROADCASTSS 36(AX), Z31
 	VADDPS Z31, Z18, Z18
 	VADDPS Z31, Z19, Z19
-skip446:
+skip466:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip447
+	JZ skip467
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7110,9 +7485,9 @@ skip446:
 	VADDPS Z30, Z18, Z18
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z19, Z19
-skip447:
+skip467:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip448
+	JZ skip468
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7155,8 +7530,8 @@ skip447:
 	VMINPS Z17, Z31, Z17
 	VMINPS Z18, Z31, Z18
 	VMINPS Z19, Z31, Z19
-skip448:
-skip443:
+skip468:
+skip463:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7190,27 +7565,54 @@ skip443:
 	VMOVUPS Z18, K2, 0(SI)
 	VMOVUPS Z19, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last436
+	JLE last455
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next435
-last436:
+	JMP next454
+last455:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_11x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next449:
+next469:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip471
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip471:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh451
+	JZ fresh472
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7235,8 +7637,8 @@ next449:
 	VMOVUPS.Z 0(SI), K1, Z9
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z10
-	JMP started452
-fresh451:
+	JMP started473
+fresh472:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7248,10 +7650,10 @@ fresh451:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-started452:
+started473:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done454
+	JZ done475
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7266,7 +7668,7 @@ started452:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop453:
+loop474:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7301,12 +7703,12 @@ loop453:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop453
-done454:
+	JNZ loop474
+done475:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip455
+	JZ skip476
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip456
+	JZ skip477
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7319,10 +7721,10 @@ done454:
 	VMULPS Z30, Z8, Z8
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
-skip456:
+skip477:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip457
+	JZ skip478
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -7336,10 +7738,10 @@ skip456:
 	VADDPS Z30, Z8, Z8
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
-skip457:
+skip478:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip458
+	JZ skip479
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -7362,10 +7764,10 @@ skip457:
 	VADDPS Z31, Z9, Z9
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z10, Z10
-skip458:
+skip479:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip459
+	JZ skip480
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7401,9 +7803,9 @@ skip458:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z10, Z10
-skip459:
+skip480:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip460
+	JZ skip481
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7428,8 +7830,8 @@ skip459:
 	VMINPS Z8, Z31, Z8
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
-skip460:
-skip455:
+skip481:
+skip476:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7455,19 +7857,19 @@ skip455:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z10, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last450
+	JLE last470
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next449
-last450:
+	JMP next469
+last470:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_11x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next461:
+next482:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -7477,13 +7879,51 @@ next461:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side463
+	JZ side484
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side463:
+side484:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip485
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip485:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh464
+	JZ fresh486
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7519,8 +7959,8 @@ side463:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	JMP started465
-fresh464:
+	JMP started487
+fresh486:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7543,10 +7983,10 @@ fresh464:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-started465:
+started487:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done467
+	JZ done489
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7563,7 +8003,7 @@ started465:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop466:
+loop488:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7611,20 +8051,20 @@ loop466:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop466
-done467:
+	JNZ loop488
+done489:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side468
+	JZ side490
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side468:
+side490:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip469
+	JZ skip491
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip470
+	JZ skip492
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7648,10 +8088,10 @@ side468:
 	VMULPS Z30, Z19, Z19
 	VMULPS Z30, Z20, Z20
 	VMULPS Z30, Z21, Z21
-skip470:
+skip492:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip471
+	JZ skip493
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -7677,10 +8117,10 @@ skip470:
 	VADDPS Z31, Z17, Z17
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
-skip471:
+skip493:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip472
+	JZ skip494
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -7714,10 +8154,10 @@ skip471:
 	VBROADCASTSS 40(AX), Z30
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z21, Z21
-skip472:
+skip494:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip473
+	JZ skip495
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -7775,9 +8215,9 @@ skip472:
 	VADDPS Z30, Z20, Z20
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z21, Z21
-skip473:
+skip495:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip474
+	JZ skip496
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -7824,8 +8264,8 @@ skip473:
 	VMINPS Z19, Z31, Z19
 	VMINPS Z20, Z31, Z20
 	VMINPS Z21, Z31, Z21
-skip474:
-skip469:
+skip496:
+skip491:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7862,27 +8302,56 @@ skip469:
 	VMOVUPS Z20, K2, 0(SI)
 	VMOVUPS Z21, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last462
+	JLE last483
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next461
-last462:
+	JMP next482
+last483:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_12x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next475:
+next497:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip499
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip499:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh477
+	JZ fresh500
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -7909,8 +8378,8 @@ next475:
 	VMOVUPS.Z 0(SI), K1, Z10
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z11
-	JMP started478
-fresh477:
+	JMP started501
+fresh500:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7923,10 +8392,10 @@ fresh477:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-started478:
+started501:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done480
+	JZ done503
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -7941,7 +8410,7 @@ started478:
 	ADDQ R12, R9
 	LEAQ 0(R9)(R12*2), R10
 	ADDQ R12, R10
-loop479:
+loop502:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -7978,12 +8447,12 @@ loop479:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop479
-done480:
+	JNZ loop502
+done503:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip481
+	JZ skip504
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip482
+	JZ skip505
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -7997,10 +8466,10 @@ done480:
 	VMULPS Z30, Z9, Z9
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
-skip482:
+skip505:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip483
+	JZ skip506
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -8015,10 +8484,10 @@ skip482:
 	VADDPS Z30, Z9, Z9
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
-skip483:
+skip506:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip484
+	JZ skip507
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -8043,10 +8512,10 @@ skip483:
 	VADDPS Z30, Z10, Z10
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z11, Z11
-skip484:
+skip507:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip485
+	JZ skip508
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8085,9 +8554,9 @@ skip484:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z11, Z11
-skip485:
+skip508:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip486
+	JZ skip509
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8114,8 +8583,8 @@ skip485:
 	VMINPS Z9, Z31, Z9
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
-skip486:
-skip481:
+skip509:
+skip504:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8143,19 +8612,19 @@ skip481:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z11, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last476
+	JLE last498
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next475
-last476:
+	JMP next497
+last498:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_12x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next487:
+next510:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -8165,13 +8634,54 @@ next487:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side489
+	JZ side512
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side489:
+side512:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip513
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip513:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh490
+	JZ fresh514
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8210,8 +8720,8 @@ side489:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	JMP started491
-fresh490:
+	JMP started515
+fresh514:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8236,10 +8746,10 @@ fresh490:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-started491:
+started515:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done493
+	JZ done517
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8256,7 +8766,7 @@ started491:
 	ADDQ R12, R10
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop492:
+loop516:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8307,20 +8817,20 @@ loop492:
 	ADDQ R13, R10
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop492
-done493:
+	JNZ loop516
+done517:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side494
+	JZ side518
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side494:
+side518:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip495
+	JZ skip519
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip496
+	JZ skip520
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8346,10 +8856,10 @@ side494:
 	VMULPS Z30, Z21, Z21
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
-skip496:
+skip520:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip497
+	JZ skip521
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K2, Z30
 	VADDPS Z30, Z0, Z0
@@ -8377,10 +8887,10 @@ skip496:
 	VADDPS Z31, Z19, Z19
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
-skip497:
+skip521:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip498
+	JZ skip522
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VADDPS Z30, Z1, Z1
@@ -8417,10 +8927,10 @@ skip497:
 	VBROADCASTSS 44(AX), Z31
 	VADDPS Z31, Z22, Z22
 	VADDPS Z31, Z23, Z23
-skip498:
+skip522:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip499
+	JZ skip523
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8483,9 +8993,9 @@ skip498:
 	VADDPS Z30, Z22, Z22
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z23, Z23
-skip499:
+skip523:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip500
+	JZ skip524
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8536,8 +9046,8 @@ skip499:
 	VMINPS Z21, Z31, Z21
 	VMINPS Z22, Z31, Z22
 	VMINPS Z23, Z31, Z23
-skip500:
-skip495:
+skip524:
+skip519:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8577,27 +9087,58 @@ skip495:
 	VMOVUPS Z22, K2, 0(SI)
 	VMOVUPS Z23, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last488
+	JLE last511
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next487
-last488:
+	JMP next510
+last511:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_13x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next501:
+next525:
 	MOVQ tile_cols(DI), CX
 	SUBQ $0, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip527
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip527:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh503
+	JZ fresh528
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8626,8 +9167,8 @@ next501:
 	VMOVUPS.Z 0(SI), K1, Z11
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z12
-	JMP started504
-fresh503:
+	JMP started529
+fresh528:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8641,10 +9182,10 @@ fresh503:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-started504:
+started529:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done506
+	JZ done531
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8661,7 +9202,7 @@ started504:
 	ADDQ R12, R10
 	LEAQ 0(R10)(R12*2), R11
 	ADDQ R12, R11
-loop505:
+loop530:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -8701,12 +9242,12 @@ loop505:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop505
-done506:
+	JNZ loop530
+done531:
 	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip507
+	JZ skip532
 	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip508
+	JZ skip533
 	VBROADCASTSS tile_alpha(DI), Z30
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
@@ -8721,10 +9262,10 @@ done506:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 	VMULPS Z30, Z12, Z12
-skip508:
+skip533:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
-	JZ skip509
+	JZ skip534
 	ADDQ tile_passed(DI), AX
 	VMOVUPS.Z 0(AX), K1, Z30
 	VADDPS Z30, Z0, Z0
@@ -8740,10 +9281,10 @@ skip508:
 	VADDPS Z30, Z10, Z10
 	VADDPS Z30, Z11, Z11
 	VADDPS Z30, Z12, Z12
-skip509:
+skip534:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
-	JZ skip510
+	JZ skip535
 	VBROADCASTSS 0(AX), Z30
 	VADDPS Z30, Z0, Z0
 	VBROADCASTSS 4(AX), Z31
@@ -8770,10 +9311,10 @@ skip509:
 	VADDPS Z31, Z11, Z11
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z12, Z12
-skip510:
+skip535:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
-	JZ skip511
+	JZ skip536
 	MOVQ tile_residual(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_residualRow(DI), R8
@@ -8815,9 +9356,9 @@ skip510:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K1, Z30
 	VADDPS Z30, Z12, Z12
-skip511:
+skip536:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip512
+	JZ skip537
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -8846,8 +9387,8 @@ skip511:
 	VMINPS Z10, Z31, Z10
 	VMINPS Z11, Z31, Z11
 	VMINPS Z12, Z31, Z12
-skip512:
-skip507:
+skip537:
+skip532:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8877,19 +9418,19 @@ skip507:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS Z12, K1, 0(SI)
 	DECQ tile_times(DI)
-	JLE last502
+	JLE last526
 	ADDQ $64, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $4, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next501
-last502:
+	JMP next525
+last526:
 	VZEROUPPER 
 	RET 
 
 TEXT ·tileAVX512_13x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-next513:
+next538:
 	MOVQ tile_cols(DI), CX
 	SUBQ $16, CX
 	MOVL $1, AX
@@ -8899,13 +9440,57 @@ next513:
 	KXNORW K2, K2, K2
 	MOVQ $64, R9
 	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side515
+	JZ side540
 	KMOVW K1, K2
 	MOVQ tile_pair(DI), R9
 	SHLQ $2, R9
-side515:
+side540:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip541
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip541:
 	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh516
+	JZ fresh542
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -8947,8 +9532,8 @@ side515:
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	JMP started517
-fresh516:
+	JMP started543
+fresh542:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8975,10 +9560,10 @@ fresh516:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-started517:
+started543:
 	MOVQ tile_offsets+8(DI), CX
 	TESTQ CX, CX
-	JZ done519
+	JZ done545
 	MOVQ tile_offsets(DI), BX
 	MOVQ tile_b(DI), DX
 	ADDQ tile_passedB(DI), DX
@@ -8997,7 +9582,7 @@ started517:
 	ADDQ R12, R11
 	MOVQ tile_panel(DI), R14
 	SHLQ $2, R14
-loop518:
+loop544:
 	MOVQ 0(BX), AX
 	LEAQ 0(DX)(AX*4), R15
 	MOVQ R15, AX
@@ -9052,794 +9637,6 @@ loop518:
 	ADDQ R13, R11
 	ADDQ $8, BX
 	DECQ CX
-	JNZ loop518
-done519:
-	KXNORW K2, K2, K2
-	MOVQ $64, R9
-	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side520
-	KMOVW K1, K2
-	MOVQ tile_pair(DI), R9
-	SHLQ $2, R9
-side520:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip521
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip522
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-	VMULPS Z30, Z2, Z2
-	VMULPS Z30, Z3, Z3
-	VMULPS Z30, Z4, Z4
-	VMULPS Z30, Z5, Z5
-	VMULPS Z30, Z6, Z6
-	VMULPS Z30, Z7, Z7
-	VMULPS Z30, Z8, Z8
-	VMULPS Z30, Z9, Z9
-	VMULPS Z30, Z10, Z10
-	VMULPS Z30, Z11, Z11
-	VMULPS Z30, Z12, Z12
-	VMULPS Z30, Z13, Z13
-	VMULPS Z30, Z14, Z14
-	VMULPS Z30, Z15, Z15
-	VMULPS Z30, Z16, Z16
-	VMULPS Z30, Z17, Z17
-	VMULPS Z30, Z18, Z18
-	VMULPS Z30, Z19, Z19
-	VMULPS Z30, Z20, Z20
-	VMULPS Z30, Z21, Z21
-	VMULPS Z30, Z22, Z22
-	VMULPS Z30, Z23, Z23
-	VMULPS Z30, Z24, Z24
-	VMULPS Z30, Z25, Z25
-skip522:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip523
-	ADDQ tile_passed(DI), AX
-	VMOVUPS.Z 0(AX), K2, Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z8, Z8
-	VADDPS Z30, Z10, Z10
-	VADDPS Z30, Z12, Z12
-	VADDPS Z30, Z14, Z14
-	VADDPS Z30, Z16, Z16
-	VADDPS Z30, Z18, Z18
-	VADDPS Z30, Z20, Z20
-	VADDPS Z30, Z22, Z22
-	VADDPS Z30, Z24, Z24
-	VMOVUPS.Z 64(AX), K1, Z31
-	VADDPS Z31, Z1, Z1
-	VADDPS Z31, Z3, Z3
-	VADDPS Z31, Z5, Z5
-	VADDPS Z31, Z7, Z7
-	VADDPS Z31, Z9, Z9
-	VADDPS Z31, Z11, Z11
-	VADDPS Z31, Z13, Z13
-	VADDPS Z31, Z15, Z15
-	VADDPS Z31, Z17, Z17
-	VADDPS Z31, Z19, Z19
-	VADDPS Z31, Z21, Z21
-	VADDPS Z31, Z23, Z23
-	VADDPS Z31, Z25, Z25
-skip523:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip524
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VBROADCASTSS 4(AX), Z31
-	VADDPS Z31, Z2, Z2
-	VADDPS Z31, Z3, Z3
-	VBROADCASTSS 8(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VBROADCASTSS 12(AX), Z31
-	VADDPS Z31, Z6, Z6
-	VADDPS Z31, Z7, Z7
-	VBROADCASTSS 16(AX), Z30
-	VADDPS Z30, Z8, Z8
-	VADDPS Z30, Z9, Z9
-	VBROADCASTSS 20(AX), Z31
-	VADDPS Z31, Z10, Z10
-	VADDPS Z31, Z11, Z11
-	VBROADCASTSS 24(AX), Z30
-	VADDPS Z30, Z12, Z12
-	VADDPS Z30, Z13, Z13
-	VBROADCASTSS 28(AX), Z31
-	VADDPS Z31, Z14, Z14
-	VADDPS Z31, Z15, Z15
-	VBROADCASTSS 32(AX), Z30
-	VADDPS Z30, Z16, Z16
-	VADDPS Z30, Z17, Z17
-	VBROADCASTSS 36(AX), Z31
-	VADDPS Z31, Z18, Z18
-	VADDPS Z31, Z19, Z19
-	VBROADCASTSS 40(AX), Z30
-	VADDPS Z30, Z20, Z20
-	VADDPS Z30, Z21, Z21
-	VBROADCASTSS 44(AX), Z31
-	VADDPS Z31, Z22, Z22
-	VADDPS Z31, Z23, Z23
-	VBROADCASTSS 48(AX), Z30
-	VADDPS Z30, Z24, Z24
-	VADDPS Z30, Z25, Z25
-skip524:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip525
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z0, Z0
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z1, Z1
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z2, Z2
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z3, Z3
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z4, Z4
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z5, Z5
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z6, Z6
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z7, Z7
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z8, Z8
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z9, Z9
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z10, Z10
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z11, Z11
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z12, Z12
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z13, Z13
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z14, Z14
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z15, Z15
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z16, Z16
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z17, Z17
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z18, Z18
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z19, Z19
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z20, Z20
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z21, Z21
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z22, Z22
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z23, Z23
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z30
-	VADDPS Z30, Z24, Z24
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
-	VADDPS Z31, Z25, Z25
-skip525:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip526
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMAXPS Z8, Z30, Z8
-	VMAXPS Z9, Z30, Z9
-	VMAXPS Z10, Z30, Z10
-	VMAXPS Z11, Z30, Z11
-	VMAXPS Z12, Z30, Z12
-	VMAXPS Z13, Z30, Z13
-	VMAXPS Z14, Z30, Z14
-	VMAXPS Z15, Z30, Z15
-	VMAXPS Z16, Z30, Z16
-	VMAXPS Z17, Z30, Z17
-	VMAXPS Z18, Z30, Z18
-	VMAXPS Z19, Z30, Z19
-	VMAXPS Z20, Z30, Z20
-	VMAXPS Z21, Z30, Z21
-	VMAXPS Z22, Z30, Z22
-	VMAXPS Z23, Z30, Z23
-	VMAXPS Z24, Z30, Z24
-	VMAXPS Z25, Z30, Z25
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-	VMINPS Z8, Z31, Z8
-	VMINPS Z9, Z31, Z9
-	VMINPS Z10, Z31, Z10
-	VMINPS Z11, Z31, Z11
-	VMINPS Z12, Z31, Z12
-	VMINPS Z13, Z31, Z13
-	VMINPS Z14, Z31, Z14
-	VMINPS Z15, Z31, Z15
-	VMINPS Z16, Z31, Z16
-	VMINPS Z17, Z31, Z17
-	VMINPS Z18, Z31, Z18
-	VMINPS Z19, Z31, Z19
-	VMINPS Z20, Z31, Z20
-	VMINPS Z21, Z31, Z21
-	VMINPS Z22, Z31, Z22
-	VMINPS Z23, Z31, Z23
-	VMINPS Z24, Z31, Z24
-	VMINPS Z25, Z31, Z25
-skip526:
-skip521:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, K2, 0(SI)
-	VMOVUPS Z1, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z2, K2, 0(SI)
-	VMOVUPS Z3, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z4, K2, 0(SI)
-	VMOVUPS Z5, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z6, K2, 0(SI)
-	VMOVUPS Z7, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z8, K2, 0(SI)
-	VMOVUPS Z9, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z10, K2, 0(SI)
-	VMOVUPS Z11, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z12, K2, 0(SI)
-	VMOVUPS Z13, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z14, K2, 0(SI)
-	VMOVUPS Z15, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z16, K2, 0(SI)
-	VMOVUPS Z17, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z18, K2, 0(SI)
-	VMOVUPS Z19, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z20, K2, 0(SI)
-	VMOVUPS Z21, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z22, K2, 0(SI)
-	VMOVUPS Z23, K1, 0(SI)(R9*1)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z24, K2, 0(SI)
-	VMOVUPS Z25, K1, 0(SI)(R9*1)
-	DECQ tile_times(DI)
-	JLE last514
-	ADDQ $128, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $8, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next513
-last514:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-next527:
-	MOVQ tile_cols(DI), CX
-	SUBQ $0, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh529
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS.Z 0(SI), K1, Z0
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z1
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z2
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z3
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z4
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z5
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z6
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z7
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z8
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z9
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z10
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z11
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z12
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z13
-	JMP started530
-fresh529:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-started530:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done532
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	LEAQ 0(SI)(R12*2), R8
-	ADDQ R12, R8
-	LEAQ 0(R8)(R12*2), R9
-	ADDQ R12, R9
-	LEAQ 0(R9)(R12*2), R10
-	ADDQ R12, R10
-	LEAQ 0(R10)(R12*2), R11
-	ADDQ R12, R11
-loop531:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	MOVQ R15, AX
-	ADDQ tile_ahead(DI), AX
-	PREFETCHT0 0(AX)
-	VMOVUPS 0(R15), Z14
-	VBROADCASTSS 0(SI), Z16
-	VFMADD231PS Z14, Z16, Z0
-	VBROADCASTSS 0(SI)(R12*1), Z17
-	VFMADD231PS Z14, Z17, Z1
-	VBROADCASTSS 0(SI)(R12*2), Z16
-	VFMADD231PS Z14, Z16, Z2
-	VBROADCASTSS 0(R8), Z17
-	VFMADD231PS Z14, Z17, Z3
-	VBROADCASTSS 0(R8)(R12*1), Z16
-	VFMADD231PS Z14, Z16, Z4
-	VBROADCASTSS 0(R8)(R12*2), Z17
-	VFMADD231PS Z14, Z17, Z5
-	VBROADCASTSS 0(R9), Z16
-	VFMADD231PS Z14, Z16, Z6
-	VBROADCASTSS 0(R9)(R12*1), Z17
-	VFMADD231PS Z14, Z17, Z7
-	VBROADCASTSS 0(R9)(R12*2), Z16
-	VFMADD231PS Z14, Z16, Z8
-	VBROADCASTSS 0(R10), Z17
-	VFMADD231PS Z14, Z17, Z9
-	VBROADCASTSS 0(R10)(R12*1), Z16
-	VFMADD231PS Z14, Z16, Z10
-	VBROADCASTSS 0(R10)(R12*2), Z17
-	VFMADD231PS Z14, Z17, Z11
-	VBROADCASTSS 0(R11), Z16
-	VFMADD231PS Z14, Z16, Z12
-	VBROADCASTSS 0(R11)(R12*1), Z17
-	VFMADD231PS Z14, Z17, Z13
-	ADDQ R13, SI
-	ADDQ R13, R8
-	ADDQ R13, R9
-	ADDQ R13, R10
-	ADDQ R13, R11
-	ADDQ $8, BX
-	DECQ CX
-	JNZ loop531
-done532:
-	TESTQ $const_tileFinish, tile_flags(DI)
-	JZ skip533
-	TESTQ $const_tileScale, tile_flags(DI)
-	JZ skip534
-	VBROADCASTSS tile_alpha(DI), Z30
-	VMULPS Z30, Z0, Z0
-	VMULPS Z30, Z1, Z1
-	VMULPS Z30, Z2, Z2
-	VMULPS Z30, Z3, Z3
-	VMULPS Z30, Z4, Z4
-	VMULPS Z30, Z5, Z5
-	VMULPS Z30, Z6, Z6
-	VMULPS Z30, Z7, Z7
-	VMULPS Z30, Z8, Z8
-	VMULPS Z30, Z9, Z9
-	VMULPS Z30, Z10, Z10
-	VMULPS Z30, Z11, Z11
-	VMULPS Z30, Z12, Z12
-	VMULPS Z30, Z13, Z13
-skip534:
-	MOVQ tile_bias(DI), AX
-	TESTQ AX, AX
-	JZ skip535
-	ADDQ tile_passed(DI), AX
-	VMOVUPS.Z 0(AX), K1, Z30
-	VADDPS Z30, Z0, Z0
-	VADDPS Z30, Z1, Z1
-	VADDPS Z30, Z2, Z2
-	VADDPS Z30, Z3, Z3
-	VADDPS Z30, Z4, Z4
-	VADDPS Z30, Z5, Z5
-	VADDPS Z30, Z6, Z6
-	VADDPS Z30, Z7, Z7
-	VADDPS Z30, Z8, Z8
-	VADDPS Z30, Z9, Z9
-	VADDPS Z30, Z10, Z10
-	VADDPS Z30, Z11, Z11
-	VADDPS Z30, Z12, Z12
-	VADDPS Z30, Z13, Z13
-skip535:
-	MOVQ tile_rowBias(DI), AX
-	TESTQ AX, AX
-	JZ skip536
-	VBROADCASTSS 0(AX), Z30
-	VADDPS Z30, Z0, Z0
-	VBROADCASTSS 4(AX), Z31
-	VADDPS Z31, Z1, Z1
-	VBROADCASTSS 8(AX), Z30
-	VADDPS Z30, Z2, Z2
-	VBROADCASTSS 12(AX), Z31
-	VADDPS Z31, Z3, Z3
-	VBROADCASTSS 16(AX), Z30
-	VADDPS Z30, Z4, Z4
-	VBROADCASTSS 20(AX), Z31
-	VADDPS Z31, Z5, Z5
-	VBROADCASTSS 24(AX), Z30
-	VADDPS Z30, Z6, Z6
-	VBROADCASTSS 28(AX), Z31
-	VADDPS Z31, Z7, Z7
-	VBROADCASTSS 32(AX), Z30
-	VADDPS Z30, Z8, Z8
-	VBROADCASTSS 36(AX), Z31
-	VADDPS Z31, Z9, Z9
-	VBROADCASTSS 40(AX), Z30
-	VADDPS Z30, Z10, Z10
-	VBROADCASTSS 44(AX), Z31
-	VADDPS Z31, Z11, Z11
-	VBROADCASTSS 48(AX), Z30
-	VADDPS Z30, Z12, Z12
-	VBROADCASTSS 52(AX), Z31
-	VADDPS Z31, Z13, Z13
-skip536:
-	MOVQ tile_residual(DI), AX
-	TESTQ AX, AX
-	JZ skip537
-	MOVQ tile_residual(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_residualRow(DI), R8
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z0, Z0
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z1, Z1
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z2, Z2
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z3, Z3
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z4, Z4
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z5, Z5
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z6, Z6
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z7, Z7
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z8, Z8
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z9, Z9
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z10, Z10
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z11, Z11
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z12, Z12
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K1, Z30
-	VADDPS Z30, Z13, Z13
-skip537:
-	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip538
-	VBROADCASTSS tile_lo(DI), Z30
-	VBROADCASTSS tile_hi(DI), Z31
-	VMAXPS Z0, Z30, Z0
-	VMAXPS Z1, Z30, Z1
-	VMAXPS Z2, Z30, Z2
-	VMAXPS Z3, Z30, Z3
-	VMAXPS Z4, Z30, Z4
-	VMAXPS Z5, Z30, Z5
-	VMAXPS Z6, Z30, Z6
-	VMAXPS Z7, Z30, Z7
-	VMAXPS Z8, Z30, Z8
-	VMAXPS Z9, Z30, Z9
-	VMAXPS Z10, Z30, Z10
-	VMAXPS Z11, Z30, Z11
-	VMAXPS Z12, Z30, Z12
-	VMAXPS Z13, Z30, Z13
-	VMINPS Z0, Z31, Z0
-	VMINPS Z1, Z31, Z1
-	VMINPS Z2, Z31, Z2
-	VMINPS Z3, Z31, Z3
-	VMINPS Z4, Z31, Z4
-	VMINPS Z5, Z31, Z5
-	VMINPS Z6, Z31, Z6
-	VMINPS Z7, Z31, Z7
-	VMINPS Z8, Z31, Z8
-	VMINPS Z9, Z31, Z9
-	VMINPS Z10, Z31, Z10
-	VMINPS Z11, Z31, Z11
-	VMINPS Z12, Z31, Z12
-	VMINPS Z13, Z31, Z13
-skip538:
-skip533:
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS Z0, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z1, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z2, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z3, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z4, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z5, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z6, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z7, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z8, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z9, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z10, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z11, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z12, K1, 0(SI)
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS Z13, K1, 0(SI)
-	DECQ tile_times(DI)
-	JLE last528
-	ADDQ $64, tile_passed(DI)
-	MOVQ tile_panel(DI), AX
-	IMULQ $4, AX
-	ADDQ AX, tile_passedB(DI)
-	JMP next527
-last528:
-	VZEROUPPER 
-	RET 
-
-TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DI
-next539:
-	MOVQ tile_cols(DI), CX
-	SUBQ $16, CX
-	MOVL $1, AX
-	SHLL CX, AX
-	DECL AX
-	KMOVW AX, K1
-	KXNORW K2, K2, K2
-	MOVQ $64, R9
-	TESTQ $const_tilePaired, tile_flags(DI)
-	JZ side541
-	KMOVW K1, K2
-	MOVQ tile_pair(DI), R9
-	SHLQ $2, R9
-side541:
-	TESTQ $const_tileAdd, tile_flags(DI)
-	JZ fresh542
-	MOVQ tile_c(DI), SI
-	ADDQ tile_passed(DI), SI
-	MOVQ tile_cRow(DI), R8
-	VMOVUPS.Z 0(SI), K2, Z0
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z2
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z4
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z6
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z8
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z10
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z12
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z14
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z16
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z18
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z20
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z22
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z24
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
-	LEAQ 0(SI)(R8*4), SI
-	VMOVUPS.Z 0(SI), K2, Z26
-	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
-	JMP started543
-fresh542:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-started543:
-	MOVQ tile_offsets+8(DI), CX
-	TESTQ CX, CX
-	JZ done545
-	MOVQ tile_offsets(DI), BX
-	MOVQ tile_b(DI), DX
-	ADDQ tile_passedB(DI), DX
-	MOVQ tile_aRow(DI), R12
-	SHLQ $2, R12
-	MOVQ tile_aStep(DI), R13
-	SHLQ $2, R13
-	MOVQ tile_a(DI), SI
-	LEAQ 0(SI)(R12*2), R8
-	ADDQ R12, R8
-	LEAQ 0(R8)(R12*2), R9
-	ADDQ R12, R9
-	LEAQ 0(R9)(R12*2), R10
-	ADDQ R12, R10
-	LEAQ 0(R10)(R12*2), R11
-	ADDQ R12, R11
-	MOVQ tile_panel(DI), R14
-	SHLQ $2, R14
-loop544:
-	MOVQ 0(BX), AX
-	LEAQ 0(DX)(AX*4), R15
-	MOVQ R15, AX
-	ADDQ tile_ahead(DI), AX
-	PREFETCHT0 0(AX)
-	PREFETCHT0 0(AX)(R14*1)
-	VMOVUPS 0(R15), Z28
-	VMOVUPS 0(R15)(R14*1), Z29
-	VBROADCASTSS 0(SI), Z30
-	VFMADD231PS Z28, Z30, Z0
-	VFMADD231PS Z29, Z30, Z1
-	VBROADCASTSS 0(SI)(R12*1), Z31
-	VFMADD231PS Z28, Z31, Z2
-	VFMADD231PS Z29, Z31, Z3
-	VBROADCASTSS 0(SI)(R12*2), Z30
-	VFMADD231PS Z28, Z30, Z4
-	VFMADD231PS Z29, Z30, Z5
-	VBROADCASTSS 0(R8), Z31
-	VFMADD231PS Z28, Z31, Z6
-	VFMADD231PS Z29, Z31, Z7
-	VBROADCASTSS 0(R8)(R12*1), Z30
-	VFMADD231PS Z28, Z30, Z8
-	VFMADD231PS Z29, Z30, Z9
-	VBROADCASTSS 0(R8)(R12*2), Z31
-	VFMADD231PS Z28, Z31, Z10
-	VFMADD231PS Z29, Z31, Z11
-	VBROADCASTSS 0(R9), Z30
-	VFMADD231PS Z28, Z30, Z12
-	VFMADD231PS Z29, Z30, Z13
-	VBROADCASTSS 0(R9)(R12*1), Z31
-	VFMADD231PS Z28, Z31, Z14
-	VFMADD231PS Z29, Z31, Z15
-	VBROADCASTSS 0(R9)(R12*2), Z30
-	VFMADD231PS Z28, Z30, Z16
-	VFMADD231PS Z29, Z30, Z17
-	VBROADCASTSS 0(R10), Z31
-	VFMADD231PS Z28, Z31, Z18
-	VFMADD231PS Z29, Z31, Z19
-	VBROADCASTSS 0(R10)(R12*1), Z30
-	VFMADD231PS Z28, Z30, Z20
-	VFMADD231PS Z29, Z30, Z21
-	VBROADCASTSS 0(R10)(R12*2), Z31
-	VFMADD231PS Z28, Z31, Z22
-	VFMADD231PS Z29, Z31, Z23
-	VBROADCASTSS 0(R11), Z30
-	VFMADD231PS Z28, Z30, Z24
-	VFMADD231PS Z29, Z30, Z25
-	VBROADCASTSS 0(R11)(R12*1), Z31
-	VFMADD231PS Z28, Z31, Z26
-	VFMADD231PS Z29, Z31, Z27
-	ADDQ R13, SI
-	ADDQ R13, R8
-	ADDQ R13, R9
-	ADDQ R13, R10
-	ADDQ R13, R11
-	ADDQ $8, BX
-	DECQ CX
 	JNZ loop544
 done545:
 	KXNORW K2, K2, K2
@@ -9881,8 +9678,6 @@ side546:
 	VMULPS Z30, Z23, Z23
 	VMULPS Z30, Z24, Z24
 	VMULPS Z30, Z25, Z25
-	VMULPS Z30, Z26, Z26
-	VMULPS Z30, Z27, Z27
 skip548:
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
@@ -9902,7 +9697,6 @@ skip548:
 	VADDPS Z30, Z20, Z20
 	VADDPS Z30, Z22, Z22
 	VADDPS Z30, Z24, Z24
-	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 64(AX), K1, Z31
 	VADDPS Z31, Z1, Z1
 	VADDPS Z31, Z3, Z3
@@ -9917,7 +9711,6 @@ skip548:
 	VADDPS Z31, Z21, Z21
 	VADDPS Z31, Z23, Z23
 	VADDPS Z31, Z25, Z25
-	VADDPS Z31, Z27, Z27
 skip549:
 	MOVQ tile_rowBias(DI), AX
 	TESTQ AX, AX
@@ -9961,9 +9754,6 @@ skip549:
 	VBROADCASTSS 48(AX), Z30
 	VADDPS Z30, Z24, Z24
 	VADDPS Z30, Z25, Z25
-	VBROADCASTSS 52(AX), Z31
-	VADDPS Z31, Z26, Z26
-	VADDPS Z31, Z27, Z27
 skip550:
 	MOVQ tile_residual(DI), AX
 	TESTQ AX, AX
@@ -10035,14 +9825,889 @@ skip550:
 	VADDPS Z30, Z24, Z24
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z25, Z25
+skip551:
+	TESTQ $const_tileClamp, tile_flags(DI)
+	JZ skip552
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
+	VMAXPS Z0, Z30, Z0
+	VMAXPS Z1, Z30, Z1
+	VMAXPS Z2, Z30, Z2
+	VMAXPS Z3, Z30, Z3
+	VMAXPS Z4, Z30, Z4
+	VMAXPS Z5, Z30, Z5
+	VMAXPS Z6, Z30, Z6
+	VMAXPS Z7, Z30, Z7
+	VMAXPS Z8, Z30, Z8
+	VMAXPS Z9, Z30, Z9
+	VMAXPS Z10, Z30, Z10
+	VMAXPS Z11, Z30, Z11
+	VMAXPS Z12, Z30, Z12
+	VMAXPS Z13, Z30, Z13
+	VMAXPS Z14, Z30, Z14
+	VMAXPS Z15, Z30, Z15
+	VMAXPS Z16, Z30, Z16
+	VMAXPS Z17, Z30, Z17
+	VMAXPS Z18, Z30, Z18
+	VMAXPS Z19, Z30, Z19
+	VMAXPS Z20, Z30, Z20
+	VMAXPS Z21, Z30, Z21
+	VMAXPS Z22, Z30, Z22
+	VMAXPS Z23, Z30, Z23
+	VMAXPS Z24, Z30, Z24
+	VMAXPS Z25, Z30, Z25
+	VMINPS Z0, Z31, Z0
+	VMINPS Z1, Z31, Z1
+	VMINPS Z2, Z31, Z2
+	VMINPS Z3, Z31, Z3
+	VMINPS Z4, Z31, Z4
+	VMINPS Z5, Z31, Z5
+	VMINPS Z6, Z31, Z6
+	VMINPS Z7, Z31, Z7
+	VMINPS Z8, Z31, Z8
+	VMINPS Z9, Z31, Z9
+	VMINPS Z10, Z31, Z10
+	VMINPS Z11, Z31, Z11
+	VMINPS Z12, Z31, Z12
+	VMINPS Z13, Z31, Z13
+	VMINPS Z14, Z31, Z14
+	VMINPS Z15, Z31, Z15
+	VMINPS Z16, Z31, Z16
+	VMINPS Z17, Z31, Z17
+	VMINPS Z18, Z31, Z18
+	VMINPS Z19, Z31, Z19
+	VMINPS Z20, Z31, Z20
+	VMINPS Z21, Z31, Z21
+	VMINPS Z22, Z31, Z22
+	VMINPS Z23, Z31, Z23
+	VMINPS Z24, Z31, Z24
+	VMINPS Z25, Z31, Z25
+skip552:
+skip547:
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS Z0, K2, 0(SI)
+	VMOVUPS Z1, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z2, K2, 0(SI)
+	VMOVUPS Z3, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z4, K2, 0(SI)
+	VMOVUPS Z5, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z6, K2, 0(SI)
+	VMOVUPS Z7, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z8, K2, 0(SI)
+	VMOVUPS Z9, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z10, K2, 0(SI)
+	VMOVUPS Z11, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z12, K2, 0(SI)
+	VMOVUPS Z13, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z14, K2, 0(SI)
+	VMOVUPS Z15, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z16, K2, 0(SI)
+	VMOVUPS Z17, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z18, K2, 0(SI)
+	VMOVUPS Z19, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z20, K2, 0(SI)
+	VMOVUPS Z21, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z22, K2, 0(SI)
+	VMOVUPS Z23, K1, 0(SI)(R9*1)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z24, K2, 0(SI)
+	VMOVUPS Z25, K1, 0(SI)(R9*1)
+	DECQ tile_times(DI)
+	JLE last539
+	ADDQ $128, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $8, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next538
+last539:
+	VZEROUPPER 
+	RET 
+
+TEXT ·tileAVX512_14x16(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+next553:
+	MOVQ tile_cols(DI), CX
+	SUBQ $0, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip555
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+skip555:
+	TESTQ $const_tileAdd, tile_flags(DI)
+	JZ fresh556
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS.Z 0(SI), K1, Z0
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z1
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z2
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z3
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z4
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z5
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z6
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z7
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z8
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z9
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z10
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z11
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z12
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z13
+	JMP started557
+fresh556:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+started557:
+	MOVQ tile_offsets+8(DI), CX
+	TESTQ CX, CX
+	JZ done559
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
+	MOVQ tile_aRow(DI), R12
+	SHLQ $2, R12
+	MOVQ tile_aStep(DI), R13
+	SHLQ $2, R13
+	MOVQ tile_a(DI), SI
+	LEAQ 0(SI)(R12*2), R8
+	ADDQ R12, R8
+	LEAQ 0(R8)(R12*2), R9
+	ADDQ R12, R9
+	LEAQ 0(R9)(R12*2), R10
+	ADDQ R12, R10
+	LEAQ 0(R10)(R12*2), R11
+	ADDQ R12, R11
+loop558:
+	MOVQ 0(BX), AX
+	LEAQ 0(DX)(AX*4), R15
+	MOVQ R15, AX
+	ADDQ tile_ahead(DI), AX
+	PREFETCHT0 0(AX)
+	VMOVUPS 0(R15), Z14
+	VBROADCASTSS 0(SI), Z16
+	VFMADD231PS Z14, Z16, Z0
+	VBROADCASTSS 0(SI)(R12*1), Z17
+	VFMADD231PS Z14, Z17, Z1
+	VBROADCASTSS 0(SI)(R12*2), Z16
+	VFMADD231PS Z14, Z16, Z2
+	VBROADCASTSS 0(R8), Z17
+	VFMADD231PS Z14, Z17, Z3
+	VBROADCASTSS 0(R8)(R12*1), Z16
+	VFMADD231PS Z14, Z16, Z4
+	VBROADCASTSS 0(R8)(R12*2), Z17
+	VFMADD231PS Z14, Z17, Z5
+	VBROADCASTSS 0(R9), Z16
+	VFMADD231PS Z14, Z16, Z6
+	VBROADCASTSS 0(R9)(R12*1), Z17
+	VFMADD231PS Z14, Z17, Z7
+	VBROADCASTSS 0(R9)(R12*2), Z16
+	VFMADD231PS Z14, Z16, Z8
+	VBROADCASTSS 0(R10), Z17
+	VFMADD231PS Z14, Z17, Z9
+	VBROADCASTSS 0(R10)(R12*1), Z16
+	VFMADD231PS Z14, Z16, Z10
+	VBROADCASTSS 0(R10)(R12*2), Z17
+	VFMADD231PS Z14, Z17, Z11
+	VBROADCASTSS 0(R11), Z16
+	VFMADD231PS Z14, Z16, Z12
+	VBROADCASTSS 0(R11)(R12*1), Z17
+	VFMADD231PS Z14, Z17, Z13
+	ADDQ R13, SI
+	ADDQ R13, R8
+	ADDQ R13, R9
+	ADDQ R13, R10
+	ADDQ R13, R11
+	ADDQ $8, BX
+	DECQ CX
+	JNZ loop558
+done559:
+	TESTQ $const_tileFinish, tile_flags(DI)
+	JZ skip560
+	TESTQ $const_tileScale, tile_flags(DI)
+	JZ skip561
+	VBROADCASTSS tile_alpha(DI), Z30
+	VMULPS Z30, Z0, Z0
+	VMULPS Z30, Z1, Z1
+	VMULPS Z30, Z2, Z2
+	VMULPS Z30, Z3, Z3
+	VMULPS Z30, Z4, Z4
+	VMULPS Z30, Z5, Z5
+	VMULPS Z30, Z6, Z6
+	VMULPS Z30, Z7, Z7
+	VMULPS Z30, Z8, Z8
+	VMULPS Z30, Z9, Z9
+	VMULPS Z30, Z10, Z10
+	VMULPS Z30, Z11, Z11
+	VMULPS Z30, Z12, Z12
+	VMULPS Z30, Z13, Z13
+skip561:
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JZ skip562
+	ADDQ tile_passed(DI), AX
+	VMOVUPS.Z 0(AX), K1, Z30
+	VADDPS Z30, Z0, Z0
+	VADDPS Z30, Z1, Z1
+	VADDPS Z30, Z2, Z2
+	VADDPS Z30, Z3, Z3
+	VADDPS Z30, Z4, Z4
+	VADDPS Z30, Z5, Z5
+	VADDPS Z30, Z6, Z6
+	VADDPS Z30, Z7, Z7
+	VADDPS Z30, Z8, Z8
+	VADDPS Z30, Z9, Z9
+	VADDPS Z30, Z10, Z10
+	VADDPS Z30, Z11, Z11
+	VADDPS Z30, Z12, Z12
+	VADDPS Z30, Z13, Z13
+skip562:
+	MOVQ tile_rowBias(DI), AX
+	TESTQ AX, AX
+	JZ skip563
+	VBROADCASTSS 0(AX), Z30
+	VADDPS Z30, Z0, Z0
+	VBROADCASTSS 4(AX), Z31
+	VADDPS Z31, Z1, Z1
+	VBROADCASTSS 8(AX), Z30
+	VADDPS Z30, Z2, Z2
+	VBROADCASTSS 12(AX), Z31
+	VADDPS Z31, Z3, Z3
+	VBROADCASTSS 16(AX), Z30
+	VADDPS Z30, Z4, Z4
+	VBROADCASTSS 20(AX), Z31
+	VADDPS Z31, Z5, Z5
+	VBROADCASTSS 24(AX), Z30
+	VADDPS Z30, Z6, Z6
+	VBROADCASTSS 28(AX), Z31
+	VADDPS Z31, Z7, Z7
+	VBROADCASTSS 32(AX), Z30
+	VADDPS Z30, Z8, Z8
+	VBROADCASTSS 36(AX), Z31
+	VADDPS Z31, Z9, Z9
+	VBROADCASTSS 40(AX), Z30
+	VADDPS Z30, Z10, Z10
+	VBROADCASTSS 44(AX), Z31
+	VADDPS Z31, Z11, Z11
+	VBROADCASTSS 48(AX), Z30
+	VADDPS Z30, Z12, Z12
+	VBROADCASTSS 52(AX), Z31
+	VADDPS Z31, Z13, Z13
+skip563:
+	MOVQ tile_residual(DI), AX
+	TESTQ AX, AX
+	JZ skip564
+	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_residualRow(DI), R8
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z0, Z0
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z1, Z1
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z2, Z2
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z3, Z3
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z4, Z4
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z5, Z5
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z6, Z6
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z7, Z7
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z8, Z8
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z9, Z9
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z10, Z10
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z11, Z11
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z12, Z12
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K1, Z30
+	VADDPS Z30, Z13, Z13
+skip564:
+	TESTQ $const_tileClamp, tile_flags(DI)
+	JZ skip565
+	VBROADCASTSS tile_lo(DI), Z30
+	VBROADCASTSS tile_hi(DI), Z31
+	VMAXPS Z0, Z30, Z0
+	VMAXPS Z1, Z30, Z1
+	VMAXPS Z2, Z30, Z2
+	VMAXPS Z3, Z30, Z3
+	VMAXPS Z4, Z30, Z4
+	VMAXPS Z5, Z30, Z5
+	VMAXPS Z6, Z30, Z6
+	VMAXPS Z7, Z30, Z7
+	VMAXPS Z8, Z30, Z8
+	VMAXPS Z9, Z30, Z9
+	VMAXPS Z10, Z30, Z10
+	VMAXPS Z11, Z30, Z11
+	VMAXPS Z12, Z30, Z12
+	VMAXPS Z13, Z30, Z13
+	VMINPS Z0, Z31, Z0
+	VMINPS Z1, Z31, Z1
+	VMINPS Z2, Z31, Z2
+	VMINPS Z3, Z31, Z3
+	VMINPS Z4, Z31, Z4
+	VMINPS Z5, Z31, Z5
+	VMINPS Z6, Z31, Z6
+	VMINPS Z7, Z31, Z7
+	VMINPS Z8, Z31, Z8
+	VMINPS Z9, Z31, Z9
+	VMINPS Z10, Z31, Z10
+	VMINPS Z11, Z31, Z11
+	VMINPS Z12, Z31, Z12
+	VMINPS Z13, Z31, Z13
+skip565:
+skip560:
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS Z0, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z1, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z2, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z3, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z4, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z5, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z6, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z7, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z8, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z9, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z10, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z11, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z12, K1, 0(SI)
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS Z13, K1, 0(SI)
+	DECQ tile_times(DI)
+	JLE last554
+	ADDQ $64, tile_passed(DI)
+	MOVQ tile_panel(DI), AX
+	IMULQ $4, AX
+	ADDQ AX, tile_passedB(DI)
+	JMP next553
+last554:
+	VZEROUPPER 
+	RET 
+
+TEXT ·tileAVX512_14x32(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+next566:
+	MOVQ tile_cols(DI), CX
+	SUBQ $16, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	KXNORW K2, K2, K2
+	MOVQ $64, R9
+	TESTQ $const_tilePaired, tile_flags(DI)
+	JZ side568
+	KMOVW K1, K2
+	MOVQ tile_pair(DI), R9
+	SHLQ $2, R9
+side568:
+	TESTQ $const_tileExpect, tile_flags(DI)
+	JZ skip569
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+	LEAQ 0(SI)(R8*4), SI
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)
+skip569:
+	TESTQ $const_tileAdd, tile_flags(DI)
+	JZ fresh570
+	MOVQ tile_c(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_cRow(DI), R8
+	VMOVUPS.Z 0(SI), K2, Z0
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z1
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z2
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z3
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z4
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z5
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z6
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z7
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z8
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z9
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z10
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z11
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z12
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z13
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z14
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z15
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z16
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z17
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z18
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z19
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z20
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z21
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z22
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z23
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z24
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z25
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z26
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z27
+	JMP started571
+fresh570:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+started571:
+	MOVQ tile_offsets+8(DI), CX
+	TESTQ CX, CX
+	JZ done573
+	MOVQ tile_offsets(DI), BX
+	MOVQ tile_b(DI), DX
+	ADDQ tile_passedB(DI), DX
+	MOVQ tile_aRow(DI), R12
+	SHLQ $2, R12
+	MOVQ tile_aStep(DI), R13
+	SHLQ $2, R13
+	MOVQ tile_a(DI), SI
+	LEAQ 0(SI)(R12*2), R8
+	ADDQ R12, R8
+	LEAQ 0(R8)(R12*2), R9
+	ADDQ R12, R9
+	LEAQ 0(R9)(R12*2), R10
+	ADDQ R12, R10
+	LEAQ 0(R10)(R12*2), R11
+	ADDQ R12, R11
+	MOVQ tile_panel(DI), R14
+	SHLQ $2, R14
+loop572:
+	MOVQ 0(BX), AX
+	LEAQ 0(DX)(AX*4), R15
+	MOVQ R15, AX
+	ADDQ tile_ahead(DI), AX
+	PREFETCHT0 0(AX)
+	PREFETCHT0 0(AX)(R14*1)
+	VMOVUPS 0(R15), Z28
+	VMOVUPS 0(R15)(R14*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 0(SI)(R12*1), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 0(SI)(R12*2), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 0(R8), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 0(R8)(R12*1), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 0(R8)(R12*2), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 0(R9), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 0(R9)(R12*1), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 0(R9)(R12*2), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 0(R10), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 0(R10)(R12*1), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 0(R10)(R12*2), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 0(R11), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	VBROADCASTSS 0(R11)(R12*1), Z31
+	VFMADD231PS Z28, Z31, Z26
+	VFMADD231PS Z29, Z31, Z27
+	ADDQ R13, SI
+	ADDQ R13, R8
+	ADDQ R13, R9
+	ADDQ R13, R10
+	ADDQ R13, R11
+	ADDQ $8, BX
+	DECQ CX
+	JNZ loop572
+done573:
+	KXNORW K2, K2, K2
+	MOVQ $64, R9
+	TESTQ $const_tilePaired, tile_flags(DI)
+	JZ side574
+	KMOVW K1, K2
+	MOVQ tile_pair(DI), R9
+	SHLQ $2, R9
+side574:
+	TESTQ $const_tileFinish, tile_flags(DI)
+	JZ skip575
+	TESTQ $const_tileScale, tile_flags(DI)
+	JZ skip576
+	VBROADCASTSS tile_alpha(DI), Z30
+	VMULPS Z30, Z0, Z0
+	VMULPS Z30, Z1, Z1
+	VMULPS Z30, Z2, Z2
+	VMULPS Z30, Z3, Z3
+	VMULPS Z30, Z4, Z4
+	VMULPS Z30, Z5, Z5
+	VMULPS Z30, Z6, Z6
+	VMULPS Z30, Z7, Z7
+	VMULPS Z30, Z8, Z8
+	VMULPS Z30, Z9, Z9
+	VMULPS Z30, Z10, Z10
+	VMULPS Z30, Z11, Z11
+	VMULPS Z30, Z12, Z12
+	VMULPS Z30, Z13, Z13
+	VMULPS Z30, Z14, Z14
+	VMULPS Z30, Z15, Z15
+	VMULPS Z30, Z16, Z16
+	VMULPS Z30, Z17, Z17
+	VMULPS Z30, Z18, Z18
+	VMULPS Z30, Z19, Z19
+	VMULPS Z30, Z20, Z20
+	VMULPS Z30, Z21, Z21
+	VMULPS Z30, Z22, Z22
+	VMULPS Z30, Z23, Z23
+	VMULPS Z30, Z24, Z24
+	VMULPS Z30, Z25, Z25
+	VMULPS Z30, Z26, Z26
+	VMULPS Z30, Z27, Z27
+skip576:
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JZ skip577
+	ADDQ tile_passed(DI), AX
+	VMOVUPS.Z 0(AX), K2, Z30
+	VADDPS Z30, Z0, Z0
+	VADDPS Z30, Z2, Z2
+	VADDPS Z30, Z4, Z4
+	VADDPS Z30, Z6, Z6
+	VADDPS Z30, Z8, Z8
+	VADDPS Z30, Z10, Z10
+	VADDPS Z30, Z12, Z12
+	VADDPS Z30, Z14, Z14
+	VADDPS Z30, Z16, Z16
+	VADDPS Z30, Z18, Z18
+	VADDPS Z30, Z20, Z20
+	VADDPS Z30, Z22, Z22
+	VADDPS Z30, Z24, Z24
+	VADDPS Z30, Z26, Z26
+	VMOVUPS.Z 64(AX), K1, Z31
+	VADDPS Z31, Z1, Z1
+	VADDPS Z31, Z3, Z3
+	VADDPS Z31, Z5, Z5
+	VADDPS Z31, Z7, Z7
+	VADDPS Z31, Z9, Z9
+	VADDPS Z31, Z11, Z11
+	VADDPS Z31, Z13, Z13
+	VADDPS Z31, Z15, Z15
+	VADDPS Z31, Z17, Z17
+	VADDPS Z31, Z19, Z19
+	VADDPS Z31, Z21, Z21
+	VADDPS Z31, Z23, Z23
+	VADDPS Z31, Z25, Z25
+	VADDPS Z31, Z27, Z27
+skip577:
+	MOVQ tile_rowBias(DI), AX
+	TESTQ AX, AX
+	JZ skip578
+	VBROADCASTSS 0(AX), Z30
+	VADDPS Z30, Z0, Z0
+	VADDPS Z30, Z1, Z1
+	VBROADCASTSS 4(AX), Z31
+	VADDPS Z31, Z2, Z2
+	VADDPS Z31, Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VADDPS Z30, Z4, Z4
+	VADDPS Z30, Z5, Z5
+	VBROADCASTSS 12(AX), Z31
+	VADDPS Z31, Z6, Z6
+	VADDPS Z31, Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VADDPS Z30, Z8, Z8
+	VADDPS Z30, Z9, Z9
+	VBROADCASTSS 20(AX), Z31
+	VADDPS Z31, Z10, Z10
+	VADDPS Z31, Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VADDPS Z30, Z12, Z12
+	VADDPS Z30, Z13, Z13
+	VBROADCASTSS 28(AX), Z31
+	VADDPS Z31, Z14, Z14
+	VADDPS Z31, Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VADDPS Z30, Z16, Z16
+	VADDPS Z30, Z17, Z17
+	VBROADCASTSS 36(AX), Z31
+	VADDPS Z31, Z18, Z18
+	VADDPS Z31, Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VADDPS Z30, Z20, Z20
+	VADDPS Z30, Z21, Z21
+	VBROADCASTSS 44(AX), Z31
+	VADDPS Z31, Z22, Z22
+	VADDPS Z31, Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VADDPS Z30, Z24, Z24
+	VADDPS Z30, Z25, Z25
+	VBROADCASTSS 52(AX), Z31
+	VADDPS Z31, Z26, Z26
+	VADDPS Z31, Z27, Z27
+skip578:
+	MOVQ tile_residual(DI), AX
+	TESTQ AX, AX
+	JZ skip579
+	MOVQ tile_residual(DI), SI
+	ADDQ tile_passed(DI), SI
+	MOVQ tile_residualRow(DI), R8
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z0, Z0
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z1, Z1
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z2, Z2
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z3, Z3
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z4, Z4
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z5, Z5
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z6, Z6
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z7, Z7
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z8, Z8
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z9, Z9
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z10, Z10
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z11, Z11
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z12, Z12
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z13, Z13
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z14, Z14
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z15, Z15
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z16, Z16
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z17, Z17
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z18, Z18
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z19, Z19
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z20, Z20
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z21, Z21
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z22, Z22
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z23, Z23
+	LEAQ 0(SI)(R8*4), SI
+	VMOVUPS.Z 0(SI), K2, Z30
+	VADDPS Z30, Z24, Z24
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
+	VADDPS Z31, Z25, Z25
 	LEAQ 0(SI)(R8*4), SI
 	VMOVUPS.Z 0(SI), K2, Z30
 	VADDPS Z30, Z26, Z26
 	VMOVUPS.Z 0(SI)(R9*1), K1, Z31
 	VADDPS Z31, Z27, Z27
-skip551:
+skip579:
 	TESTQ $const_tileClamp, tile_flags(DI)
-	JZ skip552
+	JZ skip580
 	VBROADCASTSS tile_lo(DI), Z30
 	VBROADCASTSS tile_hi(DI), Z31
 	VMAXPS Z0, Z30, Z0
@@ -10101,8 +10766,8 @@ skip551:
 	VMINPS Z25, Z31, Z25
 	VMINPS Z26, Z31, Z26
 	VMINPS Z27, Z31, Z27
-skip552:
-skip547:
+skip580:
+skip575:
 	MOVQ tile_c(DI), SI
 	ADDQ tile_passed(DI), SI
 	MOVQ tile_cRow(DI), R8
@@ -10148,12 +10813,12 @@ skip547:
 	VMOVUPS Z26, K2, 0(SI)
 	VMOVUPS Z27, K1, 0(SI)(R9*1)
 	DECQ tile_times(DI)
-	JLE last540
+	JLE last567
 	ADDQ $128, tile_passed(DI)
 	MOVQ tile_panel(DI), AX
 	IMULQ $8, AX
 	ADDQ AX, tile_passedB(DI)
-	JMP next539
-last540:
+	JMP next566
+last567:
 	VZEROUPPER 
 	RET 

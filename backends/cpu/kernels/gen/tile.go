@@ -142,6 +142,7 @@ func (k tileKernel) write() {
 	k.op("MOVQ", "t+0(FP)", regTile)
 	k.place(next)
 	k.loadMasks()
+	k.expect()
 	k.start()
 	k.multiply()
 	k.finish()
@@ -275,6 +276,21 @@ func (k tileKernel) start() {
 		k.eachVector(func(v int) { k.isa.zero(k.file, k.acc(row, v)) })
 	}
 	k.place(started)
+}
+
+// expect fetches the lines of C that are going to be written. Walking through its rows takes SI.
+func (k tileKernel) expect() {
+	if k.isa != avx512 || k.precision != "" || k.panels > 2 {
+		return
+	}
+	k.when("$const_tileExpect", func() {
+		k.walk("tile_c", "tile_cRow", func(int) {
+			fmt.Fprintf(&k.asm, "\tBYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI)\n")
+			if k.panels > 1 {
+				fmt.Fprintf(&k.asm, "\tBYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0x40 // PREFETCHW 64(SI)\n")
+			}
+		})
+	})
 }
 
 func (k tileKernel) multiply() {
