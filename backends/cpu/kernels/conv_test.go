@@ -257,13 +257,13 @@ func TestMethod(t *testing.T) {
 		want Method
 	}{
 		{"large planes", conv(64, 64, 0, square), [2]int{56, 56}, FP32, Winograd4},
-		{"planes of 28", conv(128, 128, 1, square), [2]int{28, 28}, FP32, Winograd4},
-		{"planes of 14, for which weights are many", conv(256, 256, 1, square), [2]int{14, 14}, FP32, Winograd2},
+		{"planes of 28, for which larger tiles have many weights", conv(128, 128, 1, square), [2]int{28, 28}, FP32, Winograd2},
+		{"planes of 14", conv(256, 256, 1, square), [2]int{14, 14}, FP32, Winograd2},
 		{"planes of 7, for which they are too many", conv(512, 512, 1, square), [2]int{7, 7}, FP32, AnySize},
 		{"one row", conv(64, 64, 1, square), [2]int{1, 500}, FP32, AnySize},
 		{"a size that is not known", conv(64, 64, 1, square), [2]int{0, 0}, FP32, AnySize},
 		{"a height that is not known", conv(64, 64, 1, square), [2]int{0, 56}, FP32, AnySize},
-		{"a wide row", conv(64, 64, 1, square), [2]int{4, 500}, FP32, Winograd4},
+		{"wide rows", conv(64, 64, 1, square), [2]int{4, 500}, FP32, Winograd4},
 		{"few channels", conv(3, 64, 1, square), [2]int{224, 224}, FP32, AnySize},
 		{"few filters", conv(64, 3, 1, square), [2]int{224, 224}, FP32, AnySize},
 		{"1x1 on large planes", conv(24, 72, 1, Window{Kernel: [2]int{1, 1}}), [2]int{20, 20}, FP32, InPlace},

@@ -93,14 +93,15 @@ func (m Method) tile() int {
 
 // winograd returns the method for a convolution of 3x3 whose results are planes of a size.
 func winograd(size [2]int) Method {
-	// What is multiplied becomes less and the weights become more. One that is read costs about as much as
-	// so many multiplications by it, and the transformations a fifth of what there was to multiply.
-	const read = 30
-	best, least := AnySize, 9*(size[0]*size[1]+read)*4/5
+	// What is multiplied becomes less and the weights become more. One costs as much as so many multiplications
+	// by it, half for being read and half for the memory that it takes, and the transformations a fifth of
+	// what there was to multiply.
+	const weight = 70
+	best, least := AnySize, 9*(size[0]*size[1]+weight)*4/5
 	for _, method := range []Method{Winograd2, Winograd4} {
 		m := method.tile()
 		tiles := ((size[0] + m - 1) / m) * ((size[1] + m - 1) / m)
-		if cost := (m + 2) * (m + 2) * (tiles + read); tiles > 0 && cost < least {
+		if cost := (m + 2) * (m + 2) * (tiles + weight); tiles > 0 && cost < least {
 			best, least = method, cost
 		}
 	}
