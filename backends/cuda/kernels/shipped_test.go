@@ -62,7 +62,7 @@ func TestShippedPTX(t *testing.T) {
 		{"ChainReads", TestChainReads, 5}, {"ChainComputes", TestChainComputes, 3}, {"ChainOfLargeAngles", TestChainOfLargeAngles, 1},
 		{"ChainOfBytes", TestChainOfBytes, 1}, {"ChainChooses", TestChainChooses, 1},
 		{"Conv", TestConv, 1}, {"ConvInt8", TestConvInt8, 1}, {"Pool", TestPool, 5}, {"PoolBytes", TestPoolBytes, 1},
-		{"PoolBytes", TestPoolBytes, 1}, {"PoolRoundsToEven", TestPoolRoundsToEven, 1},
+		{"PoolRoundsToEven", TestPoolRoundsToEven, 1},
 		{"Gather", TestGather, 1}, {"EmbeddingBags", TestEmbeddingBags, 5}, {"EmbeddingBagsReportAnIndexOfNoRow", TestEmbeddingBagsReportAnIndexOfNoRow, 1},
 		{"MapOfOneOperand", TestMapOfOneOperand, 3}, {"MapOfTwoOperandsBroadcasts", TestMapOfTwoOperandsBroadcasts, 2},
 		{"MapOfTwoOperandsInVectors", TestMapOfTwoOperandsInVectors, 1}, {"MapOfLargeAngles", TestMapOfLargeAngles, 1},
